@@ -43,7 +43,7 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
     let policy = Policy {
         options,
         filter: Arc::default(),
-        surplus: Surplus::Goes,
+        surplus: Surplus::Delete,
         from: SourceNumber::FIRST,
         has_links: true,
     };

@@ -1,10 +1,9 @@
-//! The join: source listing, target listing and manifest rows, three streams in one order, to
-//! pairs.
+//! The join: combines source listing, target listing and recorded rows, all in key order, to pairs.
 //!
-//! Unknown is not absent: below a scope that a listing could not see, a key that it lacks is
-//! [`Seen::Unknown`]. A leaf `a` and a directory `a/` are not neighbours in the order (`a-b` lies
-//! between), so a leaf that is followed by a key that begins with it is held back until the cursor
-//! leaves such keys; at most one leaf for each byte of a key is held.
+//! Unknown is not absent: a key that a listing lacks in a scope that it could not see is
+//! [`Seen::Unknown`]. A leaf `a` and a directory `a/` aren't adjacent in this order (`a-b` comes
+//! between). So a leaf is kept waiting while keys follow that begin with its own. At most one leaf
+//! for each byte of a key waits.
 
 use crate::backend::{KeySpace, ListItem};
 use crate::listing::Unknown;
@@ -14,27 +13,27 @@ use crate::model::{Entry, EntryError, Error, Key};
 use std::collections::VecDeque;
 use std::iter::Fuse;
 
-/// What is recorded of the target.
+/// The rows that were recorded for the target.
 pub struct RecordedRows<R> {
     /// Rows in key order.
     pub rows: R,
-    /// What those from the source of this run name it by: they tell of the source, too.
+    /// The source of this run: rows from it describe the source as well.
     pub from: SourceNumber,
 }
 
 /// What one side has at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seen {
-    /// Nothing, for certain.
+    /// Certainly nothing.
     Absent,
     /// It could not be listed.
     Unknown,
-    /// This.
+    /// This entry.
     Present(Entry),
 }
 
 impl Seen {
-    /// The entry, if there is one.
+    /// Returns the entry, if there is one.
     pub fn entry(&self) -> Option<&Entry> {
         match self {
             Self::Present(entry) => Some(entry),
@@ -43,24 +42,24 @@ impl Seen {
     }
 }
 
-/// A leaf and a directory claim one name.
+/// A conflict of a leaf and a directory with the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Conflict {
     /// The source has a leaf where the target has a directory.
     LeafOverDirectory {
-        /// Whether the listing shows nothing in that directory.
+        /// Whether the target's listing shows nothing in the directory.
         empty: bool,
     },
     /// The source has a directory where the target has this leaf.
     DirectoryOverLeaf(Entry),
-    /// The target has this leaf beside the directory that the source has: it was in a store, where
-    /// both have their place, and that directory was never whole since.
+    /// The target has this leaf as well as the directory that the source has: in a store both can
+    /// exist. The leaf was set aside, and the directory has never been complete since.
     LeafBesideDirectory,
     /// The source has both.
     Both,
 }
 
-/// What is known of one key.
+/// Everything that is known about one key.
 #[derive(Debug)]
 pub struct Pair {
     /// The key.
@@ -69,15 +68,15 @@ pub struct Pair {
     pub source: Seen,
     /// What the target has.
     pub target: Seen,
-    /// What the manifest recorded.
+    /// The recorded row.
     pub row: Option<Row>,
-    /// Whether a leaf and a directory claim its name.
+    /// The conflict of a leaf and a directory, if there is one.
     pub conflict: Option<Conflict>,
 }
 
 impl Pair {
-    /// Adds what the row tells of entries that were only listed, where it was made of the same
-    /// stamp; of the source's only where it is a row of that.
+    /// Completes entries from the row where their stamp is the recorded one; the source's entry
+    /// only if the row is of that source.
     fn learn(&mut self, from: SourceNumber) {
         let Some(row) = &self.row else { return };
         if let Seen::Present(entry) = &mut self.source
@@ -91,23 +90,23 @@ impl Pair {
     }
 }
 
-/// What the join yields.
+/// An item that the join yields.
 #[derive(Debug)]
 pub enum Joined {
     /// A key to decide on.
     Pair(Box<Pair>),
     /// A scope that could not be listed.
     Failed(EntryError),
-    /// A listing broke off: what it lacked until then may be there as well.
+    /// A listing broke off: even keys that it lacked before that may exist.
     BrokeOff(EntryError),
-    /// A temporary of a killed run, in the target.
+    /// A temporary file of a killed run, in the target.
     Leftover(Key),
-    /// Something left out, with why.
+    /// A key that is left out, with the reason.
     LeftOut(Key, String),
 }
 
 impl Joined {
-    /// The key that it speaks of.
+    /// Returns the key that the item is about.
     pub fn key(&self) -> &Key {
         match self {
             Self::Pair(pair) => &pair.key,
@@ -117,7 +116,7 @@ impl Joined {
     }
 }
 
-/// Joins three ordered streams.
+/// The join of three ordered streams.
 pub struct Join<S, T, R> {
     source: Stream<S>,
     target: Stream<T>,
@@ -125,20 +124,21 @@ pub struct Join<S, T, R> {
     row: Option<Row>,
     from: SourceNumber,
     key_space: KeySpace,
-    held: Vec<Pair>,
+    /// Leaves whose directory may follow, each key a prefix of the next one.
+    waiting: Vec<Pair>,
     ready: VecDeque<Joined>,
     ended: bool,
 }
 
-/// How many items that are no entries a listing is read ahead by: there may be millions in a row,
-/// keys of a store that no directory can hold say.
-const AHEAD: usize = 64;
+/// The most items other than entries that a listing is read ahead. There may be millions in a row,
+/// for instance keys of a store that no directory can have.
+const READ_AHEAD: usize = 64;
 
-/// One side's listing, an entry ahead.
+/// The listing of one side, read ahead to its next entry.
 struct Stream<I> {
     items: Fuse<I>,
     next: Option<Entry>,
-    /// What stands before it and is no entry; said when the cursor comes to it.
+    /// Items before that entry that are none; each is yielded when the cursor reaches its key.
     waiting: VecDeque<Joined>,
     unknown: Unknown,
 }
@@ -151,8 +151,8 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
         Ok(stream)
     }
 
-    /// Fetches the next entry, and what stands before it. Where that is too much, it ends in a
-    /// scope that is unknown: what is asked of the directory that holds it is answered by that.
+    /// Reads up to the next entry. After [`READ_AHEAD`] other items it stops at one whose scope is
+    /// unknown, so that questions about its directory are answered with unknown.
     fn advance(&mut self) -> Result<(), Error> {
         self.next = None;
         for item in self.items.by_ref() {
@@ -172,19 +172,19 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                 }
                 ListItem::Leftover(key) => self.waiting.push_back(Joined::Leftover(key)),
                 ListItem::LeftOut(key, why) => {
-                    // What isn't looked at is unknown on this side: never deleted on the other's.
+                    // Unknown on this side, so that it is never deleted on the other one.
                     self.unknown.add(key.clone());
                     self.waiting.push_back(Joined::LeftOut(key, why));
                 }
             }
-            if is_scope && self.waiting.len() >= AHEAD {
+            if is_scope && self.waiting.len() >= READ_AHEAD {
                 break;
             }
         }
         Ok(())
     }
 
-    /// Takes what is to be said at `key` before any entry.
+    /// Takes an item at `key` that precedes any entry.
     fn take_waiting(&mut self, key: &Key) -> Result<Option<Joined>, Error> {
         let waiting = self.waiting.pop_front_if(|joined| joined.key() == key);
         if waiting.is_some() && self.waiting.is_empty() && self.next.is_none() {
@@ -194,7 +194,7 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
         Ok(waiting)
     }
 
-    /// Whether something was set aside in a directory: it is no entry, and yet it isn't to be lost.
+    /// Returns whether a leaf was set aside in a directory: it is no entry, but must not be lost.
     fn keeps_in(&self, directory: &Key) -> bool {
         self.waiting
             .iter()
@@ -202,15 +202,15 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
             .any(|item| matches!(item, Joined::Leftover(key) if is_set_aside(key.name())))
     }
 
-    /// The first key that is still to come.
+    /// Returns the next key.
     fn next_key(&self) -> Option<&Key> {
         let waiting = self.waiting.front().map(Joined::key);
         waiting.or(self.next.as_ref().map(|entry| &entry.key))
     }
 
-    /// Takes the entry at `key`, or says why there is none.
+    /// Takes the entry at `key`, or returns why there is none.
     fn take(&mut self, key: &Key) -> Result<Seen, Error> {
-        // A failure of this very key may stand behind its entry: fetch on before asking.
+        // A failure of the same key may follow its entry: read on before that is asked for.
         if self.next.as_ref().is_some_and(|entry| entry.key == *key) {
             let entry = self.next.take();
             self.advance()?;
@@ -227,10 +227,10 @@ where
     T: Iterator<Item = Result<ListItem, Error>>,
     R: Iterator<Item = Result<Row, Error>>,
 {
-    /// Begins a join of listings whose keys have this form with what is recorded.
+    /// Starts to join listings with keys of `key_space` and recorded rows.
     ///
     /// # Errors
-    /// When a stream's first item is an error.
+    /// If the first item of a stream is an error.
     pub fn new(
         source: S,
         target: T,
@@ -247,7 +247,7 @@ where
             row,
             from,
             key_space,
-            held: Vec::new(),
+            waiting: Vec::new(),
             ready: VecDeque::new(),
             ended: false,
         })
@@ -291,23 +291,22 @@ where
         Ok(())
     }
 
-    /// Lets go of held leaves whose keys the cursor has left.
+    /// Yields waiting leaves whose keys `cursor` doesn't begin with.
     fn release(&mut self, cursor: Option<&Key>) {
-        while let Some(held) = self.held.last() {
-            if cursor.is_some_and(|cursor| cursor.as_bytes().starts_with(held.key.as_bytes())) {
+        while let Some(leaf) = self.waiting.last() {
+            if cursor.is_some_and(|cursor| cursor.as_bytes().starts_with(leaf.key.as_bytes())) {
                 break;
             }
-            if let Some(mut pair) = self.held.pop() {
-                self.doubt(&mut pair, &Seen::Absent, &Seen::Absent);
+            if let Some(mut pair) = self.waiting.pop() {
+                self.mark_unknown(&mut pair, &Seen::Absent, &Seen::Absent);
                 self.ready.push_back(Joined::Pair(Box::new(pair)));
             }
         }
     }
 
-    /// Takes a held leaf's absence back where the directory of its name, or what it is by now,
-    /// turned out since to be unknown: a failure of `a/` comes behind `a-b`, and speaks of `a` too.
-    /// A side that has the directory has no such leaf.
-    fn doubt(&self, leaf: &mut Pair, source: &Seen, target: &Seen) {
+    /// Makes an absent leaf unknown if a failure that came later covers it: one of `a/` comes after
+    /// `a-b` and covers `a` too. A side that has the directory has no such leaf.
+    fn mark_unknown(&self, leaf: &mut Pair, source: &Seen, target: &Seen) {
         let sides = [
             (&mut leaf.source, source, &self.source.unknown),
             (&mut leaf.target, target, &self.target.unknown),
@@ -320,25 +319,25 @@ where
     }
 
     fn leaf(&mut self, pair: Pair) {
-        // What sorts between `a` and `a/` begins with `a`: where neither listing goes on with such
-        // a key, no directory of this name comes.
-        let goes_on = [self.source.next_key(), self.target.next_key()]
+        // Keys between `a` and `a/` begin with `a`: if neither listing continues with such a key,
+        // no directory of this name follows.
+        let may_follow = [self.source.next_key(), self.target.next_key()]
             .into_iter()
             .flatten()
             .any(|next| next.is_within(pair.key.as_bytes()));
-        if goes_on {
-            self.held.push(pair);
+        if may_follow {
+            self.waiting.push(pair);
         } else {
             self.ready.push_back(Joined::Pair(Box::new(pair)));
         }
     }
 
     fn directory(&mut self, mut pair: Pair) {
-        // The leaf of this name, if held, is the innermost: all others held are shorter prefixes.
-        let at = self.held.iter().rposition(|held| held.key.as_bytes() == pair.key.trimmed());
+        // The leaf of this name is the last one, if it waits: the keys of all others are shorter.
+        let at = self.waiting.iter().rposition(|leaf| leaf.key.as_bytes() == pair.key.trimmed());
         if let Some(at) = at {
-            let mut leaf = self.held.remove(at);
-            self.doubt(&mut leaf, &pair.source, &pair.target);
+            let mut leaf = self.waiting.remove(at);
+            self.mark_unknown(&mut leaf, &pair.source, &pair.target);
             match (leaf.source.entry(), leaf.target.entry(), &pair.source, &pair.target) {
                 (Some(_), _, Seen::Present(_), _) => {
                     leaf.conflict = Some(Conflict::Both);
@@ -357,7 +356,7 @@ where
                     let empty = !listed && !unknown && !self.target.keeps_in(&pair.key);
                     leaf.conflict = Some(Conflict::LeafOverDirectory { empty });
                     if empty {
-                        // The leaf's step removes it, once it is swept.
+                        // The leaf's step removes the directory, after it was swept.
                         pair.target = Seen::Absent;
                         while let Some(Joined::Leftover(key)) = self.target.waiting.front()
                             && key.is_within(pair.key.as_bytes())
@@ -398,7 +397,7 @@ where
             }
             if let Err(error) = self.step() {
                 self.ended = true;
-                self.held.clear();
+                self.waiting.clear();
                 return Some(Err(error));
             }
         }

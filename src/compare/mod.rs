@@ -1,8 +1,7 @@
-//! Comparing: the join of three ordered streams, and the policy that decides.
+//! Comparison: the join of three ordered streams, and the policy that decides.
 //!
-//! [`Join`] yields a [`Pair`] for each key that the source, the target or
-//! the manifest knows; [`Policy::decide`] turns it into an action with its
-//! reason, by a pure function.
+//! [`Join`] yields a [`Pair`] for each key of the source, the target or the recorded rows.
+//! [`Policy::decide`] is a pure function that turns it into an action with its reason.
 
 pub mod join;
 pub mod policy;

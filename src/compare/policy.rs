@@ -1,8 +1,8 @@
 //! The policy: from a pair to a decision, by a pure function.
 //!
-//! The evidence is told in `docs/architecture.md`: with a row, both sides' stamps against the
-//! recorded ones; without, size and mtime of both sides against each other. Whatever is in doubt is
-//! settled by content, and whatever is unknown is left alone.
+//! `docs/architecture.md` describes the evidence: with a row, the stamps of both sides are compared
+//! with the recorded ones; without one, the sizes and mtimes of both sides with each other.
+//! Doubtful content is hashed, and unknown entries are left alone.
 
 use super::join::{Conflict, Pair, Seen};
 use crate::filter::Filter;
@@ -15,36 +15,36 @@ use crate::model::{
 };
 use std::sync::Arc;
 
-/// How entries are compared.
+/// Options of the comparison.
 #[derive(Clone, Copy, Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, as users know them")]
 pub struct PolicyOptions {
-    /// Hash the source whatever its stamps say.
+    /// Hash the source even if its stamps are unchanged.
     pub checksum: bool,
-    /// Files of one size are the same.
+    /// Take files of the same size for the same.
     pub size_only: bool,
-    /// Leave files alone that are newer in the target.
+    /// Skip files that are newer in the target.
     pub update: bool,
-    /// Leave files alone that exist in the target.
+    /// Skip files that exist in the target.
     pub ignore_existing: bool,
-    /// Which fields of a stamp count.
+    /// The fields of a stamp that are compared.
     pub trust: StampFields,
-    /// Which digests beside BLAKE3 each file is to have on record: content is read for those that are
+    /// The digests besides BLAKE3 that each file must have on record; content is read if any is
     /// missing.
     pub digests: ExtraKinds,
-    /// Copy a source's content though nothing but the content says that it changed.
+    /// Copy content of the source that changed without its stamp.
     pub accept_silent_changes: bool,
 }
 
-/// Which of the target's surplus goes.
+/// What becomes of entries that only the target has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surplus {
-    /// None of it (no `--delete`).
-    Stays,
-    /// What takes part and the source lacks.
-    Goes,
-    /// Excluded entries too (`--delete-excluded`).
-    GoesWithExcluded,
+    /// They stay (no `--delete`).
+    Keep,
+    /// They are deleted if they take part.
+    Delete,
+    /// They are deleted, excluded ones too (`--delete-excluded`).
+    DeleteExcluded,
 }
 
 fn decide(action: Action, reason: Reason) -> Decision {
@@ -53,28 +53,28 @@ fn decide(action: Action, reason: Reason) -> Decision {
 
 /// The rules of one run.
 pub struct Policy {
-    /// How entries are compared.
+    /// Options of the comparison.
     pub options: PolicyOptions,
-    /// What takes part.
+    /// The entries that take part.
     pub filter: Arc<Filter>,
-    /// What becomes of the target's surplus.
+    /// What becomes of entries that only the target has.
     pub surplus: Surplus,
-    /// Where entries come from: rows from any other source are evidence of the target alone.
+    /// The source of this run: rows of other sources describe only the target.
     pub from: SourceNumber,
-    /// Whether the target has symbolic links.
+    /// Whether the target can store symbolic links.
     pub has_links: bool,
 }
 
 impl Policy {
-    /// Decides on one key. `holds` says what metadata the target can hold of a source's entry,
-    /// where one with that metadata stands.
+    /// Decides on one key. `achievable` returns the metadata that the target can store for that of
+    /// a source's entry, given the metadata of the existing one.
     ///
     /// # Errors
-    /// Why it can't be mirrored as it stands.
+    /// Why the entry can't be mirrored.
     pub fn decide(
         &self,
         pair: &Pair,
-        holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
+        achievable: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
     ) -> Result<Decision, Cause> {
         if pair.conflict == Some(Conflict::Both) {
             return Err(Cause::LeafAndDirectory);
@@ -83,7 +83,7 @@ impl Policy {
             (Seen::Unknown, _) | (Seen::Absent, Seen::Unknown) => {
                 decide(Action::Keep, Reason::Unknown)
             }
-            (Seen::Present(source), target) => return self.mirror(pair, source, target, holds),
+            (Seen::Present(source), target) => return self.mirror(pair, source, target, achievable),
             (Seen::Absent, Seen::Present(target))
                 if pair.conflict == Some(Conflict::LeafBesideDirectory) =>
             {
@@ -97,10 +97,10 @@ impl Policy {
             }
             (Seen::Absent, Seen::Present(target)) => self.surplus(target, pair.row.as_ref()),
             (Seen::Absent, Seen::Absent) => match &pair.row {
-                // What is excluded is not listed, unless it is to be deleted from the target.
+                // Excluded entries aren't listed, unless they are to be deleted from the target.
                 Some(row)
                     if self.filter.excludes_within(&row.key)
-                        && self.surplus != Surplus::GoesWithExcluded =>
+                        && self.surplus != Surplus::DeleteExcluded =>
                 {
                     decide(Action::Keep, Reason::Gone)
                 }
@@ -110,12 +110,13 @@ impl Policy {
         })
     }
 
-    /// What the target is to hold of a source's entry, where it can hold `wanted`: a mode that an
-    /// earlier run gave fewer rights for the group, since its ACL grants no more, stays as it is as
-    /// long as the source's stamp says that neither changed. ctime tells of both.
+    /// Returns the metadata that the target is to get, where it can store `wanted`. If an earlier
+    /// run removed rights of the group from the mode because the source's ACL doesn't grant them,
+    /// that mode is kept as long as the source's stamp is unchanged: a change of either changes
+    /// ctime.
     pub fn narrowed(&self, source: &Entry, row: Option<&Row>, wanted: Metadata) -> Metadata {
         const GROUP: u32 = 0o070;
-        let given = row.filter(|row| {
+        let narrowed = row.filter(|row| {
             let trust = self.options.trust;
             !trust.ignore_ctime
                 && row.knows_source(self.from)
@@ -124,11 +125,11 @@ impl Policy {
                 && row.metadata.mode & !GROUP == wanted.mode & !GROUP
                 && row.metadata.mode & GROUP & !wanted.mode == 0
         });
-        given.map_or(wanted, |row| Metadata { mode: row.metadata.mode, ..wanted })
+        narrowed.map_or(wanted, |row| Metadata { mode: row.metadata.mode, ..wanted })
     }
 
-    /// Whether a source's directory was touched since its row was written: what it has beside its
-    /// metadata, an ACL, say, may be another. A copied tree has other inodes, which tell nothing.
+    /// Returns whether a source's directory was touched since its row was written: its ACL, for
+    /// instance, may have changed. The inode doesn't count, since a copied tree has others.
     pub fn is_touched(&self, source: &Entry, row: &Row) -> bool {
         let trust = StampFields { ignore_inode: true, ..self.options.trust };
         row.knows_source(self.from)
@@ -136,9 +137,9 @@ impl Policy {
             && source.stamp.compare(&row.source, trust) != StampMatch::Same
     }
 
-    /// What is wrong with a source's content that was read as `found`, where its row says that it
-    /// is another, and nothing that could be trusted says that it changed: a disk that rots, or
-    /// memory. What was copied before is better then.
+    /// Returns the cause if the source's content, read as `found`, differs from the recorded one,
+    /// while its trusted stamp is unchanged: then a disk or memory is corrupt, and the earlier copy
+    /// is better.
     pub fn silent_change(&self, row: &Row, source: &Entry, found: Digest) -> Option<Cause> {
         let recorded = row.digest.filter(|recorded| *recorded != found)?;
         let trust = StampFields { ignore_inode: true, ..self.options.trust };
@@ -154,24 +155,24 @@ impl Policy {
     fn surplus(&self, target: &Entry, row: Option<&Row>) -> Decision {
         let reason = match self.surplus {
             _ if target.key.is_root() => Reason::Extra,
-            Surplus::Stays => Reason::Extra,
-            Surplus::Goes if self.excluded_by_size(target) => Reason::SizeExcluded,
-            Surplus::Goes | Surplus::GoesWithExcluded => {
+            Surplus::Keep => Reason::Extra,
+            Surplus::Delete if self.excluded_by_size(target) => Reason::SizeExcluded,
+            Surplus::Delete | Surplus::DeleteExcluded => {
                 return decide(Action::Delete, Reason::Extra);
             }
         };
-        // What stays is listed with the rest where digests are exported.
-        let lacks = |row: &Row| {
+        // Entries that stay need digests too: an export of digests lists them.
+        let lacks_digest = |row: &Row| {
             (row.kind, target.kind) == (EntryKind::File, EntryKind::File)
                 && row.extra.lack(self.options.digests)
                 && match target.stamp.compare(&row.target, self.options.trust) {
                     StampMatch::Same => true,
-                    // Its digest tells whether it is what was recorded.
+                    // Its digest decides whether it still is the recorded content.
                     StampMatch::Doubtful => row.digest.is_some(),
                     StampMatch::Size | StampMatch::Mtime | StampMatch::Tag => false,
                 }
         };
-        if row.is_some_and(lacks) {
+        if row.is_some_and(lacks_digest) {
             decide(Action::HashSurplus, Reason::Digest)
         } else {
             decide(Action::Keep, reason)
@@ -187,14 +188,14 @@ impl Policy {
         pair: &Pair,
         source: &Entry,
         target: &Seen,
-        holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
+        achievable: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
     ) -> Result<Decision, Cause> {
         if self.excluded_by_size(source) {
-            let goes = self.surplus == Surplus::GoesWithExcluded;
+            let is_deleted = self.surplus == Surplus::DeleteExcluded;
             let action = match target {
-                Seen::Present(_) if goes => Action::Delete,
-                // It is to be gone, and is.
-                Seen::Absent if goes && pair.row.is_some() => Action::Forget,
+                Seen::Present(_) if is_deleted => Action::Delete,
+                // It is gone already.
+                Seen::Absent if is_deleted && pair.row.is_some() => Action::Forget,
                 _ => Action::Skip,
             };
             return Ok(decide(action, Reason::SizeExcluded));
@@ -210,7 +211,7 @@ impl Policy {
             Seen::Present(existing) => Some(existing),
             Seen::Absent => None,
         };
-        let afresh = |reason| Ok(decide(afresh(source.kind), reason));
+        let make_new = |reason| Ok(decide(action_for_new(source.kind), reason));
         let in_the_way = pair.conflict.is_some();
         if self.options.ignore_existing
             && source.kind != EntryKind::Directory
@@ -219,36 +220,36 @@ impl Policy {
             return Ok(decide(Action::Skip, Reason::Exists));
         }
         if let Some(Conflict::DirectoryOverLeaf(leaf)) = &pair.conflict
-            && self.leaves_alone(leaf, source)
+            && self.protects(leaf, source)
         {
             return Err(Cause::LeafInTheWay);
         }
         match &pair.conflict {
             Some(Conflict::LeafOverDirectory { empty: true } | Conflict::DirectoryOverLeaf(_)) => {
-                return afresh(Reason::Kind);
+                return make_new(Reason::Kind);
             }
             Some(Conflict::LeafOverDirectory { empty: false }) => {
-                if self.surplus == Surplus::Stays {
+                if self.surplus == Surplus::Keep {
                     return Err(Cause::DirectoryInTheWay);
                 }
-                // In a store it may stand beside the directory, and is compared.
+                // In a store a leaf can exist beside the directory, and is compared.
                 if existing.is_none() {
                     return Ok(decide(Action::AfterDeletion, Reason::Kind));
                 }
             }
             Some(Conflict::Both | Conflict::LeafBesideDirectory) | None => {}
         }
-        let Some(existing) = existing else { return afresh(Reason::New) };
+        let Some(existing) = existing else { return make_new(Reason::New) };
         if source.kind != EntryKind::Directory
-            && let Some(decision) = self.unseen(source, existing, pair.row.as_ref())
+            && let Some(decision) = self.decide_listed(source, existing, pair.row.as_ref())
         {
             return Ok(decision);
         }
         if existing.kind != source.kind {
-            return afresh(Reason::Kind);
+            return make_new(Reason::Kind);
         }
         let row = pair.row.as_ref().filter(|row| row.kind == source.kind);
-        let wanted = holds(&source.metadata, source.kind, Some(&existing.metadata));
+        let wanted = achievable(&source.metadata, source.kind, Some(&existing.metadata));
         let wanted = self.narrowed(source, row, wanted);
         match source.kind {
             EntryKind::Directory => Ok(decide(Action::KeepDirectory, Reason::Unchanged)),
@@ -257,7 +258,7 @@ impl Policy {
         }
     }
 
-    /// What to do where the source has a link that the target can't have: as if the source had nothing.
+    /// Decides on a link of the source that the target can't store, as if the source lacked it.
     fn without_link(&self, target: &Seen, row: Option<&Row>) -> Decision {
         if let Seen::Present(target) = target
             && let delete @ Decision { action: Action::Delete, .. } = self.surplus(target, row)
@@ -268,11 +269,16 @@ impl Policy {
         decide(if is_gone { Action::Forget } else { Action::Skip }, Reason::NoLinks)
     }
 
-    /// What to do with leaves of which one was only listed, and is not what its row tells: look at
-    /// it, or copy it anew.
-    fn unseen(&self, source: &Entry, existing: &Entry, row: Option<&Row>) -> Option<Decision> {
+    /// Decides on leaves of which at least one was only listed and not completed by its row: looks
+    /// it up or copies it. Returns `None` if both are known well enough.
+    fn decide_listed(
+        &self,
+        source: &Entry,
+        existing: &Entry,
+        row: Option<&Row>,
+    ) -> Option<Decision> {
         let look = |reason| decide(Action::Look, reason);
-        let copy = |reason| decide(afresh(source.kind), reason);
+        let copy = |reason| decide(action_for_new(source.kind), reason);
         let is_listed = |entry: &Entry| entry.completeness == Completeness::ListingOnly;
         if !is_listed(source) && !is_listed(existing) {
             return None;
@@ -305,8 +311,8 @@ impl Policy {
         })
     }
 
-    /// Whether the options protect a leaf of the target from a directory of the source.
-    fn leaves_alone(&self, leaf: &Entry, source: &Entry) -> bool {
+    /// Returns whether the options protect a leaf of the target from a directory of the source.
+    fn protects(&self, leaf: &Entry, source: &Entry) -> bool {
         let newer = leaf.metadata.mtime > source.metadata.mtime;
         self.options.ignore_existing
             || (self.options.update && newer)
@@ -326,7 +332,7 @@ impl Policy {
         if source.link != existing.link {
             return Ok(decide(Action::MakeLink, Reason::LinkText));
         }
-        // Linux keeps no mode of a link.
+        // Linux keeps no mode for links.
         let found = Metadata { mode: wanted.mode, ..existing.metadata };
         let same_metadata = found == *wanted;
         Ok(match row {
@@ -339,7 +345,7 @@ impl Policy {
             }
             _ if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
             None => decide(Action::Adopt, Reason::SameSizeAndTime),
-            // A run was killed between making the link and recording it.
+            // A run was killed after it made the link and before it recorded it.
             Some(row)
                 if row.link != source.link || row.metadata != *wanted || row.from != self.from =>
             {
@@ -360,7 +366,7 @@ impl Policy {
         if options.update && existing.metadata.mtime > source.metadata.mtime {
             return Ok(decide(Action::Skip, Reason::NewerInTarget));
         }
-        // What others stored without metadata stays as they stored it, and asks for none elsewhere.
+        // An object without stored metadata keeps none, and its copy needs none.
         let is_foreign = [source, existing]
             .iter()
             .any(|entry| entry.completeness == Completeness::NoStoredMetadata);
@@ -393,7 +399,7 @@ impl Policy {
             other => other,
         };
         let vouched = of_target == StampMatch::Same;
-        // A row without a digest can't settle anything: both sides are compared then.
+        // Without a recorded digest, both sides are compared with each other.
         let check_target = || match row.digest {
             Some(expected) => Check::Target { expected },
             None => Check::EachOther,
@@ -419,7 +425,8 @@ impl Policy {
             StampMatch::Same if !vouched => {
                 decide(Action::Check(check_target()), Reason::TargetDoubtful)
             }
-            // What was given was less than the target has, or something else: nobody noticed a change.
+            // The row's metadata differs because the target could store less; nothing changed
+            // since.
             StampMatch::Same if same_metadata && !is_foreign && row.metadata != *wanted => {
                 decide(Action::Record, Reason::Metadata)
             }
@@ -428,8 +435,8 @@ impl Policy {
         })
     }
 
-    /// Sizes alone decide on content; nothing is recorded or set that would hide a difference from a
-    /// later run that looks closer.
+    /// Decides by sizes alone. Records and sets nothing that would hide a difference from a later
+    /// run that compares more.
     fn size_only(
         &self,
         source: &Entry,
@@ -463,14 +470,14 @@ impl Policy {
         }
     }
 
-    /// Both stamps are the recorded ones, and yet the metadata differs.
+    /// Decides on different metadata although both stamps are unchanged.
     #[expect(clippy::unused_self, reason = "one of the policy's rules")]
     fn metadata_only(&self, found: &Metadata, wanted: &Metadata) -> Result<Decision, Cause> {
         let mtime_alone = Metadata { mtime: wanted.mtime, ..*found } == *wanted;
         if !mtime_alone {
             return Ok(decide(Action::UpdateMetadata, Reason::Metadata));
         }
-        // It was set when the row was recorded, and the target kept something else.
+        // The wanted mtime was set when the row was recorded, and the target stored another one.
         if found.mtime.distance(wanted.mtime) < COARSEST_TIMES {
             Ok(decide(Action::Keep, Reason::Unchanged))
         } else {
@@ -481,7 +488,7 @@ impl Policy {
     fn first_contact(&self, source: &Entry, existing: &Entry, same_metadata: bool) -> Decision {
         let decision = self.adoption(source, existing, same_metadata);
         match decision.action {
-            // What is adopted without reading has no digest.
+            // Adopting a file without reading it gives no digest.
             Action::Adopt | Action::UpdateMetadata if self.options.digests.any() => {
                 decide(Action::Check(Check::EachOther), Reason::Digest)
             }
@@ -489,8 +496,9 @@ impl Policy {
         }
     }
 
-    /// A file that a run from another source recorded: what is known of the target's content stays
-    /// known, as far as the target's stamp holds, and the source's is compared as at first contact.
+    /// Decides on a file that a run from another source recorded: the digest of the target's
+    /// content is known if the target's stamp is unchanged; the source is compared as without a
+    /// row.
     fn first_contact_recorded(
         &self,
         source: &Entry,
@@ -523,7 +531,7 @@ impl Policy {
         }
     }
 
-    /// What a file that stands on both sides, and that no run recorded, is taken for.
+    /// Decides on a file that both sides have and no run recorded.
     fn adoption(&self, source: &Entry, existing: &Entry, same_metadata: bool) -> Decision {
         if source.stamp.size != existing.stamp.size {
             decide(Action::Copy { unless: None }, Reason::Size)
@@ -541,26 +549,26 @@ impl Policy {
     }
 }
 
-/// How the metadata that stands compares with what is wanted.
+/// How existing metadata compares with the wanted one.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum MetadataMatch {
-    /// It is that.
+    /// Equal.
     Same,
-    /// The time of change differs alone.
+    /// Only mtime differs.
     Mtime,
     /// Mode, owner or group differ.
     Rights,
 }
 
-/// A row, and what the target's stamp says of it.
+/// A row, and whether the target's stamp confirms it.
 struct Recorded<'a> {
     row: &'a Row,
-    /// Whether the target's content is what was recorded.
+    /// Whether the target's content is the recorded one, by its stamp.
     is_vouched: bool,
 }
 
-/// How something is made that the target lacks, or has otherwise. Special files are refused before.
-fn afresh(kind: EntryKind) -> Action {
+/// Returns the action that makes an entry anew. Special files have been refused before.
+fn action_for_new(kind: EntryKind) -> Action {
     match kind {
         EntryKind::File | EntryKind::Special(_) => Action::Copy { unless: None },
         EntryKind::Symlink => Action::MakeLink,
@@ -568,24 +576,24 @@ fn afresh(kind: EntryKind) -> Action {
     }
 }
 
-/// Whether a stamp tells that content is another than the recorded one.
-fn is_drift(likeness: StampMatch) -> bool {
-    matches!(likeness, StampMatch::Size | StampMatch::Mtime | StampMatch::Tag)
+/// Returns whether a stamp shows that content isn't the recorded one.
+fn is_drift(stamp: StampMatch) -> bool {
+    matches!(stamp, StampMatch::Size | StampMatch::Mtime | StampMatch::Tag)
 }
 
-/// Whether both have the same mtime. When an object was put is no such time, and no evidence.
+/// Returns whether both have the same mtime. The time at which an object was put doesn't count as
+/// one.
 fn same_time(source: &Entry, existing: &Entry) -> bool {
     let is_whole = |entry: &Entry| entry.completeness == Completeness::Full;
     is_whole(source) && is_whole(existing) && source.metadata.mtime == existing.metadata.mtime
 }
 
-/// The size of the object that an entry is, or would be: a link's is its text.
+/// Returns the size of the object that stores an entry: for a link, the size of its text.
 fn stored_size(entry: &Entry) -> u64 {
     entry.link.as_ref().map_or(entry.stamp.size, |text| text.len() as u64)
 }
 
-/// Decides on files of one size of which one has no mtime to compare: by the hash that its tag may
-/// be.
+/// Decides on files of the same size of which one has no mtime: by the hash that a tag contains.
 fn by_tag(source: &Entry, existing: &Entry) -> Option<Decision> {
     if same_time(source, existing) {
         return None;

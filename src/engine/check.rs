@@ -45,10 +45,10 @@ impl Worker<'_, '_> {
             row: step.row.clone(),
             conflict: None,
         };
-        let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+        let achievable = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             context.target.achievable_metadata(metadata, kind, existing)
         };
-        let decided = context.policy.decide(&pair, holds);
+        let decided = context.policy.decide(&pair, achievable);
         let Decision { action, reason } =
             decided.map_err(|cause| EntryError::on_target(Operation::Mirror, &pair.key, cause))?;
         let action = match action {

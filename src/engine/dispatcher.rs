@@ -186,8 +186,8 @@ impl Dispatcher<'_, '_> {
         while let Some(planned) = plan.next().transpose()? {
             match planned {
                 Planned::Step(step) => self.step(*step)?,
-                Planned::SetAside { key, is_doomed } => {
-                    self.set_aside.add(&key, Since::before(is_doomed))?;
+                Planned::SetAside { key, is_deleted } => {
+                    self.set_aside.add(&key, Since::before(is_deleted))?;
                 }
                 Planned::Failed(error) => self.context.fail(error),
                 Planned::Settled(outcome) => self.context.report(|| outcome),

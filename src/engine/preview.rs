@@ -44,8 +44,8 @@ impl Preview<'_> {
         let mut set_aside = SetAside::new(plan.spool_dir());
         while let Some(planned) = plan.next().transpose()? {
             match planned {
-                Planned::SetAside { key, is_doomed } => {
-                    set_aside.add(&key, Since::before(is_doomed))?;
+                Planned::SetAside { key, is_deleted } => {
+                    set_aside.add(&key, Since::before(is_deleted))?;
                 }
                 Planned::Step(planned) => {
                     if let Some(outcome) = foreseen(&planned, self.is_wider) {

@@ -34,8 +34,8 @@ pub(super) enum Since {
 
 impl Since {
     /// Returns the value for a leaf that an earlier run set aside.
-    pub(super) fn before(is_doomed: bool) -> Self {
-        if is_doomed { Self::Doomed } else { Self::Before }
+    pub(super) fn before(is_deleted: bool) -> Self {
+        if is_deleted { Self::Doomed } else { Self::Before }
     }
 }
 

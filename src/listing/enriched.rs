@@ -1,5 +1,5 @@
-//! Listings of a store, with what earlier runs into it recorded: a restore needs no look at
-//! directories, and what is copied is held against the digest that it was recorded with.
+//! Listings of a store, enriched with rows of earlier runs into it: a restore needn't look up
+//! directories, and content is compared with the digest that was recorded when it was written.
 
 use crate::backend::{KeySpace, ListItem, Listing};
 use crate::manifest::published::RecordedSource;
@@ -9,40 +9,40 @@ use crate::model::{Digest, EntryKind, Error};
 use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
 
-/// A listing whose entries are told what rows know of them: those of runs whose target it lists.
+/// A listing of a target of earlier runs, whose entries get metadata and digests from their rows.
 pub struct EnrichedListing<R> {
     listing: Listing,
-    /// The sources whose rows tell kinds and metadata.
-    telling: HashSet<SourceNumber>,
-    /// `None` once they ended or can't be read: they only help.
+    /// The sources whose rows have kinds and metadata for this listing.
+    with_metadata: HashSet<SourceNumber>,
+    /// Rows in key order. `None` at their end or after an error: the listing doesn't need them.
     rows: Option<R>,
     row: Option<Row>,
-    /// Why they could not be read to their end.
-    broke_off: Arc<OnceLock<Error>>,
+    /// The error that ended the rows early.
+    rows_error: Arc<OnceLock<Error>>,
 }
 
 impl<R: Iterator<Item = Result<Row, Error>>> EnrichedListing<R> {
-    /// Adds `rows`, in key order, which are from these sources, to a `listing` whose keys have this
-    /// form. Rows of another form have digests, but kinds and metadata of their own. Where they
-    /// can't be read to their end, that is put in `broke_off`, and the listing goes on without
-    /// them.
+    /// Adds `rows`, in key order and recorded from `sources`, to a `listing` with keys of
+    /// `key_space`. Rows with keys of another form only give digests. If the rows can't be read to
+    /// their end, the error is put in `rows_error`, and the listing goes on without them.
     pub fn new(
         listing: Listing,
         rows: R,
-        broke_off: Arc<OnceLock<Error>>,
+        rows_error: Arc<OnceLock<Error>>,
         sources: &[RecordedSource],
         key_space: KeySpace,
     ) -> Self {
-        let tells = |source: &&RecordedSource| {
-            // A stream is a file in any form.
+        let has_metadata = |source: &&RecordedSource| {
+            // A stream is a single file, the same in any form.
             key_space == KeySpace::Tree
                 && (source.options.key_space == KeySpace::Tree || source.source == STREAM)
         };
-        let telling = sources.iter().filter(tells).map(|source| source.number).collect();
-        Self { listing, telling, rows: Some(rows), row: None, broke_off }
+        let with_metadata =
+            sources.iter().filter(has_metadata).map(|source| source.number).collect();
+        Self { listing, with_metadata, rows: Some(rows), row: None, rows_error }
     }
 
-    /// Goes to the row of a key, if there is one.
+    /// Advances to a key; returns its row, if there is one.
     fn seek(&mut self, key: &[u8]) -> Option<&Row> {
         loop {
             match &self.row {
@@ -52,7 +52,7 @@ impl<R: Iterator<Item = Result<Row, Error>>> EnrichedListing<R> {
             self.row = match self.rows.as_mut().and_then(Iterator::next).transpose() {
                 Ok(row) => row,
                 Err(error) => {
-                    self.broke_off.get_or_init(|| error);
+                    self.rows_error.get_or_init(|| error);
                     None
                 }
             };
@@ -71,13 +71,13 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for EnrichedListing<R> {
     fn next(&mut self) -> Option<Self::Item> {
         let mut item = self.listing.next()?;
         if let Ok(ListItem::Entry(entry)) = &mut item {
-            let telling = std::mem::take(&mut self.telling);
+            let with_metadata = std::mem::take(&mut self.with_metadata);
             if let Some(row) = self.seek(entry.key.as_bytes()) {
                 let is_directory =
                     [row.kind, entry.kind].iter().all(|kind| *kind == EntryKind::Directory);
-                if telling.contains(&row.from) {
+                if with_metadata.contains(&row.from) {
                     row.complete(&row.target, entry);
-                    // Nothing in the store tells of it, not even a marker that could be another.
+                    // There is no marker in the store that could have changed since.
                     if is_directory && entry.completeness == Completeness::Implicit {
                         (entry.metadata, entry.completeness) = (row.metadata, Completeness::Full);
                     }
@@ -91,7 +91,7 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for EnrichedListing<R> {
                     };
                 }
             }
-            self.telling = telling;
+            self.with_metadata = with_metadata;
         }
         Some(item)
     }
@@ -139,19 +139,19 @@ mod tests {
     }
 
     #[test]
-    fn only_the_version_that_was_recorded_is_told_of() {
+    fn only_the_recorded_version_gets_metadata_and_digest() {
         let listed = ["a", "b", "c", "e"].map(|key| Ok(ListItem::Entry(entry(key, "1"))));
         let rows = [row("a", "1"), row("b", "2"), row("d", "1"), row("e", "1")].map(Ok);
         let listed = Box::new(listed.into_iter());
         let sources = [source(1, KeySpace::Tree)];
-        let told = EnrichedListing::new(
+        let enriched = EnrichedListing::new(
             listed,
             rows.into_iter(),
             Arc::default(),
             &sources,
             KeySpace::Tree,
         );
-        let told: Vec<_> = told
+        let enriched: Vec<_> = enriched
             .map(|item| match item {
                 Ok(ListItem::Entry(entry)) => {
                     assert_eq!(entry.recorded.is_some(), entry.metadata.mode == 0o600);
@@ -166,49 +166,49 @@ mod tests {
             ("c", Completeness::ListingOnly),
             ("e", Completeness::Full),
         ];
-        assert_eq!(told, expected.map(|(key, known)| (key.to_owned(), known)));
+        assert_eq!(enriched, expected.map(|(key, known)| (key.to_owned(), known)));
     }
 
     #[test]
-    fn rows_that_break_off_are_told_of_and_end_nothing_else() {
+    fn an_error_of_the_rows_is_kept_and_the_listing_goes_on() {
         let listed = ["a", "b", "c"].map(|key| Ok(ListItem::Entry(entry(key, "1"))));
         let broken = || Error::new(crate::model::ErrorKind::Damaged, "no row");
         let rows = [Ok(row("a", "1")), Err(broken()), Ok(row("c", "1"))];
-        let broke_off = Arc::new(OnceLock::new());
+        let rows_error = Arc::new(OnceLock::new());
         let sources = [source(1, KeySpace::Tree)];
-        let told = EnrichedListing::new(
+        let enriched = EnrichedListing::new(
             Box::new(listed.into_iter()),
             rows.into_iter(),
-            Arc::clone(&broke_off),
+            Arc::clone(&rows_error),
             &sources,
             KeySpace::Tree,
         );
-        let told = told.map(|item| match item {
+        let has_digest = enriched.map(|item| match item {
             Ok(ListItem::Entry(entry)) => entry.recorded.is_some(),
             other => panic!("{other:?}"),
         });
-        assert_eq!(told.collect::<Vec<_>>(), [true, false, false]);
-        assert_eq!(broke_off.get().map(ToString::to_string).as_deref(), Some("no row"));
+        assert_eq!(has_digest.collect::<Vec<_>>(), [true, false, false]);
+        assert_eq!(rows_error.get().map(ToString::to_string).as_deref(), Some("no row"));
     }
 
     #[test]
-    fn a_directory_without_a_marker_is_as_it_was_recorded_in_this_form() {
+    fn a_directory_without_a_marker_gets_the_metadata_recorded_in_this_form() {
         let directory =
             |known| Entry { completeness: known, kind: EntryKind::Directory, ..entry("d/", "") };
-        let told = |known, key_space| {
+        let enriched = |known, key_space| {
             let listed = Box::new(std::iter::once(Ok(ListItem::Entry(directory(known)))));
             let row = Row { kind: EntryKind::Directory, ..row("d/", "") };
             let sources = [source(1, key_space), source(2, KeySpace::Tree)];
-            let (rows, broke_off) = (std::iter::once(Ok(row)), Arc::default());
-            let mut told = EnrichedListing::new(listed, rows, broke_off, &sources, KeySpace::Tree);
-            match told.next() {
+            let (rows, rows_error) = (std::iter::once(Ok(row)), Arc::default());
+            let mut enriched = EnrichedListing::new(listed, rows, rows_error, &sources, KeySpace::Tree);
+            match enriched.next() {
                 Some(Ok(ListItem::Entry(entry))) => (entry.metadata.mode, entry.completeness),
                 other => panic!("{other:?}"),
             }
         };
-        assert_eq!(told(Completeness::Implicit, KeySpace::Tree), (0o600, Completeness::Full));
-        assert_eq!(told(Completeness::Implicit, KeySpace::Flat), (0, Completeness::Implicit));
-        // Whoever stored metadata since knows better.
-        assert_eq!(told(Completeness::Full, KeySpace::Tree), (0, Completeness::Full));
+        assert_eq!(enriched(Completeness::Implicit, KeySpace::Tree), (0o600, Completeness::Full));
+        assert_eq!(enriched(Completeness::Implicit, KeySpace::Flat), (0, Completeness::Implicit));
+        // Metadata that was stored since is newer than the row.
+        assert_eq!(enriched(Completeness::Full, KeySpace::Tree), (0, Completeness::Full));
     }
 }

@@ -1,7 +1,7 @@
-//! Listings, held against their promise: byte order of keys, each entry once.
+//! Listings whose order is checked: keys in byte order, each entry once.
 //!
-//! A listing out of order would make the join take what is there for absent: from the first item out
-//! of order on, all is unknown.
+//! The join would take entries of a disordered listing for absent. So everything from the first
+//! item out of order on counts as unknown.
 
 mod enriched;
 
@@ -15,7 +15,7 @@ use crate::model::{Cause, EntryError, Error, Key, Operation};
 pub struct OrderChecked {
     listing: Listing,
     side: Side,
-    /// The last key; a buffer that is used again.
+    /// The last key, in a buffer that is reused.
     last: Option<Vec<u8>>,
     broken: bool,
 }
@@ -44,7 +44,7 @@ impl Iterator for OrderChecked {
         let key = item.key();
         let is_entry = matches!(item, ListItem::Entry(_));
         let in_order = self.last.as_ref().is_none_or(|last| {
-            // What failed may be said right behind the entry itself.
+            // The failure of an entry may follow the entry itself.
             if is_entry { **last < *key.as_bytes() } else { **last <= *key.as_bytes() }
         });
         if !in_order {
@@ -64,33 +64,33 @@ impl Iterator for OrderChecked {
     }
 }
 
-/// What a listing could not see. A scope is a key: the name itself, as leaf or directory, and all
-/// below it. Scopes that the cursor has left are dropped, so that few are held.
+/// The parts of a tree that a listing could not see. A scope is a key: the name itself, as leaf or
+/// directory, and everything below it. Scopes before the cursor are dropped, so that few are kept.
 #[derive(Debug, Default)]
 pub struct Unknown {
     scopes: Vec<Key>,
 }
 
 impl Unknown {
-    /// Takes note of a scope.
+    /// Adds a scope.
     pub fn add(&mut self, scope: Key) {
         self.scopes.push(scope);
     }
 
-    /// Drops the scopes of which nothing can follow `cursor`.
+    /// Drops the scopes that no key from `cursor` on can be in.
     pub fn leave(&mut self, cursor: &Key) {
         let cursor = cursor.as_bytes();
         self.scopes
             .retain(|scope| cursor <= scope.as_bytes() || cursor.starts_with(scope.trimmed()));
     }
 
-    /// How many scopes are held.
+    /// Returns the number of scopes.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.scopes.len()
     }
 
-    /// Whether what stands at `key` is unknown.
+    /// Returns whether it is unknown what is at `key`.
     pub fn covers(&self, key: &Key) -> bool {
         self.scopes.iter().any(|scope| {
             scope.is_root()
@@ -101,7 +101,7 @@ impl Unknown {
         })
     }
 
-    /// Whether anything in the directory `key` is unknown.
+    /// Returns whether anything in the directory `key` is unknown.
     pub fn is_within(&self, key: &Key) -> bool {
         self.scopes.iter().any(|scope| scope.is_within(key.as_bytes()))
     }

@@ -1,11 +1,11 @@
-//! How the stores of locations are reached.
+//! Access to the stores that locations name.
 
 use crate::backend::object::StoreSettings;
 use crate::location::{Location, SingleLocation};
 use crate::model::Error;
 
-/// Works out how a location's store is reached, by the environment's variables; `None` of a place that
-/// has no store.
+/// Resolves the settings of a location's store, with the environment's variables; returns `None`
+/// for a local directory.
 ///
 /// # Errors
 /// As those of [`StoreSettings::resolve`].
@@ -20,7 +20,7 @@ pub fn access(
     }
 }
 
-/// The same of a location of one thing.
+/// Does the same as [`access`] for the location of a single file or object.
 ///
 /// # Errors
 /// As those of [`access`].

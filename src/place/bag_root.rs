@@ -1,5 +1,5 @@
-//! The root of a bag, and what lies beside its payload: nobody writes there but who makes it, or brings
-//! a copy of it up to date.
+//! Protection of bags: nothing may be written beside a bag's payload, except by the command that
+//! makes the bag or brings a copy of it up to date.
 
 use super::directory::Directory;
 use super::opener::walking_alone;
@@ -14,21 +14,21 @@ use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-/// What a location is of a bag.
+/// The part of a bag that a location names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum InBag {
-    /// Its root.
+    /// The root of the bag.
     Root {
         /// The real path of its payload.
         payload: PathBuf,
-        /// The same below the path that was typed.
+        /// The path of the payload, below the path that was typed.
         typed: PathBuf,
     },
-    /// The directory of its payload.
+    /// The directory of the payload.
     Payload,
 }
 
-/// What a location is of a bag, where one is there: for advice.
+/// Returns the part of a bag that a location names, if it names one, for use in advice.
 pub fn bag_at(location: &Location) -> Option<InBag> {
     let Location::Local(path) = location else { return None };
     let real = path.canonicalize().ok()?;
@@ -38,15 +38,15 @@ pub fn bag_at(location: &Location) -> Option<InBag> {
     bag::payload_of(real.parent()?).map(|_| InBag::Payload)
 }
 
-/// Refuses a directory that is the root of a bag, or lies in it beside the payload: the bag would not be
-/// valid any more, for its tag manifest lists all that lies there. Into a root, what is
-/// mirrored `from` that very bag is not refused: it is the source of which an earlier mirror made the
-/// directory a copy, or a bag with the same payload manifests. `name` is the directory's in the state;
-/// `help` is the way out where the bag is not vidimus's own.
+/// Refuses a directory that is the root of a bag, or lies in a bag beside the payload: the tag
+/// manifest lists everything there, so a new file would make the bag invalid. The root isn't
+/// refused if `from` is the same bag: if an earlier mirror from that source made the directory, or
+/// if both have the same payload manifests. `name` is the name of the directory in the state;
+/// `help` is the advice for a bag that vidimus didn't make.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] for such a root, [`ErrorKind::Manifest`] where it can't be found out what was
-/// mirrored there, [`ErrorKind::Unusable`] where it can't be read.
+/// [`ErrorKind::Refused`] for such a directory, [`ErrorKind::Manifest`] if the record of what was
+/// mirrored there can't be read, [`ErrorKind::Unusable`] if the directory can't be read.
 pub(super) fn refuse(
     path: &Path,
     name: &str,
@@ -55,9 +55,9 @@ pub(super) fn refuse(
     help: &str,
 ) -> Result<(), Error> {
     let real = real(path);
-    let around = |above: &Path| Some((above.to_owned(), bag::payload_of(above)?));
-    let Some((root, payload)) = real.ancestors().find_map(around) else { return Ok(()) };
-    // That is refused by whoever opens it; see `bag::refuse_within`.
+    let bag_at = |above: &Path| Some((above.to_owned(), bag::payload_of(above)?));
+    let Some((root, payload)) = real.ancestors().find_map(bag_at) else { return Ok(()) };
+    // `bag::refuse_within` refuses the payload when it is opened.
     if real.starts_with(payload) {
         return Ok(());
     }
@@ -66,7 +66,7 @@ pub(super) fn refuse(
         let message =
             format!("\"{name}\" lies in the bag \"{root}\", which would not be valid any more");
         return Err(Error::new(ErrorKind::Refused, message).help(
-            "name another directory; what you bring there by other means `vidimus bag SOURCE BAG` lists",
+            "name another directory; `vidimus bag SOURCE BAG` lists what you bring there by other means",
         ));
     }
     let refused = |help: &str| {
@@ -83,16 +83,16 @@ pub(super) fn refuse(
     refused(help)
 }
 
-/// Where a path leads, links resolved: one that is still to be made lies below what stands of the way.
+/// Returns a path with symbolic links resolved, as far as it exists.
 fn real(path: &Path) -> PathBuf {
-    let standing =
+    let resolve =
         |above: &Path| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?));
-    let found = path.ancestors().find_map(standing);
+    let found = path.ancestors().find_map(resolve);
     found.map_or_else(|| path.to_owned(), |(above, rest)| above.join(rest))
 }
 
-/// Whether the whole of a source was mirrored to a directory before, by the record or by what is
-/// published there. What neither tells any more nobody knows.
+/// Returns whether all of a source was mirrored to a directory before, by the state or by the
+/// manifest that is published there. If both are damaged, it counts as not mirrored.
 fn was_mirrored(
     from: &SourcePlace,
     path: &Path,
@@ -112,15 +112,15 @@ fn was_mirrored(
         let latest = ManifestReader::of(&*published, state_dir).latest()?;
         Ok(latest.is_some_and(|latest| latest.head.sources().iter().any(is_from)))
     };
-    let unless_damaged = |told: Result<bool, Error>| match told {
+    let unless_damaged = |found: Result<bool, Error>| match found {
         Err(error) if is_damage(&error) => Ok(false),
-        told => told,
+        found => found,
     };
     Ok(unless_damaged(by_state())? || unless_damaged(by_manifest())?)
 }
 
-/// Whether a source is a bag of this machine whose payload manifests are those of another one: each
-/// lists all of the payload, with digests (RFC 8493, section 2.1.3).
+/// Returns whether a source is a local bag whose payload manifests equal those of another one. Each
+/// manifest lists the complete payload with digests (RFC 8493, section 2.1.3).
 fn has_same_payload(from: &SourcePlace, other: &Path) -> Result<bool, Error> {
     let Some(path) = from.open.path() else { return Ok(false) };
     if bag::payload_of(path).is_none() {
@@ -146,7 +146,7 @@ fn has_same_payload(from: &SourcePlace, other: &Path) -> Result<bool, Error> {
         .map_err(|error| Error::unusable("cannot compare the manifests of the bags", error.into()))
 }
 
-/// Whether two files have the same content; one that is missing has none.
+/// Returns whether two files exist and have the same content.
 fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
     let open = |path| match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

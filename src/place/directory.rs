@@ -1,4 +1,4 @@
-//! Directories of this machine as places.
+//! Local directories as places.
 
 use super::overlap::Position;
 use super::{OpenPlace, SourcePlace, Walkers, Writes, printable};
@@ -16,7 +16,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A directory of this machine, open.
+/// An open local directory.
 pub(super) struct Directory {
     root: Arc<Root>,
     /// Its real path.
@@ -29,7 +29,7 @@ impl Directory {
         Ok(Self { root: Arc::new(Root::open(&path)?), path })
     }
 
-    /// Opens the directory that a path leads to, as a side of a run.
+    /// Opens the directory at a path, as a side of a run.
     pub(super) fn open_as(side: Side, path: &Path) -> Result<Self, Error> {
         let failed = |error| unopened(Some(side), path, error);
         Self::open(path.canonicalize().map_err(failed)?).map_err(failed)
@@ -60,7 +60,7 @@ impl OpenPlace for Directory {
 
     fn position(&self) -> Result<Position, Error> {
         let mut position = Position::of_directory(&self.path, true)?;
-        // What is open counts, should another one have its name by now.
+        // The open directory counts, even if its path leads to another one by now.
         if let Position::Directory { chain, .. } = &mut position
             && let Some(first) = chain.first_mut()
         {
@@ -100,7 +100,7 @@ impl OpenPlace for Directory {
     }
 }
 
-/// What a path leads to as a source: a directory, or a single file in one.
+/// Opens a path as a source: a directory, or a single file in one.
 pub(super) fn as_source(path: &Path, location: &Location) -> Result<SourcePlace, Error> {
     let unusable = |error| unopened(Some(Side::Source), path, error);
     let real = path.canonicalize().map_err(unusable)?;
@@ -120,7 +120,7 @@ pub(super) fn as_source(path: &Path, location: &Location) -> Result<SourcePlace,
     Ok(SourcePlace { name: printable(&real), only, open })
 }
 
-/// The real path of a directory that is a target, and whether it exists.
+/// Returns the real path of a directory that is a target, and whether it exists.
 pub(super) fn as_target(path: &Path, location: &Location) -> Result<(PathBuf, bool), Error> {
     let unusable = |error| unopened(Some(Side::Target), path, error);
     let (path, exists) = match path.canonicalize() {
@@ -143,7 +143,7 @@ pub(super) fn as_target(path: &Path, location: &Location) -> Result<(PathBuf, bo
     Ok((path, exists))
 }
 
-/// The path that a missing target will have.
+/// Returns the real path that a missing target will have.
 fn missing(path: &Path, target: &Location) -> Result<PathBuf, Error> {
     let help = "make its parent directory first, or check its spelling";
     let name = path.file_name().ok_or_else(|| {

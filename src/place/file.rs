@@ -1,9 +1,9 @@
-//! A file of this machine that is written on request: where its path leads, and what stands there.
+//! A single local file to be written: where its path leads, and what exists there.
 //!
 //! A symbolic link is followed, as by a shell's `>`: it stays, and the file that it leads to is
-//! written anew, whole ([`LocalFile`]). What is no regular file (a device, a pipe, what a process has
-//! open) is never replaced: it is written through ([`Through`]) by those that can, and refused by
-//! others.
+//! replaced atomically ([`LocalFile`]). Anything but a regular file (a device, a pipe, a descriptor
+//! that a process has open) is never replaced: callers either write into it ([`Through`]) or refuse
+//! it.
 
 use super::opener::walking_alone;
 use super::{bag_root, printable};
@@ -31,59 +31,60 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Symbolic links that are followed, as many as Linux follows.
+/// The most symbolic links that are followed, as on Linux (`MAXSYMLINKS`).
 const LINKS: usize = 40;
 
-/// Bits of a mode that new content never inherits.
+/// Mode bits that new content never takes over from the file that it replaces.
 const SET_ID: u32 = SET_UID | SET_GID;
 
 /// Where a path leads.
 pub enum Destination {
-    /// To a file that is written whole.
+    /// To a file that is written completely before it is put in place.
     Whole(LocalFile),
-    /// To something that is written to as it stands.
+    /// To something that is written into.
     Through(Through),
 }
 
-/// A file that is to be, in a directory that stands.
+/// A file to be written, in a directory that exists.
 pub struct LocalFile {
     pub(super) root: Arc<Root>,
     pub(super) target: LocalTarget,
     /// The directory's real path.
     pub(super) directory: PathBuf,
-    /// Its name in that.
+    /// The file's name in that directory.
     pub key: Key,
-    /// What it replaces.
+    /// What it may replace.
     pub place: Precondition,
-    /// What the file that stands there has of mode and owner; of an ACL's rights no more than that
-    /// grants its group.
+    /// Mode and owner of the existing file, if there is one. The mode is narrowed to the rights
+    /// that the file's ACL grants its group.
     existing: Option<Metadata>,
-    /// What that has, and the new one hasn't.
+    /// Features of the existing file that the new one lacks.
     lost: Features,
 }
 
-/// Something that is no regular file, or that a process has open.
+/// Something that is written into: no regular file, or one that a process has open.
 pub struct Through {
     path: PathBuf,
     file_type: FileType,
-    /// The descriptor by which this process has it open, where that is what the path names.
+    /// The descriptor of this process that the path names, if it names one.
     descriptor: Option<RawFd>,
 }
 
 impl LocalFile {
-    /// What holds it.
+    /// Returns the target that contains the file.
     pub fn target(&self) -> &dyn Target {
         &self.target
     }
 
-    /// Whether it is the same file as another one, however both are spelt.
+    /// Returns whether both are the same file, even if their paths differ.
     pub fn is_same(&self, other: &Self) -> bool {
         let identity = |file: &Self| file.root.directory().identity;
         (identity(self), &self.key) == (identity(other), &other.key)
     }
 
-    /// What the file is to have: mode and owner of the one that stands there, without set-id bits,
-    /// else this mode, the process's owner, and the group that the directory passes on.
+    /// Returns the metadata for the file: mode and owner of the existing one, without set-id bits;
+    /// for a new file `mode`, the process's user, and the group that the directory passes on or
+    /// else the process's.
     pub fn metadata(&self, mode: u32, mtime: Timestamp) -> Metadata {
         match self.existing {
             Some(existing) => of_existing(existing, mtime),
@@ -91,12 +92,12 @@ impl LocalFile {
         }
     }
 
-    /// What of the file that stands there is lost, if anything is.
+    /// Returns a notice about features of the existing file that are lost, if any are.
     pub fn not_kept(&self) -> Option<Notice> {
         (!self.lost.is_empty()).then_some(Notice::FeaturesLost { features: self.lost })
     }
 
-    /// What the file is to have, whatever one that stands there has.
+    /// Returns the metadata for the file as if none existed.
     pub fn of_new(&self, mode: u32, mtime: Timestamp) -> Metadata {
         let own = || rustix::process::getegid().as_raw();
         Metadata {
@@ -108,15 +109,16 @@ impl LocalFile {
     }
 }
 
-/// What is put in the place of a file or an object has of that: its mode, without set-id bits, and
-/// its owner.
+/// Returns the metadata for content that replaces an existing file or object: its owner and its
+/// mode without set-id bits.
 pub fn of_existing(existing: Metadata, mtime: Timestamp) -> Metadata {
     Metadata { mode: existing.mode & !SET_ID, mtime, ..existing }
 }
 
 impl Through {
-    /// Opens it for writing. A descriptor of this process is written on from where it stands, as by a
-    /// shell's `>&3`; to a file that another process has open is appended. A named pipe is waited for.
+    /// Opens it for writing. A descriptor of this process is written to at its current offset, as
+    /// by a shell's `>&3`; to a file that another process has open is appended. Opening a named
+    /// pipe waits for a reader.
     pub fn open(&self, location: &SingleLocation) -> Result<File, Error> {
         let failed = |error: io::Error| cannot_write(location, error.into());
         let is_file = self.file_type.is_file();
@@ -127,7 +129,7 @@ impl Through {
                     let cause = Cause::Other("it is open for reading only".to_owned());
                     return Err(cannot_write(location, cause));
                 }
-                // The path would open it a second time, at its start.
+                // Opening the path would write from the start of the file.
                 Err(error) if is_file => {
                     let help = format!("write to standard output, and add >&{number}");
                     return Err(failed(error).help(help));
@@ -138,7 +140,7 @@ impl Through {
         File::options().write(true).append(is_file).open(&self.path).map_err(failed)
     }
 
-    /// What it is, in words.
+    /// Returns its kind in words.
     fn what(&self) -> &'static str {
         if self.file_type.is_fifo() {
             "a named pipe"
@@ -152,8 +154,8 @@ impl Through {
     }
 }
 
-/// A descriptor of this process under another number. Those beyond the standard streams are had by
-/// `pidfd_getfd` (Linux 5.6; sandboxes may refuse it).
+/// Duplicates a descriptor of this process. Those beyond the standard streams need `pidfd_getfd`
+/// (Linux 5.6), which sandboxes may refuse.
 fn duplicate(number: RawFd) -> io::Result<OwnedFd> {
     match number {
         0 => io::stdin().as_fd().try_clone_to_owned(),
@@ -170,10 +172,10 @@ fn is_writable(descriptor: &OwnedFd) -> bool {
     fcntl_getfl(descriptor).is_ok_and(|flags| flags & OFlags::RWMODE != OFlags::RDONLY)
 }
 
-/// Finds the place of a file that is to be written whole; nothing is written yet.
+/// Finds where a file would be written that replaces an existing one atomically. Writes nothing.
 ///
 /// # Errors
-/// As those of [`find`], and [`ErrorKind::Unusable`] for what can only be written through.
+/// Those of [`find`], and [`ErrorKind::Unusable`] for what can only be written into.
 pub fn find_whole(
     location: &SingleLocation,
     path: &Path,
@@ -189,12 +191,12 @@ pub fn find_whole(
     }
 }
 
-/// Finds out where a path leads; nothing is written yet.
+/// Finds out where a path leads. Writes nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a directory, or a name that is vidimus's own; [`ErrorKind::Refused`] in
-/// a bag's root or payload; [`ErrorKind::Unusable`] for a link that leads nowhere, or a directory that
-/// can't be used.
+/// [`ErrorKind::Usage`] for a directory or a name that vidimus reserves; [`ErrorKind::Refused`] in
+/// the root or payload of a bag; [`ErrorKind::Unusable`] for a link that leads nowhere, or a
+/// directory that can't be used.
 pub fn find(
     location: &SingleLocation,
     path: &Path,
@@ -211,8 +213,8 @@ pub fn find(
     let mut real = path.to_owned();
     match path.symlink_metadata() {
         Ok(found) if found.is_symlink() => {
-            // The system follows it first: it refuses links that others set up in directories that
-            // all may write to.
+            // The system follows it first: it refuses links that other users made in sticky
+            // world-writable directories (`fs.protected_symlinks`).
             let led_to = path.metadata().map_err(|error| dangling(location, error))?;
             if led_to.is_dir() {
                 return Err(names_directory(location));
@@ -266,7 +268,7 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
         Ok(Some(found)) if found.kind == EntryKind::File => {
             let Inspected { features, mode } =
                 target.inspect(&found).map_err(|cause| cannot_write(location, cause))?;
-            // The new content has holes of its own.
+            // New content makes holes of its own.
             let mut holes = Features::default();
             holes.add(Feature::Holes);
             let (directory, place, lost) = (parent, Precondition::Leaf, features.without(holes));
@@ -276,14 +278,14 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
         Ok(Some(found)) if found.kind == EntryKind::Directory => {
             return Err(names_directory(location));
         }
-        // It was none a moment ago.
+        // It was no such thing a moment ago.
         Ok(Some(found)) => Cause::Other(format!("a {} stands there", found.kind)),
         Err(cause) => cause,
     };
     Err(cannot_write(location, cause))
 }
 
-/// Refuses what vidimus keeps for itself, among these names on the way to a file.
+/// Refuses names that vidimus reserves, among the components of a file's path.
 pub fn refuse_own<'a>(
     location: &impl fmt::Display,
     names: impl IntoIterator<Item = &'a [u8]>,
@@ -299,8 +301,8 @@ pub fn refuse_own<'a>(
     }
 }
 
-/// The link on a path's way that leads to what a process has open, if one does: that is the same file
-/// only as long as nobody puts another in its place.
+/// Returns the link on the way of a path that is a process's descriptor in `/proc`, if there is
+/// one: the path it shows may lead to another file by now.
 fn opened_by_a_process(path: &Path) -> Option<PathBuf> {
     let mut at = path.to_owned();
     for _ in 0..LINKS {
@@ -317,7 +319,7 @@ fn opened_by_a_process(path: &Path) -> Option<PathBuf> {
     None
 }
 
-/// The descriptor of this process that such a link stands for.
+/// Returns the descriptor of this process that such a link is for.
 fn own_descriptor(link: &Path) -> Option<RawFd> {
     let number = link.file_name()?.to_str()?.parse().ok()?;
     let directory = link.parent()?.canonicalize().ok()?;
@@ -325,7 +327,7 @@ fn own_descriptor(link: &Path) -> Option<RawFd> {
     (is_own("/proc/self/fd") || is_own("/proc/thread-self/fd")).then_some(number)
 }
 
-/// The error of what can't be written.
+/// Returns the error for a location that can't be written.
 pub fn cannot_write(location: &SingleLocation, cause: Cause) -> Error {
     let is_full = matches!(&cause, Cause::Io(error) if matches!(
         Errno::from_io_error(error),
@@ -354,7 +356,7 @@ fn no_directory(location: &SingleLocation, error: io::Error) -> Error {
     Error::new(ErrorKind::Unusable, message).because(error).help(help)
 }
 
-/// The error of a directory where a file is to be.
+/// Returns the error for a directory where a file is expected.
 pub fn names_directory(location: &SingleLocation) -> Error {
     let message = format!("\"{location}\" names a directory, not a file that could be written");
     Error::new(ErrorKind::Usage, message).help("name the file that is to be, in that directory")

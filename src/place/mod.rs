@@ -1,8 +1,8 @@
-//! Places: what locations lead to, opened.
+//! Places: opened locations.
 //!
-//! [`Opener`] is the one way from a location to a [`Source`] or a [`Target`]: it knows which scheme leads
-//! to which backend. Nothing above this layer asks for that; it goes by [`Capabilities`], and by what a
-//! [`SourcePlace`] or a [`TargetPlace`] answers. Both are made of an `OpenPlace`, which each backend
+//! [`Opener`] is the only way from a location to a [`Source`] or a [`Target`]: it knows which
+//! scheme belongs to which backend. Code above this layer decides by [`Capabilities`] and by the
+//! methods of [`SourcePlace`] and [`TargetPlace`]. Both contain an `OpenPlace`, which each backend
 //! implements in a file of its own (`directory`, `prefix`).
 
 mod access;
@@ -36,80 +36,80 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A place of one backend, open.
+/// An open place of one backend.
 trait OpenPlace: Send + Sync {
-    /// What it can do; the same that its source says.
+    /// Returns its capabilities, which are also those of its source.
     fn capabilities(&self) -> Capabilities;
 
-    /// Makes a source of it. What walks directories asks for what it works with.
+    /// Makes a source. Backends that walk directories call `walking`.
     fn source(&self, walking: Walkers<'_>) -> Result<Arc<dyn Source>, Error>;
 
-    /// Makes a target of it, as [`OpenPlace::source`] makes a source.
+    /// Makes a target. Backends that walk directories call `walking`.
     fn target(&self, walking: Walkers<'_>, writes: Writes) -> Result<Arc<dyn Target>, Error>;
 
-    /// What is locked before anything is written to it.
+    /// Returns what has to be locked before anything is written.
     fn lockable(&self) -> Lockable;
 
-    /// Where it lies among other places.
+    /// Returns its position, to compare it with other places.
     fn position(&self) -> Result<Position, Error>;
 
-    /// What tells its root from another one that is mounted in its place.
+    /// Returns what distinguishes its root from another one that is mounted in its place.
     fn root_identity(&self) -> Result<RootIdentity, Error>;
 
-    /// Why nothing is found at a path below its root; `None` where something is.
+    /// Returns why nothing is found at a path below its root; `None` if something is there.
     ///
     /// # Errors
-    /// When it can't be asked.
+    /// If the backend fails.
     fn lacks(&self, path: &Path) -> Result<Option<io::Error>, Error>;
 
-    /// Whether its root can have an entry of its own where each key stands for itself.
+    /// Returns whether its root can have an entry of its own when keys are plain names.
     fn has_root_entry(&self) -> bool {
         true
     }
 
-    /// What a walker of the other side of a run must not meet.
+    /// Returns the directory that the walker of the other side must not enter.
     fn forbidden(&self) -> Option<Guarded> {
         None
     }
 
-    /// Has it take no inode number for evidence.
+    /// Disregards inode numbers as evidence.
     fn ignore_inodes(&self) {}
 
-    /// Its real path, where it is a directory of this machine.
+    /// Returns its real path if it is a local directory.
     fn path(&self) -> Option<&Path> {
         None
     }
 
-    /// Whether it is the directory of this machine that a path leads to.
+    /// Returns whether it is the local directory at a path.
     fn is_at(&self, _path: &Path) -> bool {
         false
     }
 }
 
-/// Gives what walkers of directories work with, as soon as it is needed.
+/// Makes what walkers of directories need, when it is needed.
 type Walkers<'a> = &'a dyn Fn() -> Result<Walking, Error>;
 
-/// Returns a random number from the system, which tells a run and its temporaries from others'.
+/// Returns a random number from the system, to distinguish runs and to take samples.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] when the system gives none.
+/// [`ErrorKind::Unusable`] if the system has none.
 pub fn random() -> Result<u32, Error> {
     getrandom::u32().map_err(|error| {
         Error::new(ErrorKind::Unusable, "the system gives no random numbers").because(error)
     })
 }
 
-/// A path as the state and messages name it.
+/// Returns a path as the state and messages show it.
 pub fn printable(path: &Path) -> String {
     Escaped(path.as_os_str().as_bytes()).to_string()
 }
 
-/// What a path of this machine has below a place, whatever links and `..` lead there.
+/// Returns a local path relative to a place that contains it, with links and `..` resolved.
 fn below(place: &dyn OpenPlace, path: &Path) -> Option<PathBuf> {
     crate::backend::local::below(place.path()?, path)
 }
 
-/// Says of each pattern that is a path below a place what was meant by it.
+/// Returns a notice for each pattern that is an absolute path below a place and so matches nothing.
 fn misplaced_patterns(place: &dyn OpenPlace, filter: &Filter) -> Vec<Notice> {
     let of = |path| crate::backend::local::misplaced_patterns(filter, path);
     place.path().map(of).unwrap_or_default()

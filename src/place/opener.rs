@@ -1,4 +1,4 @@
-//! The one way from a location to a place.
+//! The opener: from a location to a place.
 
 use super::directory::{self, Directory};
 use super::prefix::Prefix;
@@ -16,37 +16,37 @@ use rayon::ThreadPool;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Requests of one command that only looks, and threads that read directories ahead for it.
+/// The most requests at a time of a command that only reads, and its threads that read directories.
 const TO_LOOK: usize = 4;
 
-/// What all places of a run share.
+/// Options that all places of a run share.
 #[derive(Clone, Copy)]
 pub struct OpenOptions<'a> {
-    /// What requests to stores may use.
+    /// Limits of the requests to stores.
     pub limits: &'a LimitOptions,
-    /// Requests to each store that may be under way at the same time, at least 1.
+    /// The most requests to each store at a time, at least 1.
     pub requests: usize,
     /// Threads that read directories ahead, at least 1.
     pub checkers: usize,
     /// Counts requests.
     pub progress: &'a Arc<Progress>,
-    /// Ends what waits.
+    /// Ends waits.
     pub stop: &'a Stop,
-    /// The run's id, which tells its uploads from others'; empty where nothing is uploaded.
+    /// The run's id, which distinguishes its uploads from others'; empty if nothing is uploaded.
     pub run: &'a str,
-    /// When the run began: the time of what nobody tells the time of.
+    /// When the run began: the time of entries that have none.
     pub began: Timestamp,
-    /// Where listings are sorted.
+    /// The directory in which listings are sorted.
     pub spool_dir: &'a Path,
-    /// The directory of states, where the run has one: no walk enters it, and what stores do in a way
-    /// of their own is remembered there.
+    /// The directory of states, if the run has one. No walk enters it. What stores were found to do
+    /// differently is remembered there.
     pub state_dir: Option<&'a Path>,
-    /// Whether anything new is remembered there.
+    /// Whether new findings are remembered there.
     pub learns: bool,
 }
 
 impl<'a> OpenOptions<'a> {
-    /// Those of a command that looks at places by themselves, and records nothing.
+    /// Returns the options of a command that only reads places and records nothing.
     pub fn to_look(
         limits: &'a LimitOptions,
         progress: &'a Arc<Progress>,
@@ -69,40 +69,40 @@ impl<'a> OpenOptions<'a> {
     }
 }
 
-/// How a target is written to.
+/// Options for writing to a target.
 #[derive(Clone, Copy, Debug)]
 pub struct Writes {
-    /// How durable a file is before it counts as done.
+    /// When a file counts as durable.
     pub durability: Durability,
-    /// What tells this run's temporaries from others'.
+    /// Distinguishes this run's temporary files from others'.
     pub token: u32,
 }
 
-/// A bag, which is a directory of this machine, and its payload.
+/// A bag, which is a local directory, and its payload.
 pub struct BagPlaces {
     /// The directory in it that holds the payload.
     pub payload: TargetPlace,
     /// The bag's own directory.
     pub bag: TargetPlace,
-    /// The real path of that.
+    /// The real path of the bag's directory.
     pub path: PathBuf,
 }
 
 /// Both sides of a run, open.
 pub struct Sides {
-    /// What is read.
+    /// The side that is read.
     pub source: Arc<dyn Source>,
-    /// What is written.
+    /// The side that is written.
     pub target: Arc<dyn Target>,
 }
 
-/// Opens places, all within the limits of one run.
+/// Opens places within the limits of one run.
 pub struct Opener {
     pub(super) stores: Stores,
-    /// The memory that content of a source and of a target may take, where both are stores.
+    /// The memory for content of the source and of the target, if both are stores.
     divided: Option<[Memory; 2]>,
     checkers: usize,
-    /// Made for the first directory that is walked.
+    /// The threads that read directories, started with the first walk.
     pool: Mutex<Option<Arc<ThreadPool>>>,
     pub(super) spool_dir: PathBuf,
     state_dir: Option<PathBuf>,
@@ -129,7 +129,7 @@ impl Opener {
         }
     }
 
-    /// The same for a run that reads one place while it writes the other.
+    /// Divides the memory between source and target if both are stores.
     #[must_use]
     pub fn between(self, source: &Location, target: &Location) -> Self {
         let are_stores = matches!((source, target), (Location::S3(_), Location::S3(_)));
@@ -149,8 +149,7 @@ impl Opener {
         Ok(place)
     }
 
-    /// Opens what stands at a location as a source: a directory or a prefix with all in it, or a
-    /// single file or object.
+    /// Opens a location as a source: a directory or a prefix, or a single file or object.
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] when nothing is there, or it can't be opened.
@@ -172,10 +171,10 @@ impl Opener {
         }
     }
 
-    /// Opens a target that stands.
+    /// Opens a target that exists.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when it doesn't, or can't be opened.
+    /// [`ErrorKind::Unusable`] if it doesn't exist or can't be opened.
     pub fn target(
         &self,
         location: &Location,
@@ -194,11 +193,11 @@ impl Opener {
         })
     }
 
-    /// Finds the place of a target, which may be still to be made. In a store directories get no
-    /// entries of their own without `markers`.
+    /// Finds a target, which need not exist yet. In a store, directories get no marker objects
+    /// unless `markers` is set.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when it can't be used, or made.
+    /// [`ErrorKind::Unusable`] if it can't be used or made.
     pub fn target_to_be(
         &self,
         location: &Location,
@@ -218,11 +217,11 @@ impl Opener {
         }
     }
 
-    /// Finds the places of a bag's payload, and of the bag around it; either may be still to be made.
+    /// Finds a bag and its payload, neither of which need exist yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] where no bag can be, [`ErrorKind::Refused`] where the payload is a link,
-    /// [`ErrorKind::Unusable`] when either can't be used.
+    /// [`ErrorKind::Usage`] for a location where no bag can be, [`ErrorKind::Refused`] if the
+    /// payload is a link, [`ErrorKind::Unusable`] if either can't be used.
     pub fn bag(&self, location: &Location) -> Result<BagPlaces, Error> {
         let Location::Local(path) = location else {
             let message = "a bag is made in a directory of this machine";
@@ -245,25 +244,25 @@ impl Opener {
         })
     }
 
-    /// Reads a place.
+    /// Returns a source that reads a place.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when no threads can be started.
+    /// [`ErrorKind::Unusable`] if no threads can be started.
     pub fn read(&self, place: &SourcePlace) -> Result<Arc<dyn Source>, Error> {
         place.open.source(&|| self.walking(None))
     }
 
-    /// Reads and writes a place that is open.
+    /// Returns a target that writes to a place.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when no threads can be started, or the kernel doesn't say who this
-    /// process is.
+    /// [`ErrorKind::Unusable`] if no threads can be started, or the kernel doesn't return this
+    /// process's user.
     pub fn write(&self, place: &TargetPlace, writes: Writes) -> Result<Arc<dyn Target>, Error> {
         self.write_guarded(place.opened(), writes, None)
     }
 
-    /// Makes both sides of a run, neither of which meets the other; a target that isn't open, because
-    /// it is still to be made, only tells what one would hold.
+    /// Returns both sides of a run, where walks of the one never enter the other. If the target
+    /// isn't open, because it has yet to be made, it can only be asked for what targets support.
     ///
     /// # Errors
     /// As those of [`Opener::read`] and [`Opener::write`].
@@ -273,9 +272,9 @@ impl Opener {
         target: &TargetPlace,
         writes: Writes,
     ) -> Result<Sides, Error> {
-        let standing = target.opened().and_then(OpenPlace::forbidden);
+        let forbidden_in_source = target.opened().and_then(OpenPlace::forbidden);
         let all = source.only.is_none();
-        let read = source.open.source(&|| self.walking(standing.as_ref()))?;
+        let read = source.open.source(&|| self.walking(forbidden_in_source.as_ref()))?;
         let forbidden = source.open.forbidden().filter(|_| all);
         let target = self.write_guarded(target.opened(), writes, forbidden.as_ref())?;
         Ok(Sides { source: read, target })
@@ -317,7 +316,7 @@ impl Opener {
     }
 }
 
-/// What walks and reads a directory of this machine by a thread of its own, and leaves nothing out.
+/// Returns what a walk needs that has a thread of its own and leaves nothing out.
 pub(super) fn walking_alone(spool_dir: &Path) -> Result<Walking, Error> {
     let (pool, guarded) = (start_threads(1)?, Arc::new([]));
     Ok(Walking { pool, spool_dir: spool_dir.to_owned(), guarded })

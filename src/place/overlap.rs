@@ -1,4 +1,4 @@
-//! Whether one place lies in another, by whatever names.
+//! Whether one place contains another, whatever their paths are.
 
 use super::printable;
 use crate::backend::local::Identity;
@@ -8,51 +8,56 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How two places lie in each other.
+/// How two places overlap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overlap {
-    /// They are one.
+    /// They are the same.
     Same,
-    /// The target lies in the source.
+    /// The source contains the target.
     TargetInSource,
-    /// The source lies in the target.
+    /// The target contains the source.
     SourceInTarget,
 }
 
-/// Where a place lies among others of its kind.
+/// The position of a place among others of its kind.
 pub(super) enum Position {
-    /// A directory of this machine.
+    /// A local directory.
     Directory {
-        /// It, or the nearest one above it that stands, and all above that.
+        /// The identities of the directory, or of the nearest existing one above it, and of all
+        /// above.
         chain: Vec<Identity>,
-        /// Whether it stands itself.
+        /// Whether the directory itself exists.
         exists: bool,
     },
-    /// A part of a store.
+    /// A prefix in a store.
     Prefix(Arc<BucketPrefix>),
 }
 
 impl Position {
-    /// Of the directory at a real path, which may be still to be made.
+    /// Returns the position of the directory at a real path, which need not exist yet.
     pub(super) fn of_directory(path: &Path, exists: bool) -> Result<Self, Error> {
-        let stands = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
-        let chain = stands.ancestors().map(identity).collect::<Result<_, _>>()?;
+        let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let chain = existing.ancestors().map(identity).collect::<Result<_, _>>()?;
         Ok(Self::Directory { chain, exists })
     }
 }
 
-/// What of a source counts.
+/// How much of a source takes part.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// All below its root.
+    /// Everything below its root.
     Whole,
     /// One file in it.
     SingleFile,
 }
 
-/// How a source, of which a single file may be all that counts, and a target lie in each other. A file
-/// beside the other ones of a target is no overlap, unless it is its own target.
-pub(super) fn overlap(source: &Position, extent: Extent, target: &Position) -> Option<Overlap> {
+/// Returns how a source and a target overlap. A single file as source overlaps with the target only
+/// if it would be its own target; that it lies beside other files of the target is none.
+pub(super) fn overlap(
+    source: &Position,
+    extent: Extent,
+    target: &Position,
+) -> Option<Overlap> {
     let is_single = extent == Extent::SingleFile;
     match (source, target) {
         (
@@ -72,8 +77,8 @@ pub(super) fn overlap(source: &Position, extent: Extent, target: &Position) -> O
                 return None;
             }
             let inside = target.prefix.starts_with(&source.prefix);
-            let holds = source.prefix.starts_with(&target.prefix);
-            match (inside, holds) {
+            let contains = source.prefix.starts_with(&target.prefix);
+            match (inside, contains) {
                 _ if is_single && source.prefix != target.prefix => None,
                 (false, false) => None,
                 (true, true) => Some(Overlap::Same),
@@ -108,10 +113,10 @@ mod tests {
         for (target, exists, whole, single) in [
             (&[3, 2, 1][..], true, Some(Overlap::Same), Some(Overlap::SourceInTarget)),
             (&[4, 3, 2, 1], true, Some(Overlap::TargetInSource), None),
-            // It is to be made in the source.
+            // A directory that has yet to be made in the source.
             (&[3, 2, 1], false, Some(Overlap::TargetInSource), None),
             (&[2, 1], true, Some(Overlap::SourceInTarget), None),
-            // Beside the source, in a directory that holds both.
+            // Beside the source, in a directory that contains both.
             (&[2, 1], false, None, None),
             (&[5, 2, 1], true, None, None),
         ] {

@@ -1,4 +1,4 @@
-//! Parts of stores as places.
+//! Prefixes in stores as places.
 
 use super::overlap::Position;
 use super::{OpenPlace, Walkers, Writes};
@@ -12,7 +12,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A part of a store.
+/// A prefix in a store.
 pub(super) struct Prefix(pub(super) Arc<BucketPrefix>);
 
 impl OpenPlace for Prefix {
@@ -36,7 +36,7 @@ impl OpenPlace for Prefix {
         Ok(Position::Prefix(Arc::clone(&self.0)))
     }
 
-    /// A bucket has no identity beside its name, which the state is kept by.
+    /// A bucket has no identity besides its name, by which the state is found.
     fn root_identity(&self) -> Result<RootIdentity, Error> {
         Ok(RootIdentity { inode: NO_NUMBER, file_system: 0, id: None })
     }
@@ -47,7 +47,7 @@ impl OpenPlace for Prefix {
         Ok((!self.0.has_object(&key)?).then(missing))
     }
 
-    /// There is no key that could be that of a bucket.
+    /// The root of a bucket would have the empty key, which no object can have.
     fn has_root_entry(&self) -> bool {
         !self.0.prefix.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Locations of one thing: what they lead to, to be listed, read or written.
+//! Single files and objects: locations to be listed, read or written.
 
 use super::file::{self, LocalFile, cannot_write, names_directory, refuse_own};
 use super::prefix::Prefix;
@@ -14,58 +14,58 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What stands at a location, to be looked at.
+/// A location that was opened to be looked at.
 pub struct Browsed {
-    /// It, or the directory that it lies in where it is a file.
+    /// The directory or prefix, or the directory that contains the file.
     pub source: Arc<dyn Source>,
-    /// The file's name in that.
+    /// The name of the file in it, if the location is a file.
     pub file: Option<Key>,
 }
 
 /// A file or an object to read.
 pub struct ReadableFile {
-    /// What it lies in.
+    /// The place that contains it.
     pub source: Arc<dyn Source>,
     find: Box<dyn Fn() -> Result<Option<Entry>, Error>>,
 }
 
 impl ReadableFile {
-    /// Finds it as it is now; `None` where nothing is.
+    /// Looks it up; returns `None` if it doesn't exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] for a directory, or when it can't be asked.
+    /// [`ErrorKind::Unusable`] for a directory, or if the lookup fails.
     pub fn find(&self) -> Result<Option<Entry>, Error> {
         (self.find)()
     }
 }
 
-/// A file or an object to be written whole.
+/// A file or an object that is replaced atomically.
 pub struct WritableFile {
-    /// What holds it.
+    /// The target that contains it.
     pub target: Arc<dyn Target>,
-    /// What is locked meanwhile.
+    /// What is locked while it is written.
     pub lockable: Lockable,
-    /// The name in the state of what holds it.
+    /// The name of that target in the state.
     pub name: String,
-    /// Its key there.
+    /// The key in that target.
     pub key: Key,
-    /// What it replaces.
+    /// What it may replace.
     pub precondition: Precondition,
-    /// What it is to have.
+    /// The metadata that it gets.
     pub metadata: Metadata,
-    /// Which form keys have there.
+    /// How keys of the target are read.
     pub key_space: KeySpace,
-    /// Whether what stands there was looked at: its mode and owner are those of `metadata`.
-    pub knows_standing: bool,
-    /// What is lost of a file that stands there.
+    /// Whether an existing file was looked up, so that `metadata` has its mode and owner.
+    pub has_looked: bool,
+    /// A notice about features of the existing file that are lost.
     pub not_kept: Option<Notice>,
 }
 
 impl Opener {
-    /// Opens what stands at a location to look at it. Symbolic links are followed.
+    /// Opens a location to look at it. Symbolic links are followed.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when it can't be opened.
+    /// [`ErrorKind::Unusable`] if it can't be opened.
     pub fn browse(
         &self,
         location: &Location,
@@ -83,7 +83,8 @@ impl Opener {
         }
     }
 
-    /// What stands at a path, or the directory that it lies in and its name there.
+    /// Opens the directory at a path, or the one that contains the file there; returns its name
+    /// too.
     fn browse_path(&self, path: &Path) -> Result<(LocalSource, Option<Key>), Error> {
         let failed = |error| unopened(None, path, error);
         let real = path.canonicalize().map_err(failed)?;
@@ -99,10 +100,10 @@ impl Opener {
         Ok((LocalSource::new(Arc::new(root), self.walking(None)?), name))
     }
 
-    /// Lists a location, one level of it or all.
+    /// Lists a location, one level or recursively.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when nothing is there, or it can't be asked what is.
+    /// [`ErrorKind::Unusable`] if nothing is there, or it can't be listed.
     pub fn list(
         &self,
         location: &SingleLocation,
@@ -123,14 +124,14 @@ impl Opener {
         if listing.peek().is_some() || key.is_empty() {
             return Ok(Box::new(listing));
         }
-        // Nothing lies below it: it may be an object itself.
+        // There are no keys below it: it may be an object itself.
         if !is_prefix {
             let (parent, name) = split(key);
             if let Some((entry, _)) = connect(parent)?.find(&Key::new(name))? {
                 return Ok(Box::new(iter::once(Ok(ListItem::Entry(entry)))));
             }
         }
-        // An empty directory has its marker, which is not told.
+        // An empty directory consists of its marker, which isn't listed.
         if connect(&prefix)?.has_keys(&prefix)? {
             return Ok(Box::new(iter::empty()));
         }
@@ -152,10 +153,10 @@ impl Opener {
         Ok(Box::new(iter::once(Ok(found))))
     }
 
-    /// Opens a file or an object to be read.
+    /// Opens a file or an object for reading.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] for a directory, or when it can't be asked.
+    /// [`ErrorKind::Unusable`] for a directory, or if the lookup fails.
     pub fn readable(
         &self,
         location: &SingleLocation,
@@ -191,12 +192,12 @@ impl Opener {
         }
     }
 
-    /// Finds the place of a file or an object that is to be written whole, with this mode unless one
-    /// stands there; nothing is written yet.
+    /// Finds where a file or an object would be written that is put in place atomically, with
+    /// `mode` unless it replaces one. Writes nothing.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for what can't be a file, [`ErrorKind::Refused`] in a bag,
-    /// [`ErrorKind::Unusable`] where nothing can be written.
+    /// [`ErrorKind::Usage`] for a location that can't be a file, [`ErrorKind::Refused`] in a bag,
+    /// [`ErrorKind::Unusable`] if it can't be written.
     pub fn writable(
         &self,
         location: &SingleLocation,
@@ -217,7 +218,7 @@ impl Opener {
             lockable: place.lockable(),
             name: place.0.name(),
             key: Key::new(name),
-            // A PUT replaces what it meets, whole.
+            // A PUT replaces an object atomically.
             precondition: Precondition::Leaf,
             metadata: Metadata {
                 mode,
@@ -226,7 +227,7 @@ impl Opener {
                 mtime: self.began,
             },
             key_space: KeySpace::Flat,
-            knows_standing: false,
+            has_looked: false,
             not_kept: None,
             target: Arc::new(ObjectTarget::new(place.0)),
         })
@@ -250,12 +251,12 @@ impl Opener {
             precondition: place,
             metadata,
             key_space: KeySpace::Tree,
-            knows_standing: true,
+            has_looked: true,
             not_kept,
         })
     }
 
-    /// Reaches the part of a bucket whose keys begin with `prefix`.
+    /// Connects to the part of a bucket whose keys begin with `prefix`.
     fn part(
         &self,
         bucket: &S3Location,
@@ -266,7 +267,7 @@ impl Opener {
     }
 }
 
-/// Splits a key into the prefix that it lies in, which ends in `/` or is empty, and the rest.
+/// Splits a key after its last `/` into prefix and name.
 fn split(key: &[u8]) -> (&[u8], &[u8]) {
     let at = key.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
     key.split_at(at)
@@ -280,7 +281,7 @@ fn failed(key: Key, cause: Cause) -> ListItem {
     ListItem::Failed(EntryError::on_source(Operation::List, key, cause))
 }
 
-/// The error of what can't be read.
+/// Returns the error for a location that can't be read.
 pub fn cannot_read(location: &SingleLocation, cause: Cause) -> Error {
     Error::unusable(format!("cannot read \"{location}\""), cause)
 }
@@ -295,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_split_behind_its_last_slash() {
+    fn a_key_is_split_after_its_last_slash() {
         for (key, prefix, name) in
             [("a", "", "a"), ("a/b", "a/", "b"), ("/a", "/", "a"), ("a//b", "a//", "b")]
         {

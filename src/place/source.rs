@@ -1,4 +1,4 @@
-//! Places that entries come from.
+//! Sources as places.
 
 use super::overlap::{self, Extent};
 use super::{OpenPlace, Overlap, TargetPlace, below, misplaced_patterns};
@@ -9,64 +9,64 @@ use crate::model::{Error, Notice};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A place that entries come from: it stands, and is open.
+/// A place that entries are read from. It exists and is open.
 pub struct SourcePlace {
-    /// Its name in the state: a real path, or a URL.
+    /// Its name in the state: a real path or a URL.
     pub name: String,
-    /// The only name that counts in it, where a single file or object was named.
+    /// The only name in it that takes part, if a single file or object was named.
     pub only: Option<Box<[u8]>>,
     pub(super) open: Box<dyn OpenPlace>,
 }
 
 impl SourcePlace {
-    /// What it can do.
+    /// Returns its capabilities.
     pub fn capabilities(&self) -> Capabilities {
         self.open.capabilities()
     }
 
-    /// How it and a target lie in each other.
+    /// Returns how it and a target overlap.
     ///
     /// # Errors
-    /// When it can't be seen where they lie.
+    /// If a position can't be found out.
     pub fn overlap(&self, target: &TargetPlace) -> Result<Option<Overlap>, Error> {
         let source = self.open.position()?;
         let extent = if self.only.is_some() { Extent::SingleFile } else { Extent::Whole };
         Ok(overlap::overlap(&source, extent, &target.position()?))
     }
 
-    /// What tells its root from another one that is mounted in its place.
+    /// Returns what distinguishes its root from another one that is mounted in its place.
     ///
     /// # Errors
-    /// When its file system can't be asked.
+    /// If its file system can't be identified.
     pub fn root_identity(&self) -> Result<RootIdentity, Error> {
         self.open.root_identity()
     }
 
-    /// Why nothing is found at a path below its root; `None` where something is.
+    /// Returns why nothing is found at a path below its root; `None` if something is there.
     ///
     /// # Errors
-    /// When it can't be asked.
+    /// If the lookup fails.
     pub fn lacks(&self, path: &Path) -> Result<Option<io::Error>, Error> {
         self.open.lacks(path)
     }
 
-    /// Has it take no inode number for evidence.
+    /// Disregards inode numbers as evidence.
     pub fn ignore_inodes(&self) {
         self.open.ignore_inodes();
     }
 
-    /// Whether it, all of it, is the directory of this machine that a path leads to.
+    /// Returns whether it is the local directory at a path, and takes part completely.
     pub fn is_at(&self, path: &Path) -> bool {
         self.only.is_none() && self.open.is_at(path)
     }
 
-    /// What a path of this machine has below it, whatever links and `..` lead there.
+    /// Returns a local path relative to it, with links and `..` resolved, if it contains the path.
     pub fn below(&self, path: &Path) -> Option<PathBuf> {
         below(&*self.open, path)
     }
 
-    /// Says of each pattern that was meant for a path of this machine, and begins at its root so that
-    /// it matches nothing, what was meant.
+    /// Returns a notice for each pattern that is an absolute local path below it. Patterns begin at
+    /// its root, so such a pattern matches nothing.
     pub fn misplaced_patterns(&self, filter: &Filter) -> Vec<Notice> {
         if self.only.is_some() { Vec::new() } else { misplaced_patterns(&*self.open, filter) }
     }

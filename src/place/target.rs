@@ -1,4 +1,4 @@
-//! Places that entries go to.
+//! Targets as places.
 
 use super::directory::Directory;
 use super::overlap::Position;
@@ -14,56 +14,57 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A place that entries go to. One that is still to be made, or looked at first, is not open yet.
+/// A place that entries are written to. It is not open as long as it has yet to be made or
+/// examined.
 pub struct TargetPlace {
-    /// Its name in the state: a real path, or a URL.
+    /// Its name in the state: a real path or a URL.
     pub name: String,
-    /// What it is called in messages: the target, or the bag around it.
+    /// Its name in messages: "target", or "bag" for the directory around a payload.
     what: &'static str,
-    /// Its real path, where it is a directory of this machine.
+    /// Its real path, if it is a local directory.
     path: Option<PathBuf>,
-    /// Whether it was there when it was looked for.
+    /// Whether it existed when it was looked up.
     exists: bool,
     open: OnceLock<Box<dyn OpenPlace>>,
 }
 
 impl TargetPlace {
-    /// One that is open.
+    /// Wraps an open place.
     pub(super) fn opened_as(name: String, open: Box<dyn OpenPlace>) -> Self {
         let path = open.path().map(Path::to_owned);
         Self { name, what: "target", path, exists: true, open: OnceLock::from(open) }
     }
 
-    /// The directory at a real path, which may be still to be made.
+    /// Returns the directory at a real path, which need not exist yet.
     pub(super) fn of_directory(what: &'static str, path: PathBuf, exists: bool) -> Self {
         let name = printable(&path);
         Self { name, what, path: Some(path), exists, open: OnceLock::new() }
     }
 
-    /// Whether it was there when it was looked for.
+    /// Returns whether it existed when it was looked up.
     pub fn exists(&self) -> bool {
         self.exists
     }
 
-    /// What it can do; a directory that is still to be made what directories can.
+    /// Returns its capabilities; those of a file system if it has yet to be made.
     pub fn capabilities(&self) -> Capabilities {
         self.opened().map_or(Capabilities::FILE_SYSTEM, OpenPlace::capabilities)
     }
 
-    /// Its real path, where it is a directory of this machine.
+    /// Returns its real path if it is a local directory.
     pub(super) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
     }
 
-    /// It, where it is open.
+    /// Returns the open place, if it is open.
     pub(super) fn opened(&self) -> Option<&dyn OpenPlace> {
         self.open.get().map(|open| &**open)
     }
 
-    /// Opens it, where it isn't; it stands, or was [made](TargetPlace::make).
+    /// Opens it, unless it is open. It must exist, or have been [made](TargetPlace::make).
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when it can't be opened.
+    /// [`ErrorKind::Unusable`] if it can't be opened.
     pub fn open(&self) -> Result<(), Error> {
         let Some(path) = self.path().filter(|_| self.opened().is_none()) else { return Ok(()) };
         let directory = Directory::open(path.to_owned()).map_err(|e| self.cannot("open", e))?;
@@ -71,14 +72,14 @@ impl TargetPlace {
         Ok(())
     }
 
-    /// Makes it with the mode `rights`, where it is a directory that is missing, and adds it to `made`.
+    /// Makes it with `mode` if it is a missing directory, and adds it to `made`.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when it can't be made.
-    pub fn make(&self, rights: u32, made: &mut MadeDirectories) -> Result<(), Error> {
+    /// [`ErrorKind::Unusable`] if it can't be made.
+    pub fn make(&self, mode: u32, made: &mut MadeDirectories) -> Result<(), Error> {
         let Some(path) = self.path().filter(|_| !self.exists) else { return Ok(()) };
-        match rustix::fs::mkdir(path, Mode::from_raw_mode(rights)) {
-            // Where another run was faster, the lock decides between the two.
+        match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
+            // If another run was faster, the lock decides between the two.
             Err(Errno::EXIST) => {}
             result => {
                 result.map_err(|error| self.cannot("make", error.into()))?;
@@ -94,10 +95,10 @@ impl TargetPlace {
             .because(error)
     }
 
-    /// What is locked before anything is written to it.
+    /// Returns what has to be locked before anything is written.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when it isn't open.
+    /// [`ErrorKind::Unusable`] if it isn't open.
     pub fn lockable(&self) -> Result<Lockable, Error> {
         let open = self.opened().map(OpenPlace::lockable);
         open.ok_or_else(|| {
@@ -105,7 +106,7 @@ impl TargetPlace {
         })
     }
 
-    /// Where it lies among other places.
+    /// Returns its position, to compare it with other places.
     pub(super) fn position(&self) -> Result<Position, Error> {
         match (self.opened(), self.path()) {
             (Some(open), _) => open.position(),
@@ -113,49 +114,50 @@ impl TargetPlace {
         }
     }
 
-    /// Has it take no inode number for evidence, as far as it is open.
+    /// Disregards inode numbers as evidence, if it is open.
     pub fn ignore_inodes(&self) {
         if let Some(open) = self.opened() {
             open.ignore_inodes();
         }
     }
 
-    /// Whether its root can have an entry of its own where each key stands for itself.
+    /// Returns whether its root can have an entry of its own when keys are plain names.
     pub fn has_root_entry(&self) -> bool {
         self.opened().is_none_or(OpenPlace::has_root_entry)
     }
 
-    /// Whether it is the directory of this machine that a path leads to, as far as it is open.
+    /// Returns whether it is open and the local directory at a path.
     pub fn is_at(&self, path: &Path) -> bool {
         self.opened().is_some_and(|open| open.is_at(path))
     }
 
-    /// What a path of this machine has below it, whatever links and `..` lead there.
+    /// Returns a local path relative to it, with links and `..` resolved, if it contains the path.
     pub fn below(&self, path: &Path) -> Option<PathBuf> {
         crate::backend::local::below(self.path()?, path)
     }
 
-    /// Refuses one that is the payload of a bag, or lies in it.
+    /// Refuses a directory that is the payload of a bag or lies in it.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] where it is so, [`ErrorKind::Unusable`] when that can't be seen.
+    /// [`ErrorKind::Refused`] for such a directory, [`ErrorKind::Unusable`] if that can't be found
+    /// out.
     pub fn refuse_within_bag(&self) -> Result<(), Error> {
         let Some(path) = self.path() else { return Ok(()) };
-        let stands = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
+        let existing = path.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = rustix::fs::open(stands, flags, Mode::empty()).map_err(|error| {
-            let message = format!("cannot open \"{}\"", printable(stands));
+        let directory = rustix::fs::open(existing, flags, Mode::empty()).map_err(|error| {
+            let message = format!("cannot open \"{}\"", printable(existing));
             Error::new(ErrorKind::Unusable, message).because(io::Error::from(error))
         })?;
         bag::refuse_within(directory.as_fd())
     }
 
-    /// Refuses one that is the root of a bag, or lies in it beside the payload, unless it is to be a
-    /// copy of the bag that the source is. `help` is the way out where the bag is not vidimus's own.
+    /// Refuses a directory that is the root of a bag, or lies in a bag beside the payload, unless
+    /// it is a copy of the bag at `from`. `help` is the advice for a bag that vidimus didn't make.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] for such a place, [`ErrorKind::Manifest`] where it can't be found out what
-    /// was mirrored there, [`ErrorKind::Unusable`] where it can't be read.
+    /// [`ErrorKind::Refused`] for such a directory, [`ErrorKind::Manifest`] if the record of what
+    /// was mirrored there can't be read, [`ErrorKind::Unusable`] if the directory can't be read.
     pub fn refuse_bag(
         &self,
         state_dir: &Path,
@@ -169,8 +171,8 @@ impl TargetPlace {
     }
 }
 
-/// Directories that were made for a run, each in the one before it. Dropped before the run began,
-/// they are removed.
+/// Directories that were made for a run, each in the one before it. They are removed on drop,
+/// unless the run began.
 #[derive(Debug, Default)]
 pub struct MadeDirectories {
     paths: Vec<PathBuf>,
@@ -178,7 +180,7 @@ pub struct MadeDirectories {
 }
 
 impl MadeDirectories {
-    /// Says that the run began: they stay.
+    /// Keeps the directories, because the run began.
     pub fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
     }
@@ -187,7 +189,7 @@ impl MadeDirectories {
 impl Drop for MadeDirectories {
     fn drop(&mut self) {
         if !*self.is_kept.get_mut() {
-            // One in which something is by now is somebody else's.
+            // One that isn't empty by now is used by somebody else.
             self.paths.iter().rev().for_each(|path| drop(std::fs::remove_dir(path)));
         }
     }

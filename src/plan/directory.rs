@@ -1,29 +1,31 @@
-//! Directories of a plan: what waits until all in them is done.
+//! Directories of a plan: they wait until everything in them is done.
 
 use crate::manifest::Row;
 use crate::model::entry::Completeness;
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{Entry, EntryKind, Key, Metadata};
 
-/// How a directory that waits in [`Remainder::directories`](super::Remainder::directories) is counted.
+/// What has to be done with a directory in
+/// [`Remainder::directories`](super::Remainder::directories).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finish {
-    /// Its metadata is set because entries in it changed, or its row is missing.
+    /// Its metadata is set because entries in it changed, or because its row is missing.
     Restore,
     /// Its own metadata changed.
     Update,
-    /// Only a look tells whether its own metadata changed.
+    /// It is looked up to find out whether its own metadata changed.
     Look,
-    /// The source's could not be read: only its row is written, of what stands.
+    /// The source's directory could not be read: only its row is written, with the existing
+    /// metadata.
     Record,
-    /// The target can't keep its time: that is told, and nothing set.
+    /// The target can't store its time: that is reported, and nothing is set.
     NotKept,
-    /// Its metadata is what it was, but not all of its stamp: what else it has may have changed.
+    /// Its metadata is unchanged, but not its stamp: its ACL or attributes may have changed.
     Inspect,
 }
 
 impl Finish {
-    /// Splits a record of [`Remainder::directories`](super::Remainder::directories).
+    /// Decodes a record of [`Remainder::directories`](super::Remainder::directories).
     pub fn decode(record: &[u8]) -> Option<(Self, Entry)> {
         let (&how, entry) = record.split_first()?;
         let how = match how {
@@ -39,31 +41,31 @@ impl Finish {
     }
 }
 
-/// A directory whose keys are passing.
+/// A directory whose entries are being planned.
 pub(super) struct Open {
     pub(super) key: Key,
-    /// The source's directory, to be finished.
+    /// The source's directory, if it has to be finished.
     pub(super) source: Option<Entry>,
-    /// The target's directory, to be deleted unless something in it stays.
-    pub(super) doomed: Option<Entry>,
-    /// Something in it is not to be deleted.
+    /// The target's directory, if it is to be deleted unless something in it stays.
+    pub(super) to_delete: Option<Entry>,
+    /// Whether something in it stays.
     pub(super) stays: bool,
-    /// Entries in it change, so that its mtime must be set again.
+    /// Whether entries in it change, so that its mtime has to be set again.
     pub(super) dirty: bool,
-    /// Whether its own mode, owner, group or mtime isn't the source's.
+    /// Whether its own metadata differs from the source's.
     pub(super) differs: Differs,
-    /// The source's directory could not be read: closing the target's to ourselves would keep later
-    /// runs from mending it.
+    /// Whether the source's directory could not be read: setting its mode might lock later runs out
+    /// of the target's directory.
     pub(super) unread: bool,
 }
 
 impl Open {
-    /// A directory in which nothing changes yet.
+    /// Returns a directory in which nothing changes so far.
     pub(super) fn new(key: Key) -> Self {
         Self {
             key,
             source: None,
-            doomed: None,
+            to_delete: None,
             stays: false,
             dirty: false,
             differs: Differs::No,
@@ -75,32 +77,33 @@ impl Open {
 /// Whether a directory's metadata differs between the sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Differs {
-    /// It doesn't.
+    /// Equal.
     No,
-    /// It doesn't, but the source's was touched since its row was written.
+    /// Equal, but the source's directory was touched since its row was written.
     Touched,
-    /// A listing told too little of a side.
+    /// Unknown: a listing gave too little metadata.
     Perhaps,
-    /// It does, and stood like that after it was set: the target can't keep the time.
+    /// Different since it was set: the target can't store the time.
     NotKept,
-    /// It does.
+    /// Different.
     Yes,
 }
 
 impl Differs {
-    /// Compares a directory that both sides have. `holds` says what metadata the target can hold of
-    /// the source's.
+    /// Compares a directory that both sides have. `achievable` returns the metadata that the target
+    /// can store for the source's.
     pub fn of(
         source: &Entry,
         target: &Entry,
         row: Option<&Row>,
-        holds: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
+        achievable: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
     ) -> Self {
         let is_listed =
             [source, target].iter().any(|entry| entry.completeness == Completeness::ListingOnly);
         let unseen = is_listed || target.completeness == Completeness::Implicit;
-        let wanted = holds(&as_it_stands(source, target), source.kind, Some(&target.metadata));
-        // Setting again a time that the target made something else of would change nothing.
+        let known = known_metadata(source, target);
+        let wanted = achievable(&known, source.kind, Some(&target.metadata));
+        // A time that the target stored differently would not be stored as wanted next time either.
         let is_set = row.is_some_and(|row| {
             row.metadata == wanted
                 && !unseen
@@ -119,8 +122,8 @@ impl Differs {
     }
 }
 
-/// The metadata of a source's directory. Of one that is only implied nobody says what it is like:
-/// whatever stands is right.
-pub(super) fn as_it_stands(source: &Entry, target: &Entry) -> Metadata {
+/// Returns the metadata of a source's directory. If that is only implied by keys, it has none, and
+/// the target's is right.
+pub(super) fn known_metadata(source: &Entry, target: &Entry) -> Metadata {
     if source.completeness == Completeness::Implicit { target.metadata } else { source.metadata }
 }

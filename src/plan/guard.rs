@@ -1,7 +1,7 @@
-//! Guards: what has to be true before anything is deleted.
+//! Guards: conditions that must hold before anything is deleted.
 //!
-//! An unmounted source and `--delete` erased many a backup. Deletions are planned first, done last,
-//! and refused whole when the evidence is against them.
+//! `--delete` with an unmounted source has erased many backups. So deletions are planned first,
+//! done last, and all refused if the evidence is against them.
 
 use super::DeletionTally;
 use crate::manifest::{RootIdentity, Sameness};
@@ -9,54 +9,54 @@ use crate::model::hint::hint;
 use crate::model::{Error, ErrorKind, Hint, Setting};
 use std::fmt;
 
-/// What deletion may do; by default remove up to half of the target's entries, none of which is
-/// excluded, in a run in which no copy fails.
+/// Options of deletion. By default, up to half of the target's entries are deleted, but no excluded
+/// ones, and none if a copy fails.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct DeleteOptions {
     /// Delete excluded entries too.
     pub excluded: bool,
-    /// How much may be deleted.
+    /// The most that may be deleted.
     pub max: MaxDelete,
-    /// Delete though a copy failed.
+    /// Delete even if a copy failed.
     pub despite_errors: bool,
-    /// Take the source's root for the right one though its identity changed.
+    /// Accept the source's root even if its identity changed.
     pub accept_source: bool,
 }
 
-/// The most that one run may delete; more is refused whole.
+/// The most that one run may delete; if more would be deleted, nothing is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum MaxDelete {
-    /// So many entries.
+    /// This number of entries.
     Count(u64),
-    /// So many percent (0 to 100) of the target's entries.
+    /// This percentage (0 to 100) of the target's entries.
     Percent(f64),
 }
 
 impl Default for MaxDelete {
-    /// Half of the target's entries: more is rather a source that isn't what it was.
+    /// Half of the target's entries: if more would go, something is probably wrong with the source.
     fn default() -> Self {
         Self::Percent(50.0)
     }
 }
 
-/// What is known when deletions are about to begin.
+/// The facts by which deletions are allowed.
 #[derive(Debug)]
 pub struct Evidence {
-    /// How many entries are to be deleted, and of how many.
+    /// How many entries are to be deleted, and out of how many.
     pub tally: DeletionTally,
-    /// The source's root now.
+    /// The identity of the source's root now.
     pub root: Option<RootIdentity>,
-    /// The source's root when deletions were last allowed.
+    /// The identity of the source's root when deletions were last allowed.
     pub root_before: Option<RootIdentity>,
-    /// The user named a file that proves the source, and it is there.
+    /// Whether the user named a file that identifies the source, and it exists.
     pub proven_by_file: bool,
 }
 
-/// Allows the deletions, or says why not.
+/// Allows the planned deletions, or returns why not.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`], with the way out.
+/// [`ErrorKind::Refused`], with advice.
 pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> {
     let refuse =
         |message: String, help: Hint| Err(Error::new(ErrorKind::Refused, message).help(help));
@@ -78,7 +78,7 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     }
     if tally.source == 0 {
         return refuse(
-            format!("the source is empty, and {} of the target would be deleted", Doomed(tally)),
+            format!("the source is empty, and {} of the target would be deleted", DeletionCounts(tally)),
             "if that is meant, empty the target by hand".into(),
         );
     }
@@ -96,7 +96,7 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     refuse(
         format!(
             "{} of the target's {} {} would be deleted, more than may be in one run ({most})",
-            Doomed(tally),
+            DeletionCounts(tally),
             tally.deletable,
             if tally.deletable == 1 { "entry" } else { "entries" }
         ),
@@ -109,11 +109,11 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     )
 }
 
-/// What is to be deleted, in words: `3 files, 1 link and 1 directory`. Special files are files here, as
-/// in a run's totals.
-struct Doomed<'a>(&'a DeletionTally);
+/// The planned deletions in words: `3 files, 1 link and 1 directory`. As in a run's totals, special
+/// files count as files.
+struct DeletionCounts<'a>(&'a DeletionTally);
 
-impl fmt::Display for Doomed<'_> {
+impl fmt::Display for DeletionCounts<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let DeletionTally { leaves, links, directories, .. } = *self.0;
         let kinds = [
@@ -121,11 +121,11 @@ impl fmt::Display for Doomed<'_> {
             (links, "link", "links"),
             (directories, "directory", "directories"),
         ];
-        let mut told = kinds.into_iter().filter(|(number, ..)| *number > 0);
+        let mut counts = kinds.into_iter().filter(|(number, ..)| *number > 0);
         let mut before = "";
-        while let Some((number, one, many)) = told.next() {
+        while let Some((number, one, many)) = counts.next() {
             write!(out, "{before}{number} {}", if number == 1 { one } else { many })?;
-            before = if told.clone().count() > 1 { ", " } else { " and " };
+            before = if counts.clone().count() > 1 { ", " } else { " and " };
         }
         Ok(())
     }
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn directories_are_deletions_like_leaves_and_told_as_such() {
+    fn directories_count_as_deletions_and_are_named_in_the_refusal() {
         let refused = |leaves, links, directories| {
             let deletable = leaves + directories;
             let tally =
@@ -181,14 +181,14 @@ mod tests {
             allow(&options(MaxDelete::Percent(50.0)), &evidence).unwrap_err().message
         };
         let most = "would be deleted, more than may be in one run (50%)";
-        let told = [
+        let cases = [
             (2, 0, 1, "2 files and 1 directory"),
             (1, 0, 0, "1 file"),
             (0, 0, 3, "3 directories"),
             (3, 1, 2, "2 files, 1 link and 2 directories"),
             (2, 2, 1, "2 links and 1 directory"),
         ];
-        for (leaves, links, directories, what) in told {
+        for (leaves, links, directories, what) in cases {
             let all = leaves + directories;
             let entries = if all == 1 { "1 entry".to_owned() } else { format!("{all} entries") };
             let expected = format!("{what} of the target's {entries} {most}");
@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn another_root_deletes_nothing_until_it_is_accepted_or_proven() {
+    fn another_root_deletes_nothing_until_it_is_accepted_or_identified_by_a_file() {
         let other = || Evidence {
             root_before: Some(RootIdentity { inode: 9, file_system: 2, id: None }),
             ..evidence(1)

@@ -1,9 +1,9 @@
-//! The plan: a stream of steps with what has to wait.
+//! The plan: a stream of steps, and what has to wait for them.
 //!
-//! [`Plan`] turns joined pairs into [`Planned`] items, in the order in which they can be done at
+//! [`Plan`] turns joined pairs into [`Planned`] items, in an order in which they can be done at
 //! once. What must wait is spooled: deletions (children first), leaves that replace directories,
-//! and directories whose metadata is set when all in them is done (children first). A dry run reads
-//! the same plan and does nothing.
+//! and directories whose metadata is set when everything in them is done (children first). A dry
+//! run reads the same plan and carries out nothing.
 
 mod directory;
 pub mod guard;
@@ -31,53 +31,54 @@ use crate::model::{
     Operation, Outcome, Progress, Reason, Setting,
 };
 use crate::spool::{Spool, SpoolReader};
-use directory::{Open, as_it_stands};
+use directory::{Open, known_metadata};
 use std::collections::VecDeque;
 use std::path::Path;
 
-/// Bytes of each spool that stay in memory.
-const SPOOLED: usize = 256 * 1024;
+/// In bytes: as much of each spool stays in memory.
+const SPOOL_MEMORY: usize = 256 * 1024;
 
-/// What waits until every step is done.
+/// Work that waits until all steps are done.
 pub struct Remainder {
-    /// Target entries to delete, children first: [`Entry::encode`]d.
+    /// The target's entries to delete, children first: [`Entry::encode`]d.
     pub deletions: SpoolReader,
-    /// How many these are, and of how many.
+    /// How many these are, and out of how many.
     pub tally: DeletionTally,
-    /// Source leaves to make once the directories in their place are deleted.
+    /// The source's leaves to make once the directories in their place are deleted.
     pub after_deletion: SpoolReader,
-    /// Source directories to finish, children first: a [`Finish`] byte, then the entry.
+    /// The source's directories to finish, children first: a [`Finish`] byte, then the entry.
     pub directories: SpoolReader,
-    /// A listing broke off: what it told before may be as doubtful as what it did not tell, and
-    /// nothing is to be deleted.
+    /// A listing broke off, so that even what it gave before is doubtful, and nothing may be
+    /// deleted.
     pub broke_off: bool,
 }
 
-/// What a plan is made with.
+/// Everything that a plan depends on.
 #[derive(Clone, Copy)]
 pub struct Planning<'a> {
     /// The rules.
     pub policy: &'a Policy,
-    /// What metadata the target can hold of a source's entry.
-    pub holds: &'a dyn Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
-    /// Takes note of an entry that the target is to hold.
-    pub meets: &'a dyn Fn(&Entry),
-    /// Whether the target can have an entry of this key.
+    /// Returns the metadata that the target can store for that of a source's entry, given the
+    /// metadata of the existing one.
+    pub achievable: &'a dyn Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
+    /// Counts what the target can't store of a source's entry.
+    pub count_loss: &'a dyn Fn(&Entry),
+    /// Returns why the target can't have an entry with a key.
     pub accepts: &'a dyn Fn(&Key) -> Result<(), Cause>,
-    /// Why an entry of the source takes no part though it could be mirrored: it is told of, and the
-    /// target is as if the source lacked it.
+    /// Returns why an entry of the source takes no part although it could be mirrored. It is
+    /// reported, and then treated as if the source lacked it.
     pub leaves_out: &'a dyn Fn(&Entry) -> Option<&'static str>,
-    /// Counts leaves that only the target has, and that stay.
+    /// Counts leaves that only the target has and that stay.
     pub surplus: &'a Counter,
     /// The counters.
     pub progress: &'a Progress,
-    /// Where what must wait spools to.
+    /// The directory of spool files.
     pub spool_dir: &'a Path,
-    /// This run made the target's root: setting its metadata is no update.
+    /// Whether this run made the target's root: then setting its metadata isn't an update.
     pub root_is_new: bool,
-    /// What happens in a directory of the target changes the directory's own mtime.
+    /// Whether changes of entries in the target change the mtime of their directory.
     pub directories_change: bool,
-    /// Once it says so, the plan ends where it is.
+    /// Returns whether the plan has to end early.
     pub is_over: &'a dyn Fn() -> bool,
 }
 
@@ -90,20 +91,21 @@ pub struct Plan<'a, J> {
     after_deletion: Spool,
     directories: Spool,
     tally: DeletionTally,
-    /// A directory of the target whose leaf in the source is left alone: so is all in it.
+    /// A directory of the target that is left alone, with all in it, like the source's leaf of its
+    /// name.
     protected: Option<Key>,
-    /// A listing broke off: nothing is deleted on its word, not even what it lacked before.
+    /// A listing broke off: nothing is deleted, not even what it lacked before that.
     broke_off: bool,
-    /// A directory of the source that can't be made: nor can anything in it.
+    /// A directory of the source that can't be made, so that nothing in it can be either.
     blocked: Option<Key>,
-    /// What comes next.
+    /// Items that come before the next joined pair.
     next: VecDeque<Planned>,
 }
 
 impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
-    /// Begins a plan.
+    /// Starts a plan.
     pub fn new(joined: J, with: Planning<'a>) -> Self {
-        let spool = || Spool::new(with.spool_dir.to_owned(), SPOOLED);
+        let spool = || Spool::new(with.spool_dir.to_owned(), SPOOL_MEMORY);
         Self {
             joined,
             with,
@@ -119,12 +121,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
     }
 
-    /// Where what must wait spools to.
+    /// Returns the directory of spool files.
     pub fn spool_dir(&self) -> &'a Path {
         self.with.spool_dir
     }
 
-    /// What waits until every step is done; to be asked once the iteration ended.
+    /// Returns the work that waits until all steps are done. The iterator must have ended.
     pub fn finish(self) -> Result<Remainder, Error> {
         Ok(Remainder {
             deletions: self.deletions.into_reader().map_err(spool_error)?,
@@ -148,25 +150,25 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     fn decide(&mut self, pair: Pair) -> Result<Option<Planned>, Error> {
-        let decided = self.with.policy.decide(&pair, self.with.holds);
+        let decided = self.with.policy.decide(&pair, self.with.achievable);
         let Pair { key, source, target, row, conflict } = pair;
         self.tally.source += u64::from(!key.is_root() && source.entry().is_some());
         let over_directory = matches!(conflict, Some(Conflict::LeafOverDirectory { .. }));
         let Decision { action, reason } = match decided {
             Ok(decision) => decision,
             Err(cause) => {
-                self.stays(&key, &target, None);
+                self.keep_target(&key, &target, None);
                 if over_directory {
                     self.protect(&key);
                 }
                 return Ok(Some(Planned::Failed(self.fail(key, &source, &target, cause))));
             }
         };
-        let goes = action == Action::Delete && !self.is_protected(&key);
-        if !goes {
+        let is_deleted = action == Action::Delete && !self.is_protected(&key);
+        if !is_deleted {
             let has_both = source.entry().is_some() && target.entry().is_some();
             self.count_unrecorded(action, has_both, row.is_some());
-            self.stays(&key, &target, Some(reason));
+            self.keep_target(&key, &target, Some(reason));
         }
         if over_directory && action == Action::Skip && reason != Reason::NoLinks {
             self.protect(&key);
@@ -188,14 +190,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             Action::HashSurplus => return Ok(self.hash_surplus(target, row, reason)),
             // An empty directory in the place of a leaf that is left alone.
             Action::Forget if self.protected.as_ref() == Some(&key) => {
-                return Ok(Some(stays(&key, &target)));
+                return Ok(Some(kept(&key, &target)));
             }
             Action::Forget => return Ok(Some(Planned::Forget(key))),
             Action::RemoveSetAside => {
-                return Ok(Some(Planned::SetAside { key, is_doomed: false }));
+                return Ok(Some(Planned::SetAside { key, is_deleted: false }));
             }
-            Action::Delete if !goes => {
-                return Ok(Some(stays(&key, &target)));
+            Action::Delete if !is_deleted => {
+                return Ok(Some(kept(&key, &target)));
             }
             Action::Delete => {
                 self.delete(key, target)?;
@@ -227,14 +229,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             | Action::Mend
             | Action::MendMetadata { .. } => {}
         }
-        // The policy plans any other step only for what the source has.
+        // The policy decides on all other actions only for entries that the source has.
         let Seen::Present(source) = source else { return Ok(None) };
         let precondition = precondition(conflict.as_ref(), &target);
         let decision = Decision::new(action, reason);
         Ok(Some(self.step(Step { decision, source, target: None, row, precondition }, target)))
     }
 
-    /// Takes note of a step about what the source has, and completes it by what the target has.
+    /// Completes a step with the target's entry, and accounts for what it does.
     fn step(&mut self, step: Step, target: Seen) -> Planned {
         let Step { decision, source, row, precondition, .. } = step;
         let (key, action) = (&source.key, decision.action);
@@ -254,14 +256,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 let open = Open::new(key.clone());
                 self.open.push(Open { source: Some(source.clone()), dirty: true, ..open });
             }
-            // Whether a check ends in a copy shows only then: its directory's time is set in any case.
+            // A check may end in a copy, so its directory's time is set in any case.
             Action::MakeLink | Action::Check(_) | Action::Look | Action::CompareTag { .. } => {
                 self.touch();
             }
             _ => {}
         }
         let target = match target {
-            // A kind that was only listed is a guess.
+            // Without a look, the kind of a listed entry is a guess.
             Seen::Present(target) if target.kind == source.kind || action == Action::Look => {
                 Some(target)
             }
@@ -271,12 +273,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         Planned::Step(Box::new(Step { decision, source, target, row, precondition }))
     }
 
-    /// Leaves the directory alone that stands in the place of a leaf, with all in it.
+    /// Leaves the directory in the place of a leaf alone, with all in it.
     fn protect(&mut self, leaf: &Key) {
         self.protected = Some(Key::child(leaf.parent(), leaf.name(), true));
     }
 
-    /// Whether what the source has here lies in a directory that can't be made.
+    /// Returns whether the source's entry lies in a directory that can't be made.
     fn is_blocked(&self, key: &Key, source: &Seen) -> bool {
         source.entry().is_some()
             && self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes()))
@@ -287,7 +289,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             return no_parent(key);
         }
         let is_lost = matches!(cause, Cause::LeafInTheWay | Cause::LeafAndDirectory);
-        // Where the target has the directory, what lies in it can be mirrored all the same.
+        // If the target has the directory, entries in it can still be mirrored.
         if is_lost && key.is_directory() && target.entry().is_none() {
             self.blocked = Some(key.clone());
         }
@@ -303,7 +305,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if let Some(source) = pair.source.entry() {
             progress.source_entries.add(1);
             progress.source_bytes.add(source.size());
-            (self.with.meets)(source);
+            (self.with.count_loss)(source);
         }
         if pair.target.entry().is_some() {
             progress.target_entries.add(1);
@@ -338,7 +340,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         None
     }
 
-    /// A step about what only the target has: that stands for the source's entry.
+    /// Plans to hash a leaf that only the target has: its entry takes the place of the source's.
     fn hash_surplus(&self, target: Seen, row: Option<Row>, reason: Reason) -> Option<Planned> {
         let Seen::Present(target) = target else { return None };
         self.with.surplus.add(1);
@@ -351,7 +353,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn delete(&mut self, key: Key, target: Seen) -> Result<(), Error> {
         let Seen::Present(target) = target else { return Ok(()) };
         if target.kind == EntryKind::Directory {
-            self.open.push(Open { doomed: Some(target), ..Open::new(key) });
+            self.open.push(Open { to_delete: Some(target), ..Open::new(key) });
             return Ok(());
         }
         self.tally.deletable += 1;
@@ -360,15 +362,15 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         self.push_deletion(&target)
     }
 
-    /// Takes note of what is not deleted: no directory that it lies in is either.
-    fn stays(&mut self, key: &Key, target: &Seen, reason: Option<Reason>) {
+    /// Accounts for an entry that isn't deleted: the directories that contain it stay as well.
+    fn keep_target(&mut self, key: &Key, target: &Seen, reason: Option<Reason>) {
         let is_protected = matches!(reason, Some(Reason::SizeExcluded | Reason::Unknown))
             || self.is_protected(key);
         match target {
             Seen::Absent => {}
-            Seen::Unknown => self.hold(),
+            Seen::Unknown => self.keep_innermost(),
             Seen::Present(_) => {
-                self.hold();
+                self.keep_innermost();
                 if !key.is_root() && !is_protected {
                     self.tally.deletable += 1;
                 }
@@ -376,32 +378,33 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
     }
 
-    /// Counts an entry of the target that is not deleted, and stays as it is without a row.
+    /// Counts an entry of the target that stays as it is and has no row.
     fn count_unrecorded(&self, action: Action, has_both: bool, is_recorded: bool) {
-        let stays = match action {
-            // A directory that is left to it, where the source has a leaf.
+        let is_kept = match action {
+            // It is in a directory that is left alone, like the source's leaf of its name.
             Action::Delete => true,
             Action::Skip | Action::Keep => has_both,
             _ => false,
         };
-        if stays && !is_recorded {
+        if is_kept && !is_recorded {
             self.with.progress.kept_unrecorded.add(1);
         }
     }
 
-    /// Keeps the innermost directory, for the sake of something in it.
-    fn hold(&mut self) {
+    /// Marks the innermost directory as not to be deleted, because something in it stays.
+    fn keep_innermost(&mut self) {
         if let Some(open) = self.open.last_mut() {
             open.stays = true;
         }
     }
 
-    /// A leaf whose place was taken by the directory that it lies in: it goes with that, or when that is
-    /// whole. Of one that this run doesn't make whole it knows nothing.
+    /// Plans the removal of a leaf that was set aside for the directory that contains it: together
+    /// with that, or when that is complete. Returns `None` if this run does neither to the
+    /// directory.
     fn set_aside(&mut self, key: Key) -> Option<Planned> {
         let directory = self.open.last_mut().filter(|open| open.key.as_bytes() == key.parent())?;
         directory.dirty |= self.with.directories_change;
-        Some(Planned::SetAside { key, is_doomed: directory.doomed.is_some() })
+        Some(Planned::SetAside { key, is_deleted: directory.to_delete.is_some() })
     }
 
     fn push_deletion(&mut self, target: &Entry) -> Result<(), Error> {
@@ -413,16 +416,18 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn keep_directory(&mut self, key: Key, source: Seen, target: &Seen, row: Option<&Row>) {
         let (Seen::Present(mut source), Some(target)) = (source, target.entry()) else { return };
         let is_new = key.is_root() && self.with.root_is_new;
-        let holds = |metadata: &Metadata, kind, existing: Option<&Metadata>| {
-            let held = (self.with.holds)(metadata, kind, existing);
-            self.with.policy.narrowed(&source, row, held)
+        let achievable = |metadata: &Metadata, kind, existing: Option<&Metadata>| {
+            let achievable = (self.with.achievable)(metadata, kind, existing);
+            self.with.policy.narrowed(&source, row, achievable)
         };
-        let differs = if is_new { Differs::No } else { Differs::of(&source, target, row, holds) };
-        // A root that this run made is closed to others so far, which is not how it should stay.
-        let metadata = if is_new { source.metadata } else { as_it_stands(&source, target) };
-        let wanted = holds(&metadata, source.kind, Some(&target.metadata));
+        let differs =
+            if is_new { Differs::No } else { Differs::of(&source, target, row, achievable) };
+        // A root that this run made has no rights for others so far, so its mode isn't right.
+        let metadata = if is_new { source.metadata } else { known_metadata(&source, target) };
+        let wanted = achievable(&metadata, source.kind, Some(&target.metadata));
         source.metadata = metadata;
-        // In a store a directory costs a request to be recorded: its row stays another source's there.
+        // In a store, recording a directory costs a request; so a row of another source is kept
+        // there.
         let is_ours =
             |row: &Row| row.from == self.with.policy.from || !self.with.directories_change;
         let recorded = row.is_some_and(|row| row.metadata == wanted && is_ours(row));
@@ -440,14 +445,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         self.protected.as_ref().is_some_and(|directory| key.is_within(directory.as_bytes()))
     }
 
-    /// Marks the innermost directory: entries in it change.
+    /// Marks the innermost directory as one in which entries change.
     fn touch(&mut self) {
         if let Some(open) = self.open.last_mut() {
             open.dirty |= self.with.directories_change;
         }
     }
 
-    /// Leaves the directories that `key` doesn't lie in.
+    /// Closes the directories that don't contain `key`.
     fn close(&mut self, key: &Key) -> Result<(), Error> {
         while let Some(open) = self.open.pop_if(|open| !key.is_within(open.key.as_bytes())) {
             self.spool(open)?;
@@ -456,27 +461,27 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     fn spool(&mut self, open: Open) -> Result<(), Error> {
-        if let Some(doomed) = open.doomed {
+        if let Some(to_delete) = open.to_delete {
             if open.stays {
-                self.hold();
+                self.keep_innermost();
                 self.next.push_back(Planned::Settled(Outcome::new(
                     &open.key,
                     Some(EntryKind::Directory),
                     Action::Keep,
                     Reason::HoldsKept,
                 )));
-                // What is deleted in it changes its time, which nobody sets.
+                // Deletions in it change its time, which this run doesn't set.
                 self.next.push_back(Planned::Forget(open.key));
                 return Ok(());
             }
             self.tally.deletable += 1;
             self.tally.directories += 1;
-            // One that is only implied goes with the keys below it.
-            if doomed.completeness == Completeness::Implicit {
+            // A directory that keys imply disappears with them.
+            if to_delete.completeness == Completeness::Implicit {
                 self.tally.implied += 1;
                 return Ok(());
             }
-            return self.push_deletion(&doomed);
+            return self.push_deletion(&to_delete);
         }
         let finish = open.dirty || open.differs != Differs::No;
         let how = match open {
@@ -496,17 +501,17 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 }
 
-/// What only the target has, and the options leave alone.
-fn stays(key: &Key, target: &Seen) -> Planned {
+/// Returns the item for an entry that only the target has and that the options leave alone.
+fn kept(key: &Key, target: &Seen) -> Planned {
     Planned::Settled(Outcome::new(key, kind_of(target), Action::Keep, Reason::Exists))
 }
 
-/// The failure of what lies in a directory that can't be made.
+/// Returns the error for an entry in a directory that can't be made.
 fn no_parent(key: Key) -> EntryError {
     EntryError::on_target(Operation::Write, key, Cause::NoParent)
 }
 
-/// Where what the source has goes, by what stands there.
+/// Returns what must be in the place of an entry when it is put there.
 fn precondition(conflict: Option<&Conflict>, target: &Seen) -> Precondition {
     match (conflict, target) {
         (Some(Conflict::LeafOverDirectory { empty: true }), _) => Precondition::EmptyDirectory,
@@ -553,9 +558,9 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                             open.unread = true;
                         }
                     }
-                    Side::Target => self.hold(),
+                    Side::Target => self.keep_innermost(),
                 }
-                // A directory was counted, but nothing that lies in it.
+                // The directory was counted, but its contents were not.
                 self.with.progress.entries.add(1);
                 Some(Planned::Failed(error))
             }
@@ -570,7 +575,7 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
             }
             Joined::LeftOut(key, why) => {
                 self.close(&key)?;
-                self.hold();
+                self.keep_innermost();
                 Some(Planned::Notice(Notice::left_out(&key, why)))
             }
             Joined::Pair(pair) => self.plan(*pair)?,
@@ -578,7 +583,7 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
     }
 }
 
-/// The items in order; an error stops the run (a listing that broke off, a manifest that can't be
+/// The items in order. An error stops the run (a listing that broke off, a state that can't be
 /// read, a full spool).
 impl<J: Iterator<Item = Result<Joined, Error>>> Iterator for Plan<'_, J> {
     type Item = Result<Planned, Error>;
@@ -588,14 +593,14 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Iterator for Plan<'_, J> {
     }
 }
 
-/// A spool that can't be written or read.
+/// Returns the error for a spool that can't be written or read.
 pub fn spool_error(error: std::io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot spool to the state directory")
         .because(error)
         .help(hint!["name one with room by ", Setting::StateDir])
 }
 
-/// What an entry is, where it is there.
+/// Returns the kind of an entry that exists.
 fn kind_of(seen: &Seen) -> Option<EntryKind> {
     seen.entry().map(|entry| entry.kind)
 }

@@ -5,26 +5,26 @@ use crate::manifest::Row;
 use crate::model::{Decision, Entry, EntryError, EntryKind, Key, Notice, Outcome};
 use serde::{Deserialize, Serialize};
 
-/// What is to be done to one entry.
+/// One action on one entry.
 ///
-/// As data it is what a plan file holds and a worker is sent: the decision by its codes, and both sides'
-/// entries with their stamps, which tell whoever carries it out later whether they are still what it
-/// was decided on. What was recorded is not part of that: a row names its run and source by numbers of
-/// its own state, where it is looked up again.
+/// Serialised, it is an item of a plan file and a message to a worker: the decision by its codes,
+/// and the entries of both sides with their stamps, by which a later executor can tell whether they
+/// are still the ones that were compared. The row isn't part of it: it refers to run and source by
+/// numbers of its own state, where it is looked up again.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// What, and why.
+    /// The action and its reason.
     #[serde(flatten)]
     pub decision: Decision,
     /// The source's entry.
     pub source: Entry,
-    /// The target's entry of the same kind, where it has one.
+    /// The target's entry, if it has one of the same kind.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Entry>,
-    /// What was recorded.
+    /// The recorded row.
     #[serde(skip)]
     pub row: Option<Row>,
-    /// What stands in its place.
+    /// What must be in its place when it is carried out.
     pub precondition: Precondition,
 }
 
@@ -33,26 +33,27 @@ pub struct Step {
 pub enum Planned {
     /// Something to do now.
     Step(Box<Step>),
-    /// An entry or a scope failed.
+    /// An entry or a scope that failed.
     Failed(EntryError),
-    /// An entry is left alone, for a reason worth telling.
+    /// An entry that is left alone for a reason worth reporting.
     Settled(Outcome),
-    /// A row of nothing: drop it.
+    /// A row whose key neither side has: remove the row.
     Forget(Key),
-    /// A temporary of a killed run: remove it.
+    /// A temporary file of a killed run: remove it.
     Sweep(Key),
-    /// A leaf whose place a directory took in an earlier run: remove it when that directory is whole.
+    /// A leaf that an earlier run set aside for a directory: remove it when the directory is
+    /// complete.
     SetAside {
-        /// The key under which it is kept.
+        /// The key that it has now.
         key: Key,
-        /// Whether the directory is itself to be deleted, with what was set aside.
-        is_doomed: bool,
+        /// Whether the directory is itself to be deleted, together with the leaf.
+        is_deleted: bool,
     },
-    /// Something to know.
+    /// A notice to report.
     Notice(Notice),
 }
 
-/// Where what replaces a target's entry goes.
+/// Returns the precondition for replacing an entry of the target.
 pub fn precondition_of(existing: &Entry) -> Precondition {
     match existing.stamp.tag() {
         Some(tag) if existing.kind != EntryKind::Directory => Precondition::Object(tag),
@@ -69,7 +70,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_step_is_data_with_codes_and_stamps_and_comes_back_without_loss() {
+    fn a_step_serialises_with_codes_and_stamps_and_is_read_back_without_loss() {
         let time = |nanos| Timestamp { seconds: -1, nanos };
         let inode = Inode { mtime: time(7), ctime: time(999_999_999), number: Some(5) };
         let metadata = Metadata { mode: 0o4755, uid: 1, gid: 2, mtime: time(7) };

@@ -1,15 +1,15 @@
-//! What the engine executes: steps in order, and what waits for them.
+//! Input of the engine: steps in order, and what waits for them.
 
 use super::{Plan, Planned, Remainder};
 use crate::compare::join::Joined;
 use crate::model::Error;
 
-/// A plan, of a mirror or of what is to be mended.
+/// A plan of a mirror or of a repair.
 pub trait Steps: Iterator<Item = Result<Planned, Error>> {
-    /// What waits until every step is done; to be asked once the iteration ended.
+    /// Returns the work that waits until all steps are done. The iterator must have ended.
     ///
     /// # Errors
-    /// When what waits can't be spooled.
+    /// If a spool can't be read.
     fn finish(self) -> Result<Remainder, Error>;
 }
 

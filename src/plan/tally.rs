@@ -1,35 +1,35 @@
-//! What deletions are weighed by: how many there are, and of how many.
+//! Counts by which deletions are judged: how many there are, and out of how many.
 
-/// The entries that a plan's deletions are counted among.
+/// Numbers of planned deletions, and of the entries that could be deleted.
 ///
-/// Both counts are of the same things, on every kind of target: leaves and directories that can be
-/// deleted. A directory that a store only has because of the keys below it is one of them, as it would
-/// be on a file system: it is deleted when all of those are.
+/// Both numbers count the same things on every kind of target: leaves and directories that can be
+/// deleted. A directory that a store only has because of the keys below it counts as on a file
+/// system: it is deleted when all those keys are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DeletionTally {
-    /// Entries of the source, its root left out.
+    /// Entries of the source without its root.
     pub source: u64,
-    /// Entries of the target that could be deleted: its root is left out, and so is what the options
-    /// or a listing that failed protect, with the directories that only the target has around it.
+    /// Entries of the target that could be deleted. Its root isn't counted, nor are entries that
+    /// the options or a failed listing protect, nor the directories around them that only the
+    /// target has.
     pub deletable: u64,
-    /// Of these, the leaves that are to be deleted.
+    /// Leaves that are to be deleted.
     pub leaves: u64,
-    /// Of those leaves, the symbolic links.
+    /// Symbolic links among those leaves.
     pub links: u64,
-    /// Of these, the directories that are to be deleted.
+    /// Directories that are to be deleted.
     pub directories: u64,
-    /// Of those directories, the ones that only keys below them imply: nothing is to be done to delete
-    /// them.
+    /// Those of the directories that only keys below them imply: deleting them takes no request.
     pub implied: u64,
 }
 
 impl DeletionTally {
-    /// Entries to delete.
+    /// Returns the number of entries to delete.
     pub fn deletions(&self) -> u64 {
         self.leaves + self.directories
     }
 
-    /// Directories that are there to be removed by themselves.
+    /// Returns the number of directories that have to be removed by themselves.
     pub fn own_directories(&self) -> u64 {
         self.directories - self.implied
     }

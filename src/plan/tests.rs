@@ -1,4 +1,4 @@
-//! What a plan deletes, and how it is weighed: the same on every kind of target.
+//! The planned deletions and their counts, which are the same on every kind of target.
 
 mod steps;
 
@@ -14,20 +14,20 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// What a tree has at a path: a directory, or a file of so many bytes.
+/// A tree by path: `None` for a directory, or the size of a file in bytes.
 type Tree = BTreeMap<String, Option<u64>>;
 
-/// What a target is.
+/// The kind of a target.
 #[derive(Clone, Copy, Debug)]
 enum Place {
-    /// A directory: each directory of the tree is an entry of its own.
+    /// A directory, in which each directory of the tree has an entry.
     Local,
-    /// A store: a directory has a marker where this says so or nothing lies in it, else the keys below
-    /// it imply it.
+    /// A store. A directory has a marker if it is empty or `has_marker` returns true; else the keys
+    /// below it imply it.
     Store { has_marker: fn(&str) -> bool },
 }
 
-/// Adds the directories above each path; a file gives way to a directory.
+/// Makes a tree, with the directories above each path. A directory replaces a file of its path.
 fn tree(paths: &[(String, Option<u64>)]) -> Tree {
     let mut tree: Tree = paths.iter().cloned().collect();
     for (path, _) in paths {
@@ -71,7 +71,7 @@ fn listing(tree: &Tree, place: Place) -> Vec<Result<ListItem, Error>> {
     std::iter::once(root).chain(entries).map(|entry| Ok(ListItem::Entry(entry))).collect()
 }
 
-/// What is to be deleted, and what it is weighed by.
+/// Returns the counts of a plan's deletions, and their keys.
 fn planned(
     policy: &Policy,
     source: Vec<Result<ListItem, Error>>,
@@ -89,8 +89,8 @@ fn planned(
     let (surplus, progress) = (Counter::default(), Progress::default());
     let planning = Planning {
         policy,
-        holds: &|metadata, _, _| *metadata,
-        meets: &|_| {},
+        achievable: &|metadata, _, _| *metadata,
+        count_loss: &|_| {},
         accepts: &|_| Ok(()),
         leaves_out: &|_| None,
         surplus: &surplus,
@@ -125,7 +125,7 @@ fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
 }
 
 fn deleting() -> Policy {
-    policy(Filter::default(), Surplus::Goes, false)
+    policy(Filter::default(), Surplus::Delete, false)
 }
 
 fn files(paths: &[&str]) -> Tree {
@@ -136,7 +136,7 @@ fn files(paths: &[&str]) -> Tree {
 const BARE: Place = Place::Store { has_marker: |_| false };
 
 #[test]
-fn a_bucket_without_markers_is_emptied_as_little_as_a_directory() {
+    fn emptying_a_bucket_without_markers_counts_like_emptying_a_directory() {
     let (wrong, target) = (files(&["wrong"]), files(&["d1/x", "d2/y", "d3/z"]));
     let all =
         DeletionTally { source: 1, deletable: 6, leaves: 3, links: 0, directories: 3, implied: 0 };
@@ -144,14 +144,14 @@ fn a_bucket_without_markers_is_emptied_as_little_as_a_directory() {
     assert_eq!(plan(Place::Local).0, all);
     let (tally, keys) = plan(BARE);
     assert_eq!(tally, DeletionTally { implied: 3, ..all });
-    assert_eq!(keys, ["d1/x", "d2/y", "d3/z"], "what is only implied goes by itself");
+    assert_eq!(keys, ["d1/x", "d2/y", "d3/z"], "implied directories take no deletion");
 }
 
 #[test]
-fn what_can_not_be_deleted_is_not_counted_among_what_could_be() {
-    // Files of more than one byte are left out, and with them the directories that hold them stay.
+fn protected_entries_are_not_counted_as_deletable() {
+    // Files of more than one byte are excluded, and keep the directories that contain them.
     let filter = Filter::new(&[], None, Some(1)).unwrap();
-    let policy = policy(filter, Surplus::Goes, false);
+    let policy = policy(filter, Surplus::Delete, false);
     let mut target = files(&["a", "d/e/gone", "d/e/f/gone", "g/gone"]);
     target.extend([("large".to_owned(), Some(9)), ("d/e/large".to_owned(), Some(9))]);
     for place in [Place::Local, BARE] {
@@ -168,7 +168,7 @@ fn what_can_not_be_deleted_is_not_counted_among_what_could_be() {
 }
 
 #[test]
-fn a_directory_stays_when_something_in_it_could_not_be_listed_or_is_left_out() {
+fn a_directory_stays_if_something_in_it_could_not_be_listed_or_is_left_out() {
     let failed = |key: &str| {
         let (operation, side, cause) = (Operation::List, Side::Target, Cause::Vanished);
         ListItem::Failed(EntryError::new(operation, side, Key::new(key.as_bytes()), cause))
@@ -188,8 +188,8 @@ fn a_directory_stays_when_something_in_it_could_not_be_listed_or_is_left_out() {
 }
 
 #[test]
-fn a_source_of_one_object_that_stands_for_itself_is_not_empty() {
-    // Between two stores no listing begins with a root.
+fn a_source_of_one_object_with_a_flat_key_is_not_empty() {
+    // A listing between two stores has no root.
     let object = || {
         let key = Key::new(&b"k"[..]);
         Ok(ListItem::Entry(entry(
@@ -213,9 +213,9 @@ fn trees() -> impl Strategy<Value = Tree> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
 
-    /// Whatever the trees and the options, a store's deletions weigh what a directory's do.
+    /// For all trees and options, the counts for a store equal those for a directory.
     #[test]
-    fn local_and_store_are_weighed_alike(
+    fn local_and_store_are_counted_alike(
         source in trees(),
         target in trees(),
         max_size in prop::option::of(Just(5_u64)),
@@ -223,7 +223,7 @@ proptest! {
         ignore_existing in any::<bool>(),
     ) {
         let filter = Filter::new(&[], None, max_size).unwrap();
-        let surplus = if excluded_go { Surplus::GoesWithExcluded } else { Surplus::Goes };
+        let surplus = if excluded_go { Surplus::DeleteExcluded } else { Surplus::Delete };
         let policy = policy(filter, surplus, ignore_existing);
         let plan = |place| {
             planned(&policy, listing(&source, Place::Local), listing(&target, place))

@@ -396,8 +396,8 @@ impl Session<'_> {
         let is_over = || context.is_over();
         let planning = Planning {
             policy: &policy,
-            holds: &holds,
-            meets: &|entry| keeper.count_loss(entry),
+            achievable: &holds,
+            count_loss: &|entry| keeper.count_loss(entry),
             accepts: &accepts,
             leaves_out: self.leaves_out(),
             surplus,
@@ -443,9 +443,9 @@ impl Session<'_> {
             options: self.options.policy,
             filter: Arc::clone(&self.filter),
             surplus: match &self.options.delete {
-                None => Surplus::Stays,
-                Some(delete) if delete.excluded => Surplus::GoesWithExcluded,
-                Some(_) => Surplus::Goes,
+                None => Surplus::Keep,
+                Some(delete) if delete.excluded => Surplus::DeleteExcluded,
+                Some(_) => Surplus::Delete,
             },
         }
     }

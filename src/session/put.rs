@@ -134,7 +134,7 @@ pub fn put(
         told.push(Notice::StreamsStay { cause: cause.to_string() });
     }
     let cannot = |cause| cannot_write(&options.location, cause);
-    if !at.knows_standing {
+    if !at.has_looked {
         match keep_what_stands(&mut at) {
             Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
             kept => told.extend(kept.map_err(cannot)?),

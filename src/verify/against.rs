@@ -1,5 +1,5 @@
-//! Verifying a target against a source: both are listed, joined and read. No manifest is needed,
-//! and nothing is written.
+//! Verifying a target against a source: both are listed, joined and read. This needs no manifest
+//! and writes nothing.
 
 use super::content_comparer::{ContentComparer, Job};
 use super::extra::Extras;
@@ -26,27 +26,27 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// What a target is held against.
+/// What a target is compared with.
 #[derive(Debug)]
 pub struct Against {
     /// The source.
     pub source: Location,
-    /// How its store is reached, where it is one.
+    /// How its store is reached, if it is in one.
     pub source_store: Option<StoreSettings>,
-    /// What takes part; `None` for what took part in the latest run from this source, if that is
-    /// known, else everything.
+    /// The entries that take part; `None` for those of the latest run from this source, or for all
+    /// if none is known.
     pub filter: Option<Filter>,
 }
 
-/// What was counted.
+/// Counts of a verification against a source.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 pub struct AgainstTotals {
-    /// What was looked at: entries that the source has, extras that are told, and each part of a
-    /// side that could not be listed.
+    /// Entries of the source, extra entries that are reported, and parts of either side that could
+    /// not be listed.
     pub entries: u64,
-    /// Files whose content was read on both sides and is the same.
+    /// Files whose content was read on both sides and is equal.
     pub equal: u64,
-    /// Files of one size that were not chosen to be read.
+    /// Files of equal size that were not chosen to be read.
     pub unread: u64,
     /// Entries that the target lacks.
     pub missing: u64,
@@ -56,7 +56,7 @@ pub struct AgainstTotals {
     pub metadata: u64,
     /// Entries that the source lacks.
     pub extra: u64,
-    /// Entries that could not be read, or changed meanwhile.
+    /// Entries that could not be read, or changed while they were.
     pub failed: u64,
     /// Bytes of the source that were hashed.
     pub source_bytes: u64,
@@ -64,18 +64,18 @@ pub struct AgainstTotals {
     pub target_bytes: u64,
 }
 
-/// How it ended.
+/// The result of a verification against a source.
 #[derive(Debug)]
 pub struct AgainstOutcome {
-    /// The run whose filter told what takes part, where one was taken over.
+    /// The run whose filter was taken over, if one was.
     pub filter_of: Option<RunId>,
-    /// What was read, where not all was.
+    /// The sample that was read, if it wasn't everything.
     pub sample: Option<Sample>,
     /// What was counted.
     pub totals: AgainstTotals,
-    /// The counters at the end, those of requests to stores among them.
+    /// The counters at the end, including requests to stores.
     pub counted: Totals,
-    /// Differences that count.
+    /// The number of differences that count.
     pub differences: u64,
     /// How long it took.
     pub duration: Duration,
@@ -83,13 +83,13 @@ pub struct AgainstOutcome {
     pub interrupted: bool,
 }
 
-/// Verifies a target against a source: both are listed, and content is read on both sides, whatever
-/// their stamps say. Of `options`, what concerns a manifest or mending plays no part.
+/// Verifies a target against a source: both are listed, and content is read on both sides whatever
+/// their stamps are. Those of `options` that concern manifests or repair are ignored.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] when a side can't be read, or nothing is at the source;
-/// [`ErrorKind::Refused`] when the source is empty and the target is not;
-/// [`ErrorKind::Locked`] when a run is writing to the target.
+/// [`ErrorKind::Unusable`] if a side can't be read or the source doesn't exist;
+/// [`ErrorKind::Refused`] if the source is empty and the target is not;
+/// [`ErrorKind::Locked`] if a run is writing to the target.
 pub fn verify_against(
     options: &VerifyOptions,
     against: &Against,
@@ -109,14 +109,14 @@ pub fn verify_against(
     if overlap == Some(Overlap::Same) {
         let message = format!("source and target are the same place, \"{name}\"");
         return Err(Error::new(ErrorKind::Refused, message)
-            .help("held against itself it proves nothing: name the source it was copied from"));
+            .help("comparing it with itself proves nothing: name the source it was copied from"));
     }
     let key_space = key_space(&*source, &*target);
     let recorded = recorded(options, &place.name, &*target, &name, key_space, observer);
     if let Some(keeps) = recorded.as_ref().and_then(|latest| latest.options.keeps) {
         target.assume_keeps(keeps);
     }
-    // Whoever wrote into it last found out the same. A state that can't be used was told of.
+        // The last run found out the same. If the state can't be used, that was reported.
     let state = State::latest_into(&options.state_dir, &name).ok().flatten();
     recall(state.as_ref(), &*target, &open::spool_dir(options))?;
     let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
@@ -128,7 +128,7 @@ pub fn verify_against(
     let filter = Arc::new(filter);
     let deletes = recorded.is_some_and(|latest| latest.options.delete);
     let listing = ListOptions { filter: Arc::clone(&filter), only: place.only, key_space };
-    // What is left out there tells which directories a mirror keeps.
+    // Excluded entries are listed too: they show which directories a mirror keeps.
     let all = ListOptions { filter: Arc::default(), ..listing.clone() };
     let _count = options
         .count_ahead
@@ -182,7 +182,7 @@ pub fn verify_against(
     })
 }
 
-/// Which form keys have: between two stores each stands for itself, as in a mirror.
+/// Returns how keys are read: between two stores as plain names, as in a mirror.
 fn key_space(source: &dyn Source, target: &dyn Target) -> KeySpace {
     let is_flat = source.capabilities().flat_keys && target.capabilities().flat_keys;
     if is_flat { KeySpace::Flat } else { KeySpace::Tree }
@@ -191,11 +191,11 @@ fn key_space(source: &dyn Source, target: &dyn Target) -> KeySpace {
 /// The latest run from the source into the target.
 struct LatestRun {
     run: RunId,
-    /// What it was asked.
+    /// Its options.
     options: RecordedOptions,
 }
 
-/// The filter that was named, or else that of the latest run.
+/// Returns the filter that was named, or else that of the latest run.
 fn filter(named: Option<&Filter>, latest: Option<&LatestRun>) -> Result<Filter, Error> {
     match (named, latest) {
         (Some(filter), _) => Ok(filter.clone()),
@@ -208,8 +208,8 @@ fn filter(named: Option<&Filter>, latest: Option<&LatestRun>) -> Result<Filter, 
     }
 }
 
-/// What the latest run from the source into the target was asked, where the state or the manifest
-/// tells; a record that can't be used tells nothing, for none is needed.
+/// Returns the latest run from the source into the target, from the state or the manifest. Records
+/// that can't be used are reported and otherwise ignored, since none is needed.
 fn recorded(
     options: &VerifyOptions,
     from: &str,
@@ -252,25 +252,25 @@ fn recorded(
     })
 }
 
-/// On which sides anything was found, but for the roots.
+/// The sides on which anything but the root was found.
 #[derive(Default)]
 struct Found {
     source: bool,
     target: bool,
 }
 
-/// Going through both sides.
+/// A pass through both sides.
 struct Scan<'c, 'a> {
     comparer: &'c ContentComparer<'a>,
     progress: &'c Progress,
     found: Found,
     extras: Extras,
-    /// The directory in the place of a leaf that is left out, where a mirror leaves it.
-    stays: Option<Key>,
+    /// The directory in the place of an excluded leaf, if a mirror leaves it alone.
+    protected: Option<Key>,
 }
 
 impl Scan<'_, '_> {
-    /// Takes what comes next; what of it is to be read.
+    /// Takes the next item; returns the files that have to be read for it.
     fn take(&mut self, joined: Joined) -> Option<Job> {
         let comparer = self.comparer;
         match joined {
@@ -306,14 +306,15 @@ impl Scan<'_, '_> {
         if matches!(pair.conflict, Some(Conflict::LeafOverDirectory { .. }))
             && pair.source.entry().is_some_and(|source| comparer.is_excluded(source))
         {
-            self.stays = Some(Key::child(pair.key.parent(), pair.key.name(), true));
+            self.protected = Some(Key::child(pair.key.parent(), pair.key.name(), true));
         }
         match (&pair.source, &pair.target) {
             (Seen::Absent, Seen::Present(entry)) => {
-                let stays = self.stays.as_ref();
-                let stays =
-                    stays.is_some_and(|directory| entry.key.is_within(directory.as_bytes()));
-                self.extras.take(entry, stays || comparer.is_left_out(entry), &mut extra);
+                let protected = self.protected.as_ref();
+                let is_protected =
+                    protected.is_some_and(|directory| entry.key.is_within(directory.as_bytes()));
+                let is_left_out = is_protected || comparer.is_left_out(entry);
+                self.extras.take(entry, is_left_out, &mut extra);
             }
             (Seen::Unknown, Seen::Present(_)) => self.extras.hold(&pair.key, &mut extra),
             _ => {}
@@ -321,7 +322,7 @@ impl Scan<'_, '_> {
         comparer.compare(pair)
     }
 
-    /// Takes the end of both sides.
+    /// Ends the pass after the last item.
     fn finish(mut self) -> Found {
         let comparer = self.comparer;
         self.extras.leave(None, &mut |key| comparer.extra(key));
@@ -329,7 +330,7 @@ impl Scan<'_, '_> {
     }
 }
 
-/// Goes through all, and reads what is to be read on both sides.
+/// Goes through both sides, and reads files on both where that is needed.
 pub(super) fn compare(
     join: impl Iterator<Item = Result<Joined, Error>>,
     comparer: &ContentComparer<'_>,
@@ -354,7 +355,7 @@ pub(super) fn compare(
             progress,
             found: Found::default(),
             extras: Extras::default(),
-            stays: None,
+            protected: None,
         };
         for joined in join {
             if stop.requested() {

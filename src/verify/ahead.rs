@@ -1,4 +1,4 @@
-//! How much there is to read, counted from the rows beside a verification.
+//! The amount that a verification has to read, counted from the rows beside it.
 
 use super::{Budget, Depth};
 use crate::engine::CountAhead;
@@ -6,7 +6,8 @@ use crate::manifest::Row;
 use crate::model::{Ahead, EntryKind, Error, Progress};
 use std::sync::Arc;
 
-/// Begins to count, of a budget of bytes no more than that. The verification doesn't hang on it.
+/// Starts to count; with a budget of bytes, up to that. Returns `None` if no thread can be started:
+/// the verification doesn't depend on the count.
 pub(super) fn count_ahead(
     rows: impl Iterator<Item = Result<Row, Error>> + Send + 'static,
     depth: Depth,
@@ -16,29 +17,29 @@ pub(super) fn count_ahead(
     CountAhead::start(Arc::clone(progress), count).ok()
 }
 
-/// Counts until nobody wants it any more; whether that is all.
+/// Counts until `is_over` returns true; returns whether everything was counted.
 fn count(
     rows: impl Iterator<Item = Result<Row, Error>>,
     depth: Depth,
     ahead: &Ahead,
     is_over: &dyn Fn() -> bool,
 ) -> bool {
-    let mut left = match depth.budget() {
-        Some(Budget::Bytes(most)) => most,
+    let mut budget_left = match depth.budget() {
+        Some(Budget::Bytes(budget)) => budget,
         _ => u64::MAX,
     };
     for row in rows {
-        // What is wrong with the rows the verification itself tells.
+        // The verification itself reports errors of the rows.
         let Ok(row) = row else { return false };
         if is_over() {
             return false;
         }
         let is_read = row.kind == EntryKind::File
             && row.digest.is_some()
-            && left > 0
+            && budget_left > 0
             && matches!(depth, Depth::Content(choice) if choice.takes(&row));
-        let size = if is_read { row.target.size.min(left) } else { 0 };
-        left -= size;
+        let size = if is_read { row.target.size.min(budget_left) } else { 0 };
+        budget_left -= size;
         ahead.add(is_read.then_some(size));
     }
     true
@@ -73,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_read_is_counted_and_no_more_than_a_budget() {
+    fn files_to_read_are_counted_up_to_the_budget() {
         assert_eq!(counted(Choice::default()), (6, 3, 60));
         let of = |bytes| Choice { budget: Some(Budget::Bytes(bytes)), ..Choice::default() };
         assert_eq!(counted(of(15)), (6, 2, 15));
@@ -85,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_who_left_is_counted_for() {
+    fn a_count_ends_when_it_is_over() {
         let ahead = Ahead::default();
         let rows = std::iter::once(Ok(row("a", EntryKind::File, 10)));
         assert!(!count(rows, Depth::Stamps, &ahead, &|| true));

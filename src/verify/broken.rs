@@ -1,63 +1,63 @@
-//! What a verification found to be mended, kept until all was looked at: in key order then, each entry
-//! once.
+//! Entries that a verification found to be repaired. They are kept until everything was compared,
+//! and then come in key order, each once.
 
 use crate::model::{Entry, Key};
 use crate::spool::{Sorted, Sorter, push_key, split_key};
 use std::io;
 use std::path::Path;
 
-/// Memory for what is to be mended; what is more goes to disk.
+/// In bytes: as much stays in memory, the rest goes to disk.
 const MEMORY: usize = 4 << 20;
 
-/// An entry that is to be mended.
+/// An entry to be repaired.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mend {
-    /// As it was recorded; its stamp is the target's.
+    /// The entry as it was recorded, with the target's stamp.
     pub(super) right: Entry,
-    /// What stands there instead; `None` where nothing does.
+    /// The entry that exists instead, if any.
     pub(super) existing: Option<Entry>,
-    /// What it takes.
+    /// How it is repaired.
     pub(super) how: How,
 }
 
-/// What it takes to mend an entry.
+/// How an entry is repaired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum How {
-    /// Nothing, but where something in the directory is mended, its time, which doesn't count as a
-    /// difference, is to be set too.
+    /// A directory's time differs, which doesn't count as a difference. It is set only if something
+    /// in the directory is repaired.
     Time,
-    /// Its metadata is to be set.
+    /// The metadata is set.
     Metadata {
-        /// Whether its content was read and found to be what was recorded.
+        /// Whether the content was read and is the recorded one.
         is_proven: bool,
     },
-    /// It is to be made anew.
+    /// The entry is made anew.
     Anew {
-        /// Differences that were told of it.
+        /// The number of differences that were reported for it.
         differences: u8,
-        /// Whether a SHA-256 is all that is recorded of its content.
+        /// Whether only a SHA-256 of the content is recorded.
         by_sha256: bool,
     },
 }
 
-/// What a record says of its key; of several records the last one counts.
+/// The kinds of records about a key; the last record of a key counts.
 const TIME: u8 = 0;
 const METADATA: u8 = 1;
 const PROOF: u8 = 2;
 const ANEW: u8 = 3;
 
-/// Takes what is to be mended, in any order.
+/// Collects entries to be repaired, in any order.
 pub(super) struct Broken {
     sorter: io::Result<Sorter>,
 }
 
 impl Broken {
-    /// Makes one that sorts in `dir` what doesn't fit in memory.
+    /// Makes a collection that sorts in `dir` what doesn't fit in memory.
     pub(super) fn new(dir: &Path) -> Self {
         Self { sorter: Ok(Sorter::new(dir, MEMORY)) }
     }
 
-    /// Takes an entry that is to be made anew.
+    /// Adds an entry to be made anew.
     pub(super) fn anew(
         &mut self,
         right: &Entry,
@@ -71,22 +71,22 @@ impl Broken {
         self.push(&record);
     }
 
-    /// Takes an entry whose metadata is to be set.
+    /// Adds an entry whose metadata has to be set.
     pub(super) fn metadata(&mut self, right: &Entry, existing: &Entry) {
         let mut record = record(&right.key, METADATA);
         push_entries(&mut record, right, existing);
         self.push(&record);
     }
 
-    /// Takes a directory whose time is another, which doesn't count.
+    /// Adds a directory whose time differs, which doesn't count as a difference.
     pub(super) fn time(&mut self, right: &Entry) {
         let mut record = record(&right.key, TIME);
         record.extend_from_slice(&right.encode());
         self.push(&record);
     }
 
-    /// Takes note that a file whose metadata is to be set has the recorded content.
-    pub(super) fn proves(&mut self, key: &Key) {
+    /// Records that a file whose metadata has to be set has the recorded content.
+    pub(super) fn add_proof(&mut self, key: &Key) {
         self.push(&record(key, PROOF));
     }
 
@@ -98,7 +98,7 @@ impl Broken {
         }
     }
 
-    /// Ends the taking.
+    /// Ends the collection; returns the entries.
     pub(super) fn finish(self) -> io::Result<Mends> {
         let mut mends = Mends { sorted: self.sorter?.finish()?, ahead: None };
         mends.advance()?;
@@ -126,14 +126,14 @@ fn take_entries(record: &[u8]) -> Option<(Entry, Entry)> {
     Some((Entry::decode(right)?, Entry::decode(existing)?))
 }
 
-/// Gives it back, in key order.
+/// Returns the entries in key order.
 pub(super) struct Mends {
     sorted: Sorted,
     ahead: Option<(Vec<u8>, u8, Vec<u8>)>,
 }
 
 impl Mends {
-    /// The next entry; `None` after the last.
+    /// Returns the next entry, or `None` after the last.
     pub(super) fn next(&mut self) -> io::Result<Option<Mend>> {
         loop {
             let Some((key, what, body)) = self.ahead.take() else { return Ok(None) };
@@ -146,7 +146,7 @@ impl Mends {
             if self.ahead.as_ref().is_some_and(|(next, ..)| *next == key) {
                 continue;
             }
-            // A proof that nothing is to be done with says nothing.
+            // A proof for an entry that needs no repair is ignored.
             if what != PROOF {
                 return decode(what, &body, is_proven)
                     .ok_or_else(|| io::ErrorKind::InvalidData.into())
@@ -194,15 +194,15 @@ mod tests {
     }
 
     #[test]
-    fn each_entry_comes_once_in_key_order_with_the_most_that_was_told_of_it() {
+    fn each_entry_comes_once_in_key_order_with_its_last_record() {
         let dir = tempfile::tempdir().unwrap();
         let mut broken = Broken::new(dir.path());
         let (right, existing) = (|key| entry(key, b"right"), |key| entry(key, b"stands"));
         broken.anew(&right("d/gone"), None, 1, false);
-        broken.proves(&right("proven").key);
-        broken.proves(&right("whole").key);
+        broken.add_proof(&right("proven").key);
+        broken.add_proof(&right("whole").key);
         broken.time(&right("d/"));
-        broken.proves(&right("z").key);
+        broken.add_proof(&right("z").key);
         for key in ["proven", "z", "unread", "rotten"] {
             broken.metadata(&right(key), &existing(key));
         }

@@ -1,60 +1,60 @@
-//! Which files' content is read.
+//! The choice of files whose content is read.
 
 use crate::manifest::Row;
 use crate::model::{Key, Timestamp};
 use std::fmt;
 use std::time::Duration;
 
-/// Which of the files that have a digest are read: by default all.
+/// Selects the files that are read among those with a digest: by default all.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Choice {
-    /// Only those of a sample.
+    /// Only files of this sample.
     pub sample: Option<Sample>,
-    /// Only those that were not found to match since then.
+    /// Only files that have not been verified since then.
     pub unverified_since: Option<Timestamp>,
-    /// How much is read at the most; those come first that were not verified for the longest time.
+    /// The most that is read, beginning with the files that were not verified for the longest time.
     pub budget: Option<Budget>,
 }
 
 impl Choice {
-    /// Whether the file of this row is chosen.
+    /// Returns whether the file of a row is chosen.
     pub(super) fn takes(&self, row: &Row) -> bool {
         self.sample.is_none_or(|sample| sample.takes(&row.key))
             && self.unverified_since.is_none_or(|since| row.verified_at.is_none_or(|at| at < since))
     }
 }
 
-/// How much is read at the most. A file that was begun is read to its end.
+/// A limit on reading. A file that was begun is read to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Budget {
-    /// For so long, from the beginning of the verification on: listing counts.
+    /// The time since the verification began, listing included.
     Time(Duration),
-    /// So many bytes.
+    /// The number of bytes.
     Bytes(u64),
 }
 
-/// A part of all files, told by their keys alone.
+/// A part of all files, chosen by their keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sample {
-    /// One of several parts that have each file once: by the first eight bytes (little-endian) of
-    /// its key's BLAKE3, modulo their number.
+    /// One of several disjoint parts: the first eight bytes (little-endian) of the BLAKE3 of the
+    /// key, modulo the number of parts.
     Part {
-        /// Which part, from 1 on.
+        /// The number of the part, from 1.
         number: u32,
-        /// How many there are.
+        /// The number of parts.
         of: u32,
     },
-    /// About so many of a hundred, which a seed tells apart from others.
+    /// A random share of the files.
     Share {
-        /// Percent, up to 100.
+        /// The share in percent, up to 100.
         percent: f64,
-        /// Another seed takes other files.
+        /// The seed: another one selects other files.
         seed: u32,
     },
 }
 
 impl Sample {
-    /// Whether the file of this key is in it.
+    /// Returns whether the file of a key is in the sample.
     pub fn takes(&self, key: &Key) -> bool {
         let number = |hasher: &blake3::Hasher| {
             let mut first = [0; 8];
@@ -69,7 +69,7 @@ impl Sample {
             }
             Self::Share { percent, seed } => {
                 hasher.update(&seed.to_le_bytes()).update(key.as_bytes());
-                // As many bits as the fraction has, so that nothing is rounded up to 1.
+                // The precision of an `f64`, so that nothing is rounded up to 1.
                 let fraction = (number(&hasher) >> 11) as f64 / (1_u64 << 53) as f64;
                 fraction * 100.0 < percent
             }
@@ -78,7 +78,7 @@ impl Sample {
 }
 
 impl fmt::Display for Sample {
-    /// Prints it as it is typed, to take the same one again.
+    /// Prints the sample in the form in which it can be given again.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Part { number, of } => write!(out, "{number}/{of}"),
@@ -104,20 +104,20 @@ mod tests {
         }
 
         #[test]
-        fn a_share_of_all_is_all_and_one_of_none_is_none(
+        fn a_share_of_100_percent_is_all_and_one_of_0_percent_nothing(
             key in prop::collection::vec(any::<u8>(), 0..40),
             seed: u32,
         ) {
             let key = Key::new(key);
             let share = |percent| Sample::Share { percent, seed }.takes(&key);
             prop_assert!(share(100.0) && !share(0.0));
-            // What is in a small share is in a larger one of the same seed.
+            // A larger share with the same seed contains the smaller one.
             prop_assert!(!share(5.0) || share(6.0));
         }
     }
 
     #[test]
-    fn parts_and_shares_are_about_as_large_as_they_say() {
+    fn parts_and_shares_have_about_the_stated_size() {
         let keys: Vec<_> = (0..10_000).map(|n| Key::new(format!("d/{n}").into_bytes())).collect();
         let count = |sample: Sample| keys.iter().filter(|key| sample.takes(key)).count();
         for number in 1..=10 {
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_prints_as_it_is_typed() {
+    fn a_sample_prints_in_the_form_in_which_it_is_given() {
         assert_eq!(Sample::Part { number: 3, of: 12 }.to_string(), "3/12");
         assert_eq!(Sample::Share { percent: 2.5, seed: 0xbeef }.to_string(), "2.5%@0000beef");
     }

@@ -1,4 +1,4 @@
-//! One entry of the source held against the target's: what listings tell first, then content.
+//! Comparison of one entry of the source with the target's: first as listed, then by content.
 
 use super::{AgainstTotals, Difference, Sample, VerifyObserver, tally};
 use crate::backend::{KeySpace, Source, Target};
@@ -16,40 +16,40 @@ use crate::model::{
 use parking_lot::Mutex;
 use std::fmt;
 
-/// An entry that both sides have, of which more is to be found out.
+/// An entry of both sides that has to be read or looked up.
 pub(super) struct Job {
     pub(super) source: Entry,
     pub(super) target: Entry,
 }
 
 impl Job {
-    /// Bytes to read, of both sides together: none of what has another size, or no content.
+    /// Returns the bytes to read on both sides together: 0 if sizes differ or there is no content.
     pub(super) fn bytes(&self) -> u64 {
         let Self { source, target } = self;
         if source.stamp.size == target.stamp.size { source.size() + target.size() } else { 0 }
     }
 }
 
-/// What was found so far.
+/// Compares entries of two sides, and counts and reports the differences.
 pub(super) struct ContentComparer<'a> {
     pub(super) observer: &'a dyn VerifyObserver,
     pub(super) totals: Mutex<AgainstTotals>,
     pub(super) source: &'a dyn Source,
     pub(super) target: &'a dyn Target,
-    /// Both as their content is read, within the limit of bandwidth: the source, the target.
+    /// Source and target for reading content, within the bandwidth limit.
     pub(super) readers: [&'a dyn Source; 2],
     pub(super) filter: &'a Filter,
     pub(super) key_space: KeySpace,
     pub(super) sample: Option<Sample>,
     pub(super) extras_count: bool,
-    /// Whether runs into the target keep directories for themselves.
+    /// Whether runs into the target keep directories without contents.
     pub(super) keeps_directories: bool,
     pub(super) cores: Cores,
-    /// Bytes hashed of the source and of the target.
+    /// Bytes that were hashed, of the source and of the target.
     pub(super) bytes: [Counter; 2],
 }
 
-/// What is asked while content is read.
+/// What reading content takes.
 struct Reading<'a> {
     buffer: &'a mut [u8],
     progress: &'a Progress,
@@ -57,11 +57,11 @@ struct Reading<'a> {
 }
 
 impl ContentComparer<'_> {
-    /// Compares what the listings show; what more is to be found out is returned.
+    /// Compares an entry as listed; returns a job if it has to be read or looked up as well.
     pub(super) fn compare(&self, pair: Pair) -> Option<Job> {
         let Pair { key, source, target, conflict, .. } = pair;
         let (source, target) = match (source, target) {
-            // Of what is unknown a failure was told, and what only the target has is told apart.
+            // Failures to list were reported already, and extra entries are handled elsewhere.
             (Seen::Unknown | Seen::Absent, _) | (_, Seen::Unknown) => return None,
             (Seen::Present(source), target) => (source, target),
         };
@@ -71,7 +71,7 @@ impl ContentComparer<'_> {
         self.count(|totals| totals.entries += 1);
         let is_kept = source.kind != EntryKind::Directory || self.keeps_directories;
         let Seen::Present(target) = target else {
-            // A bucket has no place for a prefix's own marker.
+            // A bucket can't have a marker for its root.
             let is_rootless = key.is_root() && self.key_space == KeySpace::Flat;
             let has_links = self.target.keeps().is_none_or(|keeps| keeps.links);
             if source.kind == EntryKind::Symlink && !has_links {
@@ -102,10 +102,10 @@ impl ContentComparer<'_> {
         let are_files = (source.kind, target.kind) == (EntryKind::File, EntryKind::File);
         let is_of_size = source.stamp.size == target.stamp.size;
         if are_files && is_of_size && self.is_chosen(&key) {
-            // What changes meanwhile has other metadata too: that is compared once it was read.
+            // Metadata is compared after reading, since it may change meanwhile.
             return Some(Job { source, target });
         }
-        // A file that isn't read isn't looked at closer either.
+        // A file that isn't read isn't inspected either.
         let lost =
             if are_files { Features::default() } else { self.lost_or_fail(&source, &target)? };
         if !self.compare_whole(&source, &target, lost) || !are_files {
@@ -123,22 +123,23 @@ impl ContentComparer<'_> {
         self.sample.is_none_or(|sample| sample.takes(key))
     }
 
-    /// Whether a file takes no part for its size.
+    /// Returns whether a file is excluded by its size.
     pub(super) fn is_excluded(&self, entry: &Entry) -> bool {
         entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size)
     }
 
-    /// Whether a mirror leaves an entry of the target alone, though the source lacks it.
+    /// Returns whether a mirror leaves an extra entry of the target alone.
     pub(super) fn is_left_out(&self, entry: &Entry) -> bool {
         self.filter.excludes_within(&entry.key) || self.is_excluded(entry)
     }
 
-    /// Takes note of an entry that the source lacks.
+    /// Counts and reports an entry that the source lacks.
     pub(super) fn extra(&self, key: &Key) {
         self.differs(key, &Difference::Extra);
     }
 
-    /// What a source's entry has that the target's hasn't, where both sides tell.
+    /// Returns features of the source's entry that the target's lacks, if both sides can be
+    /// inspected.
     fn lost(&self, source: &Entry, target: &Entry) -> Result<Features, EntryError> {
         if source.kind != target.kind || !self.both_inspect() {
             return Ok(Features::default());
@@ -160,13 +161,13 @@ impl ContentComparer<'_> {
         self.source.capabilities().inspects && self.target.capabilities().inspects
     }
 
-    /// The same; `None` where that failed, which was told.
+    /// Does the same; returns `None` after reporting a failure.
     fn lost_or_fail(&self, source: &Entry, target: &Entry) -> Option<Features> {
         self.lost(source, target).inspect_err(|error| self.fail(error)).ok()
     }
 
-    /// Compares kind, link text and metadata of entries of which all is known, and counts what was
-    /// `lost`; whether both are of one kind.
+    /// Compares kind, link text and metadata of entries that are fully known, and counts features
+    /// that were `lost`. Returns whether both have the same kind.
     fn compare_whole(&self, source: &Entry, target: &Entry, lost: Features) -> bool {
         if source.kind != target.kind {
             let what = format!("{} -> {}", source.kind, target.kind);
@@ -183,18 +184,18 @@ impl ContentComparer<'_> {
             };
             differ("link", &text(&source.link), &text(&target.link));
         }
-        // What nobody stored with an object is neither right nor wrong.
+        // Metadata that was not stored with an object can't be compared.
         if source.completeness == Completeness::Full && target.completeness == Completeness::Full {
             let found = &target.metadata;
             let is_link = target.kind == EntryKind::Symlink;
-            let holds =
+            let achievable =
                 |existing| self.target.achievable_metadata(&source.metadata, source.kind, existing);
-            // A mirror leaves alone what is another user's; a difference it is all the same.
-            let owned = Metadata { uid: holds(None).uid, ..*found };
-            let wanted = holds(Some(if is_link { found } else { &owned }));
-            // An extra entry changes its directory's time: that counts where extras do.
+            // A mirror doesn't change entries of other users, but it is a difference.
+            let owned = Metadata { uid: achievable(None).uid, ..*found };
+            let wanted = achievable(Some(if is_link { found } else { &owned }));
+            // Extra entries change their directory's time: it counts only if extra entries do.
             let has_time = source.kind != EntryKind::Directory || self.extras_count;
-            // What is the source's is right, and so is what a mirror could make of that.
+            // Both the source's value and the one that a mirror could achieve are right.
             let source = &source.metadata;
             let right =
                 |source: u32, found: u32, wanted| if found == source { found } else { wanted };
@@ -223,7 +224,7 @@ impl ContentComparer<'_> {
         true
     }
 
-    /// Reads both sides, and compares what is found.
+    /// Reads and compares the content of both sides.
     pub(super) fn read(&self, job: Job, buffer: &mut [u8], progress: &Progress, stop: &Stop) {
         if stop.requested() {
             return;
@@ -246,7 +247,7 @@ impl ContentComparer<'_> {
         let key = one.key.clone();
         let is_other_size = one.stamp.size != other.stamp.size;
         if is_other_size || one.kind == EntryKind::Directory {
-            // Reading would not be worth it.
+            // The content needn't be read.
             one = self.looked(Side::Source, one)?;
             other = self.looked(Side::Target, other)?;
             let is_one_kind = self.compare_whole(&one, &other, self.lost(&one, &other)?);
@@ -257,11 +258,10 @@ impl ContentComparer<'_> {
         }
         let (listed_one, listed_other) = (one.stamp, other.stamp);
         let mut expected = self.hash(Side::Source, &mut one, reading)?;
-        // What is right is known: nobody needs to ask a store what it takes the content for.
+        // With the digest known, a store needn't be asked for the one it recorded.
         other.recorded = Some(expected);
         let mut found = self.hash(Side::Target, &mut other, reading)?;
-        // A bit may have flipped on its way from a store; what lies there wrong is wrong the second
-        // time too.
+        // Content may be damaged in transit; damaged content in a store stays so on a second read.
         if expected != found && self.source.capabilities().remote {
             expected = self.hash(Side::Source, &mut one, reading)?;
         }
@@ -269,9 +269,9 @@ impl ContentComparer<'_> {
             found = self.hash(Side::Target, &mut other, reading)?;
         }
         if expected != found {
-            // What differs because one side is just being changed says nothing.
-            self.stands(Side::Source, &one, listed_one == one.stamp)?;
-            self.stands(Side::Target, &other, listed_other == other.stamp)?;
+            // A difference proves nothing if a side has just been changed.
+            self.check_unchanged(Side::Source, &one, listed_one == one.stamp)?;
+            self.check_unchanged(Side::Target, &other, listed_other == other.stamp)?;
         }
         if one.kind == EntryKind::Symlink || other.kind == EntryKind::Symlink {
             one = self.looked_at_link(Side::Source, one)?;
@@ -297,7 +297,7 @@ impl ContentComparer<'_> {
         }
     }
 
-    /// Hashes an entry's content, and adds what reading tells of it.
+    /// Hashes an entry's content, and completes the entry by what reading returns.
     fn hash(
         &self,
         side: Side,
@@ -332,7 +332,7 @@ impl ContentComparer<'_> {
         Ok(hashed.digest)
     }
 
-    /// Looks at what was only listed.
+    /// Looks up an entry that was only listed.
     fn looked(&self, side: Side, listed: Entry) -> Result<Entry, EntryError> {
         if listed.completeness != Completeness::ListingOnly {
             return Ok(listed);
@@ -341,13 +341,13 @@ impl ContentComparer<'_> {
         let fail = |cause| EntryError::new(Operation::List, side, key, cause);
         match self.side(side).look(key).map_err(fail)? {
             Some(found) => Ok(found),
-            // A bucket's root has no object until something is kept of it.
+            // The root of a bucket has no object until metadata is stored for it.
             None if key.is_root() => Ok(Entry { completeness: Completeness::Implicit, ..listed }),
             None => Err(fail(Cause::Vanished)),
         }
     }
 
-    /// Looks at what turned out to be a link, for its text.
+    /// Looks up the text of an entry that turned out to be a link.
     fn looked_at_link(&self, side: Side, entry: Entry) -> Result<Entry, EntryError> {
         if entry.kind == EntryKind::Symlink && entry.link.is_none() {
             return self.looked(side, Entry { completeness: Completeness::ListingOnly, ..entry });
@@ -355,8 +355,13 @@ impl ContentComparer<'_> {
         Ok(entry)
     }
 
-    /// Makes sure that an entry still is as it was listed and read.
-    fn stands(&self, side: Side, read: &Entry, is_as_listed: bool) -> Result<(), EntryError> {
+    /// Returns an error if an entry has changed since it was listed and read.
+    fn check_unchanged(
+        &self,
+        side: Side,
+        read: &Entry,
+        is_as_listed: bool,
+    ) -> Result<(), EntryError> {
         let fail = |cause| Err(EntryError::new(Operation::Read, side, &read.key, cause));
         match self.side(side).look(&read.key) {
             Ok(Some(found)) if is_as_listed && found.stamp == read.stamp => Ok(()),
@@ -382,7 +387,7 @@ impl ContentComparer<'_> {
         self.observer.difference(key, difference, counted);
     }
 
-    /// Takes note of a part of a side that could not be listed.
+    /// Counts and reports a part of a side that could not be listed.
     pub(super) fn fail_to_list(&self, error: &EntryError) {
         self.count(|totals| totals.entries += 1);
         self.fail(error);

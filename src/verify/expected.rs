@@ -1,5 +1,5 @@
-//! What the runs into a target let a verification expect: which of its entries take part, whether
-//! others count, and of which runs it isn't known what they did.
+//! What a verification can expect of a target after the runs into it: which entries take part,
+//! whether extra entries count, and which runs have done something that isn't recorded.
 
 use crate::backend::KeySpace;
 use crate::filter::FilterSpec;
@@ -7,19 +7,19 @@ use crate::manifest::published::{Head, RecordedSource};
 use crate::manifest::{CutOff, IMPORTED, LeftBehind, RecordedOptions, STREAM, State};
 use crate::model::{Error, RunId, Timestamp, Verdict};
 
-/// A run that left unknown what should stand in the target.
+/// A run that ended without recording everything it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfinished {
     /// Its id.
     pub run: RunId,
-    /// Its source; `None` where its lock is all that tells of it.
+    /// Its source; `None` if only its lock is known.
     pub source: Option<String>,
     /// When it began.
     pub started: Timestamp,
     /// How it ended; `None` where it was killed.
     pub verdict: Option<Verdict>,
-    /// Since when runs from its source were killed, or failed, and were not made up for, if any was:
-    /// what changed in the target from then on may be their work, which they had no time to record.
+    /// Since when runs from its source were killed or failed without a later run that makes up for
+    /// it: changes of the target since then may be theirs, unrecorded.
     pub cut_off: Option<CutOff>,
 }
 
@@ -31,28 +31,29 @@ pub(super) struct Expected {
     pub(super) source: String,
     /// All sources, by their numbers.
     pub(super) sources: Vec<String>,
-    /// Which form keys have.
+    /// How keys are read.
     pub(super) key_space: KeySpace,
-    /// The only name that is of interest, where nothing but a single file was mirrored there.
+    /// The only name that takes part, if only a single file was mirrored there.
     pub(super) only: Option<Box<[u8]>>,
-    /// What took part in the latest run of a whole tree.
+    /// The filter of the latest run of a whole tree.
     pub(super) filter: FilterSpec,
-    /// Whether that deleted what only the target had, so that such entries count. A run that left
-    /// alone what it has no rows of can't tell it from what came since: then they don't.
+    /// Whether that run deleted extra entries, so that they count now. They don't if it kept
+    /// entries without rows, which can't be distinguished from later ones.
     pub(super) deletes: bool,
-    /// Whether nothing was written to the target since, so that directories have their times.
+    /// Whether nothing was written to the target since that run, so that directories have their
+    /// times.
     pub(super) keeps_times: bool,
-    /// The latest runs of their sources that left something unknown.
+    /// The latest run of each source that ended without recording everything.
     pub(super) unfinished: Vec<Unfinished>,
-    /// The latest runs of their sources that ended.
+    /// The latest run of each source that ended properly.
     ended: Vec<RunId>,
 }
 
-/// What is known of sources beside their latest runs.
+/// A record of sources and their runs: a state or a manifest.
 trait Recorded {
-    /// Whether rows are from a source.
+    /// Returns whether there are rows of a source.
     fn has_rows(&self, source: &RecordedSource) -> Result<bool, Error>;
-    /// Since when its runs may not be recorded whole.
+    /// Returns since when runs from a source may not be recorded completely.
     fn cut_off(&self, source: &RecordedSource) -> Result<Option<CutOff>, Error>;
 }
 
@@ -83,27 +84,27 @@ impl Recorded for Head {
 struct LatestRun {
     run: RunId,
     source: String,
-    /// The latest one of a whole tree, where there was any.
+    /// The latest run of a whole tree, if there was one.
     whole: Option<WholeRun>,
-    /// Whether they are one: directories have the times that it gave them.
+    /// Whether both are the same run: then directories have the times that it set.
     keeps_times: bool,
 }
 
 /// The latest run of a whole tree.
 struct WholeRun {
-    /// What it was asked.
+    /// Its options.
     options: RecordedOptions,
-    /// Entries that it left in the target without recording them.
+    /// The number of entries that it left in the target without a row.
     kept_unrecorded: u64,
 }
 
 impl Expected {
-    /// Since when runs may not be recorded whole, if any was cut off.
+    /// Returns since when runs may not be recorded completely, if any was cut off.
     pub(super) fn cut_off(&self) -> Option<CutOff> {
         self.unfinished.iter().filter_map(|unfinished| unfinished.cut_off).reduce(CutOff::and)
     }
 
-    /// What is recorded here; `None` where nothing is.
+    /// Reads it from the state; returns `None` if no run is recorded.
     pub(super) fn by_state(state: &State) -> Result<Option<Self>, Error> {
         let Some(latest) = state.last_run()? else { return Ok(None) };
         let whole = state.last_whole_run()?;
@@ -118,11 +119,11 @@ impl Expected {
         Ok(Some(Self::of(sources, latest, unfinished)))
     }
 
-    /// What the head of a manifest tells.
+    /// Reads it from the head of a manifest.
     pub(super) fn by_head(head: &Head) -> Result<Self, Error> {
         let sources = head.sources();
         let keeps_times = sources.iter().any(|source| source.run == head.run && is_whole(source));
-        // That of the latest one of a whole tree, where there was any.
+        // The options in the head are those of the latest run of a whole tree, if there was one.
         let whole = Some(head.options.clone()).filter(|options| options.only.is_none());
         let kept_unrecorded = head.totals.kept_unrecorded;
         let whole = whole.map(|options| WholeRun { options, kept_unrecorded });
@@ -132,11 +133,11 @@ impl Expected {
         Ok(Self::of(sources, latest, unfinished))
     }
 
-    /// Takes note of a run that left its lock behind, unless more is known of it: it ended, and was
-    /// killed before it released that, or is told already.
+    /// Adds a run that left its lock behind. It is ignored if it ended and was killed before it
+    /// released the lock, or if it is known as unfinished.
     pub(super) fn add_left_behind(&mut self, LeftBehind { run, started }: LeftBehind) {
-        let is_told = self.unfinished.iter().any(|unfinished| unfinished.run == run);
-        if is_told || self.ended.contains(&run) {
+        let is_known = self.unfinished.iter().any(|unfinished| unfinished.run == run);
+        if is_known || self.ended.contains(&run) {
             return;
         }
         let cut_off = Some(CutOff::of_unknown_runs(started));
@@ -147,7 +148,7 @@ impl Expected {
     fn of(sources: Vec<RecordedSource>, latest: LatestRun, unfinished: Vec<Unfinished>) -> Self {
         let ended = sources.iter().filter(|source| source.verdict.is_some());
         let ended = ended.map(|source| source.run.clone()).collect();
-        // A list names files alone, by keys that are the same in any form.
+        // Imported lists only have files, whose keys are the same in both key spaces.
         let forms = sources.iter().filter(|source| source.source != IMPORTED);
         let is_flat = forms.clone().count() > 0 && { forms }
             .all(|source| source.options.key_space == KeySpace::Flat);
@@ -174,14 +175,14 @@ impl Expected {
     }
 }
 
-/// Whether a source's latest run was to go through a whole tree.
+/// Returns whether the latest run from a source went through a whole tree.
 fn is_whole(source: &RecordedSource) -> bool {
     ![STREAM, IMPORTED].contains(&&*source.source) && source.options.only.is_none()
 }
 
-/// The latest runs that left something unknown, and were not followed by one that makes up for that:
-/// a complete one from another source that took the place of all the rows, or that deleted what it
-/// didn't know.
+/// Returns the latest run of each source that ended without recording everything, unless a later
+/// complete run makes up for it: one from another source that replaced all rows, or one that
+/// deleted all entries that it didn't know.
 fn unfinished(
     sources: &[RecordedSource],
     recorded: &impl Recorded,

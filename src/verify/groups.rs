@@ -1,15 +1,15 @@
-//! Handing files over to be hashed, in groups.
+//! Groups of files that are handed over to be hashed.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-/// Files after which a group is handed over.
+/// The number of files at which a group is handed over.
 const GROUP_FILES: usize = 64;
-/// Bytes of its files after which a group is handed over.
+/// The number of bytes at which a group is handed over.
 const GROUP_BYTES: u64 = 4 << 20;
-/// Groups of files waiting to be hashed, a worker.
+/// The most groups that wait to be hashed, for each worker.
 const GROUPS_WAITING: usize = 4;
 
-/// Takes files one by one; what is gathered goes with [`Groups::send`].
+/// Collects files into groups. [`Groups::send`] hands over the last one.
 pub(super) struct Groups<T> {
     jobs: Sender<Vec<T>>,
     group: Vec<T>,
@@ -17,13 +17,13 @@ pub(super) struct Groups<T> {
 }
 
 impl<T> Groups<T> {
-    /// Makes one, and where so many workers take from.
+    /// Returns a collection, and the channel from which `workers` receive groups.
     pub(super) fn new(workers: usize) -> (Self, Receiver<Vec<T>>) {
         let (jobs, waiting) = bounded(workers * GROUPS_WAITING);
         (Self { jobs, group: Vec::new(), bytes: 0 }, waiting)
     }
 
-    /// Takes a file of so many bytes.
+    /// Adds a file of `bytes`.
     pub(super) fn push(&mut self, job: T, bytes: u64) {
         self.bytes += bytes;
         self.group.push(job);
@@ -32,10 +32,10 @@ impl<T> Groups<T> {
         }
     }
 
-    /// Hands over what was taken.
+    /// Hands over the collected files.
     pub(super) fn send(&mut self) {
         self.bytes = 0;
-        // Workers end only when this side does.
+        // Workers end only after this side.
         self.jobs.send(std::mem::take(&mut self.group)).ok();
     }
 }

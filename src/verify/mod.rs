@@ -1,13 +1,13 @@
-//! Verifying: the target's content against the rows of all runs into it, or against a source.
+//! Verification: compares the target's content with the rows of all runs into it, or with a source.
 //!
-//! [`verify`] holds it against rows: `open` finds both (`signed`, where a signature is demanded),
-//! `expected` tells what else the runs let expect,
-//! `ahead` counts how much there is to read,
-//! `scan` goes through them side by side, `tally` compares and counts, `unsettled` tells what may be a
-//! killed run's work, `choice` which content is read, `extra` what is extra, `stalest` in which order,
-//! `record` keeps which files were verified,
-//! `broken` keeps what is to be mended and `repair` has the engine mend it.
-//! [`verify_against`] joins the listings of both sides and reads both: `held` compares.
+//! [`verify`] compares with rows. `open` finds target and rows (`signed` if a signature is
+//! required), `expected` what else the runs let expect, and `ahead` counts what there is to read.
+//! `scan` goes through entries and rows side by side; `tally` compares and counts; `unsettled`
+//! finds possible work of killed runs; `extra` finds extra entries. `choice` selects the content
+//! that is read, `stalest` orders it, and `record` saves which files were verified. `broken`
+//! collects entries to be repaired, and `repair` has the engine repair them.
+//!
+//! [`verify_against`] joins the listings of both sides and reads both; `content_comparer` compares.
 
 mod against;
 mod ahead;
@@ -63,45 +63,44 @@ use std::time::{Duration, Instant};
 use tally::{Job, Tally};
 use unsettled::Unsettled;
 
-/// What a verification is asked to do.
+/// Options of a verification.
 #[derive(Debug)]
 pub struct VerifyOptions {
-    /// What to verify.
+    /// The target.
     pub target: Location,
-    /// How its store is reached, where it is one.
+    /// How its store is reached, if it is in one.
     pub target_store: Option<StoreSettings>,
-    /// Where state databases live.
+    /// The directory of state databases.
     pub state_dir: PathBuf,
-    /// Count extra entries as differences even where the latest run of a whole tree didn't delete
-    /// extras.
+    /// Count extra entries as differences even if the latest run of a whole tree didn't delete
+    /// them.
     pub strict: bool,
-    /// How thoroughly files are looked at.
+    /// How thoroughly files are verified.
     pub depth: Depth,
-    /// Compare with the published manifest, signed with this key, and nothing else.
+    /// Compare only with the published manifest, which must be signed with this key.
     pub key: Option<PublicKey>,
-    /// Mend what isn't as it was recorded.
+    /// Repair entries that aren't as recorded.
     pub repair: Option<Repair>,
-    /// Files hashed at the same time, at least 1.
+    /// The number of files hashed at the same time, at least 1.
     pub checkers: usize,
-    /// Count what there is to read beside it, into [`Progress::ahead`], to estimate by: once it has
-    /// taken half a second, by what is recorded.
+    /// Count the rows to read into [`Progress::ahead`] for an estimate, once the verification has
+    /// taken half a second.
     pub count_ahead: bool,
-    /// What the verification may use.
+    /// Limits of the verification.
     pub limits: LimitOptions,
 }
 
-/// How thoroughly files are looked at. That they are there, of their size and with their metadata,
-/// is made sure of in any case.
+/// How thoroughly files are verified. Existence, size and metadata are compared in any case.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Depth {
-    /// Their stamps are compared with the recorded ones; nothing is read.
+    /// Compare the stamps with the recorded ones; read nothing.
     Stamps,
-    /// The content of those chosen is read.
+    /// Read the content of the chosen files.
     Content(Choice),
 }
 
 impl Depth {
-    /// How long is read at the most, from the beginning on.
+    /// Returns the time limit for reading, counted from the beginning.
     pub fn time(self) -> Option<Duration> {
         match self.budget() {
             Some(Budget::Time(time)) => Some(time),
@@ -109,7 +108,7 @@ impl Depth {
         }
     }
 
-    /// How much is read at the most.
+    /// Returns the limit for reading.
     fn budget(self) -> Option<Budget> {
         match self {
             Self::Stamps => None,
@@ -118,77 +117,77 @@ impl Depth {
     }
 }
 
-/// How an entry differs from its row.
+/// A difference between an entry and its row, or the source's entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// The entry of the row, or of the source, is not there.
+    /// The recorded entry, or the source's, doesn't exist.
     Missing,
-    /// Its content isn't what was recorded, or what the source has that it is held against.
+    /// The content isn't the recorded one, or the source's.
     Corrupt {
-        /// The digest recorded, or the source's, unless the size alone told.
+        /// The recorded or the source's digest; `None` if only sizes were compared.
         expected: Option<Digest>,
-        /// The digest found, unless the size alone told.
+        /// The digest found; `None` if only sizes were compared.
         found: Option<Digest>,
     },
-    /// Its mode, owner, group, mtime, type or link text isn't what was recorded, or what the source
-    /// has; in words.
+    /// Mode, owner, group, mtime, type or link text isn't the recorded one, or the source's; in
+    /// words.
     Metadata(String),
-    /// Its size, mtime and all other metadata are what was recorded, but the rest of its stamp
-    /// (ctime, inode, a store's tag) is not, in words: its content may be another.
+    /// Size, mtime and metadata are as recorded, but not the rest of the stamp (ctime, inode, a
+    /// store's tag), in words: the content may have changed.
     Touched(String),
-    /// No row knows it, or the source lacks it.
+    /// It has no row, or isn't in the source.
     Extra,
-    /// It isn't what was recorded, in words, but changed since a run began that was killed before it
-    /// recorded all that it did: it may be as that run made it.
+    /// It isn't as recorded, in words, but it changed since the start of a run that was killed
+    /// before it recorded everything: it may be that run's work.
     Unknown(String),
 }
 
-/// What a verification found, one call a difference, in any order.
+/// Receives the results of a verification, in any order.
 pub trait VerifyObserver: Send + Sync {
-    /// Takes one difference; `counted` is false for extras that don't count as such.
+    /// Takes a difference; `counted` is false for extra entries that don't count.
     fn difference(&self, key: &Key, difference: &Difference, counted: bool);
     /// Takes an entry that could not be read.
     fn failed(&self, error: &EntryError);
-    /// Takes what became of mending an entry.
+    /// Takes the result of repairing an entry.
     fn mended(&self, key: &Key, mended: Result<(), &Cause>);
-    /// Takes what is worth knowing beside what differs.
+    /// Takes a notice.
     fn notice(&self, notice: &Notice);
 }
 
-/// What a verification counted.
+/// Counts of a verification.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
 #[non_exhaustive]
 pub struct VerifyTotals {
-    /// What was looked at: entries that the rows name, those that no row knows and that are told, and
-    /// each part of the target that could not be listed.
+    /// Entries with a row, entries without one that are reported, and parts of the target that
+    /// could not be listed.
     pub entries: u64,
-    /// Files chosen to be read: they have a digest.
+    /// Files chosen to be read; all have a digest.
     pub chosen: u64,
-    /// Files chosen that were not read when the budget was spent.
+    /// Chosen files that were not read because the budget was spent.
     pub left: u64,
-    /// Bytes of those.
+    /// The bytes of those.
     pub left_bytes: u64,
     /// Files whose content matched their digest.
     pub verified: u64,
-    /// Files whose row has no digest (adopted ones): they exist in the right size.
+    /// Files whose row has no digest because they were adopted: they exist and have the right size.
     pub unproven: u64,
-    /// Files that have a digest and were not chosen to be read.
+    /// Files with a digest that were not chosen to be read.
     pub unread: u64,
-    /// Entries missing.
+    /// Entries that are missing.
     pub missing: u64,
     /// Files, and links of a store, whose content differs.
     pub corrupt: u64,
-    /// Of these, symbolic links.
+    /// Symbolic links among those.
     pub corrupt_links: u64,
     /// Entries whose metadata differs.
     pub metadata: u64,
-    /// Files whose stamp differs and nothing else.
+    /// Files of which only the stamp differs.
     pub touched: u64,
-    /// Entries that no row knows.
+    /// Entries without a row.
     pub extra: u64,
-    /// Entries that aren't what was recorded, and may be as a killed run made them.
+    /// Entries that aren't as recorded but may be the work of a killed run.
     pub unknown: u64,
-    /// Entries that differed and were mended.
+    /// Entries that differed and were repaired.
     pub mended: u64,
     /// Entries that could not be read.
     pub failed: u64,
@@ -196,44 +195,43 @@ pub struct VerifyTotals {
     pub bytes_hashed: u64,
 }
 
-/// How a verification ended.
+/// The result of a verification.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct VerifyOutcome {
-    /// The latest run whose rows were compared with.
+    /// The latest run whose rows were compared.
     pub run: RunId,
-    /// The source of that run, as it prints.
+    /// The source of that run, as printed.
     pub source: String,
-    /// All sources whose rows were, as they print.
+    /// All sources whose rows were compared, as printed.
     pub sources: Vec<String>,
-    /// Runs that left unknown what should stand in the target.
+    /// Runs that ended without recording everything they did.
     pub unfinished: Vec<Unfinished>,
-    /// The key that what was compared with is signed with, where that was demanded.
+    /// The key of the signature, if one was required.
     pub key: Option<KeyId>,
-    /// How thoroughly files were looked at.
+    /// How thoroughly files were verified.
     pub depth: Depth,
     /// What was counted.
     pub totals: VerifyTotals,
-    /// The run's counters at its end, those of requests to a store among them.
+    /// The counters at the end, including requests to a store.
     pub counted: Totals,
-    /// Differences that count.
+    /// The number of differences that count.
     pub differences: u64,
     /// How long it took.
     pub duration: Duration,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
-    /// What is wrong with the manifest published in the target, beside the record that was compared
-    /// with: it is damaged, or can't be read.
+    /// What is wrong with the published manifest, if the target was compared with another record:
+    /// it is damaged or can't be read.
     pub fault: Option<Error>,
 }
 
 /// Verifies a target. `progress` counts `bytes_hashed` and `entries` as it goes.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`] when no run into the target is recorded or its state can't be used, or the
-/// published manifest isn't whole or signed as it should be,
-/// [`ErrorKind::Unusable`] when the target can't be read, [`ErrorKind::Locked`] when a run is
-/// writing to it.
+/// [`ErrorKind::Manifest`] if no run into the target is recorded, its state can't be used, or the
+/// published manifest is incomplete or not signed as required; [`ErrorKind::Unusable`] if the
+/// target can't be read; [`ErrorKind::Locked`] if a run is writing to it.
 pub fn verify(
     options: &VerifyOptions,
     observer: &dyn VerifyObserver,
@@ -241,13 +239,15 @@ pub fn verify(
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let began = Instant::now();
-    let mends_from = options.repair.as_ref().map(|repair| NamedSource {
+    let repair_source = options.repair.as_ref().map(|repair| NamedSource {
         location: &repair.source,
         store: repair.source_store.as_ref(),
     });
-    let Opened { target, name, shared, held, source: mends_from } =
-        open(options, mends_from, observer, progress, stop)?;
-    if let Some(SourcePlace { name, only: Some(_), .. }) = mends_from.as_ref().map(|it| &it.place) {
+    let Opened { target, name, shared, lock, source: repair_source } =
+        open(options, repair_source, observer, progress, stop)?;
+    if let Some(SourcePlace { name, only: Some(_), .. }) =
+        repair_source.as_ref().map(|source| &source.place)
+    {
         let message = format!("cannot mend from \"{name}\": it is a file");
         return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
     }
@@ -262,7 +262,7 @@ pub fn verify(
     if let Some(left_behind) = shared.as_ref().and_then(|shared| shared.left_behind.clone()) {
         expected.add_left_behind(left_behind);
     }
-    // What is not signed never speaks for what differs from what is.
+    // With a signature required, an unsigned record must not excuse differences.
     let cut_off = expected.cut_off().filter(|_| options.key.is_none());
     let overtaken = overtaken_since.map(CutOff::of_unknown_runs);
     let unsettled = Unsettled::by(cut_off.into_iter().chain(overtaken).reduce(CutOff::and));
@@ -270,10 +270,10 @@ pub fn verify(
         Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
     })?;
     let extras_count = expected.deletes || options.strict;
-    if let Some(from) = &mends_from {
+    if let Some(from) = &repair_source {
         from.source.set_key_space(expected.key_space);
     }
-    // Rows of entries that were excluded since are verified too.
+    // Entries that were excluded later still have rows, and are verified too.
     let everything = Arc::default();
     let listing = target.list(&ListOptions {
         filter: everything,
@@ -300,10 +300,10 @@ pub fn verify(
     let writer = record::writer(recorded, observer);
     read(&mut scan, &tally, writer, options, progress, stop)?;
     target.notices().iter().for_each(|notice| observer.notice(notice));
-    // What is copied to mend is hashed too.
+    // Repairs hash content too, which isn't counted.
     let bytes_hashed = progress.bytes_hashed.get();
     let mut mended = 0;
-    if let (Some(broken), Some(from)) = (tally.broken.take(), mends_from) {
+    if let (Some(broken), Some(from)) = (tally.broken.take(), repair_source) {
         drop(scan);
         let broken = broken.into_inner();
         let (source, target) = (from.source, Arc::clone(&target));
@@ -311,8 +311,8 @@ pub fn verify(
             Mending { source, target, key_space: expected.key_space, state: state.as_ref() };
         mended = repair.mend(broken, &tally, options, progress, stop)?;
     }
-    if let Some(held) = held {
-        release(held, observer)?;
+    if let Some(lock) = lock {
+        release(lock, observer)?;
     }
     drop(shared);
     let mut totals = tally.totals.into_inner();
@@ -335,8 +335,9 @@ pub fn verify(
     })
 }
 
-/// What is recorded of a target, if anything is: what is signed, where that is demanded; else what was
-/// recorded here, unless that is damaged or somebody else published since; else what was published.
+/// Returns what is recorded of a target, if anything is. If a signature is required, that is the
+/// signed manifest; else the state here, unless it is damaged or somebody published later; else the
+/// manifest.
 fn recorded(
     target: &dyn Target,
     name: &str,
@@ -360,14 +361,14 @@ fn recorded(
         }
         Err(error) => return Err(error),
     };
-    let published::Stands { fault, later, overtaken_since } =
+    let published::Published { fault, later, overtaken_since } =
         published::look(target, &state, options, observer);
     let manifest = match later {
         Some(later) => {
             let spool_dir = open::spool_dir(options);
             let mut manifest =
                 Manifest::published(&ManifestReader::of(target, &spool_dir), &later, options)?;
-            signed::dated(&mut manifest, &state, options, observer)?;
+            signed::add_dates(&mut manifest, &state, options, observer)?;
             Some(manifest)
         }
         None => Manifest::of_state(&state, options, observer)?,
@@ -375,19 +376,19 @@ fn recorded(
     Ok(Recorded { manifest, fault, overtaken_since })
 }
 
-/// Releases the lock under which files were mended.
-fn release(held: TargetLock, observer: &dyn VerifyObserver) -> Result<(), Error> {
-    if let Some(lost) = held.lost() {
+/// Releases the lock that was held for repairs.
+fn release(lock: TargetLock, observer: &dyn VerifyObserver) -> Result<(), Error> {
+    if let Some(lost) = lock.lost() {
         return Err(lost);
     }
-    // A lock that stays is taken over by the next run.
-    if let Err(error) = held.release() {
+    // The next run takes over a lock that isn't released.
+    if let Err(error) = lock.release() {
         observer.notice(&Notice::LockNotReleased { cause: error.to_string() });
     }
     Ok(())
 }
 
-/// Goes through all, hashes what is to be hashed, and has it recorded.
+/// Goes through entries and rows, hashes the chosen files, and has the verified ones recorded.
 fn read<L, R>(
     scan: &mut Scan<L, R>,
     tally: &Tally<'_>,
@@ -406,7 +407,7 @@ where
             let (verified, waiting) = bounded(record::BATCH);
             scope.spawn(move || {
                 if let Err(error) = record::record(writer, &waiting) {
-                    record::tell_not_recorded(&error, observer);
+                    record::report_not_recorded(&error, observer);
                 }
             });
             verified
@@ -420,10 +421,10 @@ where
                     for job in group {
                         let is_verified = tally.hash(&job, &mut buffer, progress, stop);
                         if let Some(verified) = verified.as_ref().filter(|_| is_verified)
-                            && let Some(word) = job.verified(now())
+                            && let Some(verification) = job.verified(now())
                         {
-                            // Nobody takes it any more where it can't be recorded.
-                            verified.send(word).ok();
+                            // The receiver has ended if nothing can be recorded.
+                            verified.send(verification).ok();
                         }
                     }
                 }
@@ -448,7 +449,7 @@ where
     })
 }
 
-/// Hands over what a budget is enough for, and counts what it isn't.
+/// Hands over the files that fit the budget, and counts the others as left.
 fn spend(
     budget: Budget,
     stalest: Stalest,
@@ -460,14 +461,14 @@ fn spend(
         Budget::Time(_) => u64::MAX,
         Budget::Bytes(most) => most,
     };
-    let mut turn = stalest.finish()?;
-    let all = turn.bytes;
-    while all - turn.bytes < most && !tally.is_late() && !stop.requested() {
-        let Some(job) = turn.next()? else { break };
+    let mut sorted = stalest.finish()?;
+    let all = sorted.bytes;
+    while all - sorted.bytes < most && !tally.is_late() && !stop.requested() {
+        let Some(job) = sorted.next()? else { break };
         let bytes = job.entry.stamp.size;
         groups.push(job, bytes);
     }
-    tally.leave(turn.files, turn.bytes);
+    tally.leave(sorted.files, sorted.bytes);
     Ok(())
 }
 

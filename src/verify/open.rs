@@ -1,7 +1,7 @@
-//! What a verification holds against each other: the target, and what was recorded of it.
+//! The inputs of a verification: the target and its record.
 
 use super::expected::Expected;
-use super::record::tell_not_recorded;
+use super::record::report_not_recorded;
 use super::{Depth, Repair, VerifyObserver, VerifyOptions};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Source, Target};
@@ -20,30 +20,29 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What a target is held against.
+/// The record that a target is compared with.
 pub(super) struct Manifest {
     pub(super) expected: Expected,
     pub(super) rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
-    /// The same, to count what there is to read, where that is wanted and cheap.
+    /// The same rows again, for counting ahead, if that is wanted and cheap.
     pub(super) ahead: Option<Box<dyn Iterator<Item = Result<Row, Error>> + Send>>,
-    /// Where is recorded which of them were verified, if that can be.
+    /// The state in which verified files are recorded, if that is possible.
     pub(super) state: Option<State>,
 }
 
-/// What is found to be recorded of a target.
+/// The record of a target and its condition.
 #[derive(Default)]
 pub(super) struct Recorded {
-    /// What the target is held against.
+    /// The record that the target is compared with.
     pub(super) manifest: Option<Manifest>,
-    /// What is wrong with what is published, beside that.
+    /// What is wrong with the published manifest, if the record isn't that one.
     pub(super) fault: Option<Error>,
-    /// Since when it may not tell any more what should stand: somebody published above it, and what
-    /// that recorded is lost.
+    /// Since when the record may be outdated: somebody published a later manifest, which is lost.
     pub(super) overtaken_since: Option<Timestamp>,
 }
 
 impl Recorded {
-    /// Makes sure that nothing is mended by a record that may be older than what stands.
+    /// Refuses repairs if the record may be older than the target.
     pub(super) fn mendable(mut self, name: &str) -> Result<Self, Error> {
         let is_overtaken = self.overtaken_since.is_some();
         let may_be_older = |fault: &mut Error| is_overtaken || fault.kind == ErrorKind::Unusable;
@@ -72,7 +71,7 @@ impl Manifest {
         Ok(Some(Self { expected, rows, state: recording, ahead }))
     }
 
-    /// What was published in the target itself, for a machine that has no state of it.
+    /// Reads the manifest published in the target, for a machine without a state of it.
     pub(super) fn of_target(
         target: &dyn Target,
         options: &VerifyOptions,
@@ -81,7 +80,7 @@ impl Manifest {
         let spool_dir = spool_dir(options);
         let reader = ManifestReader::of(target, &spool_dir);
         let Some((latest, fault)) = reader.latest_or_highest()? else { return Ok(None) };
-        tell_unrecorded(options, observer);
+        report_unrecorded(options, observer);
         let manifest = Self::published(&reader, &latest, options)?;
         let mut overtaken_since = None;
         let fault = match fault {
@@ -98,7 +97,7 @@ impl Manifest {
         Ok(Some(Recorded { manifest: Some(manifest), fault, overtaken_since }))
     }
 
-    /// What a publication says; its segments are fetched, and found to be whole.
+    /// Reads a publication; its segments are fetched and their digests checked.
     pub(super) fn published(
         reader: &ManifestReader<'_>,
         latest: &Publication,
@@ -116,25 +115,26 @@ impl Manifest {
     }
 }
 
-/// The state of a target, found to be whole: differences are told as its rows come.
+/// Opens the state of a target and checks its integrity, since differences are reported while its
+/// rows are read.
 pub(super) fn state(options: &VerifyOptions, name: &str) -> Result<Option<State>, Error> {
     let state = State::latest_into(&options.state_dir, name)?;
     state.map(|state| state.check_whole().map(|()| state)).transpose()
 }
 
-/// That a state is damaged, and the manifest stands in for it.
+/// Returns the notice that a state is damaged and the manifest is used instead.
 pub(super) fn instead_of(damage: &Error) -> Notice {
     Notice::StateReplaced { cause: damage.to_string() }
 }
 
-/// That there is nothing to hold a target against.
+/// Returns the error for a target without a record.
 pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
     let error = Error::new(ErrorKind::Manifest, format!("no run into \"{name}\" is recorded"));
     match bag_at(&options.target) {
         Some(InBag::Root { payload, .. }) => {
             let payload = Quoted(payload.as_os_str().as_bytes()).to_string();
             return error.help(format!(
-                "it is a bag, of which the payload is recorded: vidimus verify {payload}"
+                "it is a bag; the run is recorded for its payload: vidimus verify {payload}"
             ));
         }
         Some(InBag::Payload) => {
@@ -152,8 +152,8 @@ pub(super) fn nothing_recorded(options: &VerifyOptions, name: &str) -> Error {
     ])
 }
 
-/// Rows but those of vidimus's own names, which a list may have brought in: no listing of a tree
-/// has them.
+/// Leaves out rows of names that vidimus reserves, which an imported list may contain: the listing
+/// of a tree never has them.
 fn without_own(
     rows: impl Iterator<Item = Result<Row, Error>>,
     key_space: KeySpace,
@@ -162,8 +162,8 @@ fn without_own(
     rows.filter(move |row| !row.as_ref().is_ok_and(is_own))
 }
 
-/// The state as it is written to while it is read, where anything is recorded. What is written to
-/// is read as such: immutable it is only to those who don't write.
+/// Opens the state for writing while its rows are read, if anything is to be recorded. (A state
+/// that is opened as immutable must not be written to meanwhile.)
 pub(super) fn recording(
     state: &State,
     options: &VerifyOptions,
@@ -172,13 +172,14 @@ pub(super) fn recording(
     let records = options.depth != Depth::Stamps || options.repair.is_some();
     let recording = records.then(|| state.for_recording()).transpose();
     recording.unwrap_or_else(|error| {
-        tell_not_recorded(&error, observer);
+        report_not_recorded(&error, observer);
         None
     })
 }
 
-/// Says that it can't be kept what is read, where that counts, because no run is recorded here.
-pub(super) fn tell_unrecorded(options: &VerifyOptions, observer: &dyn VerifyObserver) {
+/// Reports that verified files can't be recorded because no run is recorded here, if that matters
+/// for the options.
+pub(super) fn report_unrecorded(options: &VerifyOptions, observer: &dyn VerifyObserver) {
     if let Depth::Content(choice) = options.depth
         && (choice.budget.is_some() || choice.unverified_since.is_some())
     {
@@ -188,39 +189,39 @@ pub(super) fn tell_unrecorded(options: &VerifyOptions, observer: &dyn VerifyObse
     }
 }
 
-/// Where files without a name are made: nothing is made where no run was.
+/// Returns the directory of spool files: never a state directory that doesn't exist yet.
 pub(super) fn spool_dir(options: &VerifyOptions) -> PathBuf {
     if options.state_dir.is_dir() { options.state_dir.clone() } else { std::env::temp_dir() }
 }
 
-/// A target that is verified.
+/// An open target, with the source to compare with or to repair from.
 pub(super) struct Opened {
     pub(super) target: Arc<dyn Target>,
     /// Its name in the state.
     pub(super) name: String,
-    /// What keeps runs from writing to it, where nothing is to be mended.
+    /// The lock that keeps runs from writing, if nothing is repaired.
     pub(super) shared: Option<SharedLock>,
-    /// Held alone, where files are to be mended.
-    pub(super) held: Option<TargetLock>,
-    /// What they are mended from, or held against.
+    /// The exclusive lock, if files are repaired.
+    pub(super) lock: Option<TargetLock>,
+    /// The source to compare with or to repair from.
     pub(super) source: Option<OpenedSource>,
 }
 
-/// A source that a target is mended from, or held against.
+/// An open source to compare with or to repair from.
 pub(super) struct OpenedSource {
     pub(super) source: Arc<dyn Source>,
     pub(super) place: SourcePlace,
-    /// How it and the target lie in each other.
+    /// How it and the target overlap.
     pub(super) overlap: Option<Overlap>,
 }
 
-/// A source that is named, and how its store is reached, where it is one.
+/// The location of a source, and how its store is reached, if it is in one.
 pub(super) struct NamedSource<'a> {
     pub(super) location: &'a Location,
     pub(super) store: Option<&'a StoreSettings>,
 }
 
-/// Opens a target, and a source beside it where one is named.
+/// Opens a target, and a source if one is named.
 pub(super) fn open(
     options: &VerifyOptions,
     source: Option<NamedSource<'_>>,
@@ -235,7 +236,7 @@ pub(super) fn open(
         checkers: options.checkers,
         progress,
         stop,
-        // What is written, if anything is, is told from others' by the run that holds the lock.
+        // Uploads are marked with the run that holds the lock.
         run: repair.map_or("", |repair| &repair.run.0),
         began: now(),
         spool_dir: &options.state_dir,
@@ -250,19 +251,19 @@ pub(super) fn open(
             observer.notice(&notice);
         })
     };
-    let held = repair.map(take).transpose()?;
-    let shared = if held.is_none() { Some(lockable.share()?) } else { None };
+    let lock = repair.map(take).transpose()?;
+    let shared = if lock.is_none() { Some(lockable.share()?) } else { None };
     let writes = match repair {
         Some(repair) => Writes { durability: Durability::default(), token: repair.token },
         None => Writes { durability: Durability::None, token: 0 },
     };
     let target = opener.write(&place, writes)?;
-    if held.is_some() {
+    if lock.is_some() {
         lockable.probe(&*target, &mut |notice| observer.notice(&notice));
     }
     let source = source.map(|source| -> Result<_, Error> {
         let overlap = source.overlap(&place)?;
         Ok(OpenedSource { source: opener.read(&source)?, place: source, overlap })
     });
-    Ok(Opened { target, name: place.name, shared, held, source: source.transpose()? })
+    Ok(Opened { target, name: place.name, shared, lock, source: source.transpose()? })
 }

@@ -1,5 +1,5 @@
-//! The published manifest of a target that is verified by another record: whether it is whole, and
-//! whether somebody else published it since.
+//! The published manifest of a target that is verified by its state: whether it is intact, and
+//! whether somebody else published a later one.
 
 use super::open::spool_dir;
 use super::{VerifyObserver, VerifyOptions};
@@ -11,28 +11,28 @@ use crate::manifest::published::{
 use crate::model::notice::Overtaken;
 use crate::model::{Error, ErrorKind, Notice, Timestamp};
 
-/// What stands beside a record.
-pub(super) struct Stands {
+/// The condition of the published manifest.
+pub(super) struct Published {
     /// What is wrong with it, if anything is.
     pub(super) fault: Option<Error>,
-    /// The publication that counts, where it came from elsewhere after the last one from here, and all
-    /// that is recorded here was published: it tells of that, too.
+    /// The published manifest, if it came from elsewhere after the last one from here, and
+    /// everything recorded here is in it.
     pub(super) later: Option<Publication>,
-    /// Since when neither may tell what should stand, where somebody else published above them and what
-    /// that recorded is lost.
+    /// Since when neither record may be up to date, because somebody published a later manifest,
+    /// which is lost.
     pub(super) overtaken_since: Option<Timestamp>,
 }
 
-/// Looks at what is published in a target, and reads its segments. Damage is recorded in the state,
-/// so that the next mirror publishes it anew.
+/// Examines the published manifest of a target and reads its segments. Damage is recorded in the
+/// state, so that the next mirror publishes it anew.
 pub(super) fn look(
     target: &dyn Target,
     state: &State,
     options: &VerifyOptions,
     observer: &dyn VerifyObserver,
-) -> Stands {
+) -> Published {
     let (mut fault, publication) = match find(target, state, options) {
-        // The first run into it that publishes may have been killed before it could point to that.
+        // A killed first run may have published rows without a head that points to them.
         Ok(ManifestStatus { publication: None, .. })
             if state.published().is_ok_and(|it| it.is_none()) =>
         {
@@ -63,13 +63,14 @@ pub(super) fn look(
     let overtaken_since = lost.map(|lost| {
         observer.notice(&lost.notice(Overtaken::Unknown));
         let known = later.clone().or_else(|| state.published().ok().flatten());
-        // Where nothing was, all may have changed.
+        // If nothing is known, everything may have changed.
         known.map_or_else(Timestamp::default, |known| known.head.published)
     });
-    Stands { fault, later, overtaken_since }
+    Published { fault, later, overtaken_since }
 }
 
-/// What others published since, of what is damaged: what of it can be used, and what is lost.
+/// Finds what others published since, when the manifest is damaged: what is usable, and what is
+/// lost.
 fn since(
     target: &dyn Target,
     state: &State,
@@ -85,7 +86,7 @@ fn since(
     })
 }
 
-/// Records damage, for the next mirror.
+/// Records damage for the next mirror.
 pub(super) fn distrust(state: &State, fault: &Error, observer: &dyn VerifyObserver) {
     if let Err(error) = state.for_recording().and_then(|state| state.distrust(fault)) {
         observer.notice(&Notice::DamageNotRecorded { cause: error.to_string() });
@@ -108,7 +109,7 @@ fn find(
     status.read(&reader)?;
     status.follow(&reader)?;
     if status.fault.is_some() {
-        // Nothing keeps a mirror from publishing in a store meanwhile, and removing what it replaced.
+        // In a store, a mirror may publish meanwhile and remove what it replaced: look again.
         let mut now = ManifestStatus::look(&reader, known.as_ref())?;
         if now.publication != status.publication {
             now.read(&reader)?;

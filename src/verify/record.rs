@@ -1,4 +1,4 @@
-//! Recording which files were verified, beside the hashing.
+//! Recording of verified files, beside the hashing.
 
 use super::VerifyObserver;
 use crate::manifest::{State, Verified, Writer};
@@ -6,32 +6,31 @@ use crate::model::{Error, Notice};
 use crossbeam_channel::Receiver;
 use std::time::{Duration, Instant};
 
-/// Files recorded together at the most, and what may wait for them: a transaction's cost is nothing
-/// among them, and their keys fit any memory.
+/// The most files in a batch, and the most that wait for one. With so many, the cost of a
+/// transaction is negligible, and their keys take little memory.
 pub(super) const BATCH: usize = 4_096;
-/// How long the first of a batch waits: no more is lost when the verification is killed.
+/// The longest time that a file waits to be recorded: a killed verification loses no more.
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// What records in a state; `None` where nothing can be recorded, which is told.
+/// Returns a writer to the state; `None` if nothing can be recorded, which is reported.
 pub(super) fn writer(state: Option<&State>, observer: &dyn VerifyObserver) -> Option<Writer> {
     state.map(State::writer).transpose().unwrap_or_else(|error| {
-        tell_not_recorded(&error, observer);
+        report_not_recorded(&error, observer);
         None
     })
 }
 
-/// Says that it is not recorded which files were verified, and why; the verification goes on.
-pub(super) fn tell_not_recorded(error: &Error, observer: &dyn VerifyObserver) {
+/// Reports that verified files aren't recorded, and why. The verification goes on.
+pub(super) fn report_not_recorded(error: &Error, observer: &dyn VerifyObserver) {
     observer.notice(&Notice::NotRecorded { cause: error.sentence() });
 }
 
-/// Records what comes, until nobody sends any more. Each batch is a transaction of its own that
-/// waits for nothing but the database, so that a run that writes there meanwhile waits for
-/// milliseconds.
+/// Records verified files until all senders are gone. Each batch is a transaction that waits only
+/// for the database, so that a run that writes at the same time waits for milliseconds.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when it can't be written: what comes
-/// then is recorded no more.
+/// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written;
+/// nothing more is recorded then.
 pub(super) fn record(mut writer: Writer, verified: &Receiver<Verified>) -> Result<(), Error> {
     let mut batch = Vec::new();
     while let Ok(first) = verified.recv() {
@@ -42,7 +41,7 @@ pub(super) fn record(mut writer: Writer, verified: &Receiver<Verified>) -> Resul
         {
             batch.push(next);
         }
-        // In the order of the table.
+        // The order of the table.
         batch.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         for verified in batch.drain(..) {
             writer.set_verified(&verified)?;

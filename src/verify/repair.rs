@@ -1,9 +1,9 @@
-//! Mending what isn't as it was recorded: a plan of few kinds of step that the engine executes, as it
-//! does that of a mirror.
+//! Repair of entries that aren't as recorded: a plan with few kinds of steps, which the engine
+//! executes as it does that of a mirror.
 //!
-//! What was recorded is right. A source gives content alone, and that counts only if it has the
-//! recorded digest; links, directories and metadata are made of the record. Nothing is removed but
-//! what stands in the place of a recorded file or link, and is no directory.
+//! What was recorded is right. The source only gives content, which is used only if it has the
+//! recorded digest; links, directories and metadata are restored from the record. Nothing is
+//! removed except files and links in the place of a recorded file or link.
 
 use super::broken::{Broken, How, Mend, Mends};
 use super::tally::Tally;
@@ -32,37 +32,37 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-/// Bytes of each spool that stay in memory.
-const SPOOLED: usize = 256 << 10;
+/// In bytes: as much of each spool stays in memory.
+const SPOOL_MEMORY: usize = 256 << 10;
 
-/// Where files are mended from.
+/// Options of a repair.
 #[derive(Debug)]
 pub struct Repair {
-    /// The source.
+    /// The source of content.
     pub source: Location,
-    /// How its store is reached, where it is one.
+    /// How its store is reached, if it is in one.
     pub source_store: Option<StoreSettings>,
-    /// What holds the target's lock meanwhile.
+    /// The run that holds the target's lock during the repair.
     pub run: RunId,
-    /// Tells its temporary files from those of others.
+    /// Distinguishes its temporary files from others'.
     pub token: u32,
 }
 
-/// What is needed to mend a target.
+/// The inputs of a repair.
 pub(super) struct Mending<'a> {
     pub(super) source: Arc<dyn Source>,
     pub(super) target: Arc<dyn Target>,
-    /// That of the recorded keys.
+    /// How the recorded keys are read.
     pub(super) key_space: KeySpace,
-    /// Where it is recorded what was mended, if that can be.
+    /// The state in which repairs are recorded, if that is possible.
     pub(super) state: Option<&'a State>,
 }
 
 impl Mending<'_> {
-    /// Mends what is broken; how many differences that puts right.
+    /// Repairs the entries in `broken`; returns the number of differences that this corrects.
     ///
     /// # Errors
-    /// What stops it before its end: a target that is full or fails, a state that can't be written.
+    /// The error that stops it: a target that is full or fails, a state that can't be written.
     pub(super) fn mend(
         self,
         broken: Broken,
@@ -75,23 +75,23 @@ impl Mending<'_> {
         let policy = Policy {
             options: PolicyOptions::default(),
             filter: Arc::default(),
-            surplus: Surplus::Stays,
+            surplus: Surplus::Keep,
             from: SourceNumber::NONE,
-            // What can't be made is named, each by itself.
+            // Links that can't be made fail one by one.
             has_links: true,
         };
-        let told = RepairObserver { tally, state: Mutex::default() };
+        let repair_observer = RepairObserver { tally, state: Mutex::default() };
         let spool_dir = super::open::spool_dir(options);
         let bandwidth = BandwidthLimit::new(&options.limits, stop);
         let context = Context {
             source,
             target: PacedTarget::around(Arc::clone(&target), bandwidth.as_ref()),
-            // Where each key stands for itself, all that is kept with it is a part of it.
+            // Between stores, the headers of an object are restored too.
             purpose: Purpose::Mend { headers: key_space == KeySpace::Flat },
             run: RunNumber(0),
             began: now(),
             progress,
-            observer: &told,
+            observer: &repair_observer,
             stop,
             policy: &policy,
             can_copy_server_side: false,
@@ -103,27 +103,27 @@ impl Mending<'_> {
             filtered: false,
             collisions: Collisions::default(),
             spool_dir: &spool_dir,
-            // What is mended neither sweeps nor deletes.
+            // A repair neither sweeps nor deletes.
             is_under_way: &|_| false,
         };
         let writer = record::writer(state, tally.observer);
         let steps = MendSteps {
             mends: broken.finish().map_err(unusable_spool)?,
             target: &*target,
-            told: &told,
+            observer: &repair_observer,
             spool_dir: &spool_dir,
             open: Vec::new(),
             blocked: None,
-            directories: Spool::new(&*spool_dir, SPOOLED),
+            directories: Spool::new(&*spool_dir, SPOOL_MEMORY),
             next: VecDeque::new(),
         };
         let executed = execute(&context, steps, Committer::new(&context, writer), None, |_| Ok(()));
         context.fatal.into_inner().map_or(executed, Err)?;
-        Ok(told.state.lock().differences)
+        Ok(repair_observer.state.lock().differences)
     }
 }
 
-/// Tells a verification's observer what becomes of each entry.
+/// Forwards the result for each entry to the verification's observer.
 struct RepairObserver<'a> {
     tally: &'a Tally<'a>,
     state: Mutex<Mended>,
@@ -131,12 +131,11 @@ struct RepairObserver<'a> {
 
 #[derive(Default)]
 struct Mended {
-    /// Differences that were put right.
+    /// The number of differences that were corrected.
     differences: u64,
-    /// Leaves that are under way, with the differences that were told of each: no more than the
-    /// engine holds.
+    /// Leaves under way, each with the number of its differences. The engine's queues bound them.
     under_way: HashMap<Key, u8>,
-    /// Directories of which something could not be kept, to be told as done all the same.
+    /// Directories with metadata that could not be kept: they don't count as repaired when done.
     not_kept: HashSet<Key>,
 }
 
@@ -153,7 +152,7 @@ impl RepairObserver<'_> {
                 None if action == Action::UpdateMetadata && key.is_directory() => {
                     u8::from(!mended.not_kept.remove(key))
                 }
-                // It failed in part, or is a directory that isn't done yet.
+                // It failed in part, or is a directory that has yet to be finished.
                 None => 0,
             };
             mended.differences += u64::from(differences);
@@ -195,32 +194,32 @@ impl Observer for RepairObserver<'_> {
     }
 }
 
-/// A directory in which something is mended, or that is.
+/// A directory that is repaired, or in which something is.
 struct Open {
     entry: Entry,
     how: Finish,
-    state: Stands,
+    state: DirectoryState,
 }
 
-/// What is known of a directory.
+/// What has to be done with a directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stands {
-    /// It is missing, so that nothing stands in it.
+enum DirectoryState {
+    /// It is missing, so that nothing exists in it.
     Missing,
-    /// It stands, and nothing is to be done with it unless something in it is.
+    /// It exists, and has to be finished only if something in it is repaired.
     Unused,
-    /// It stands, and is finished when all in it is done.
+    /// It exists, and is finished when everything in it is done.
     Used,
 }
 
-/// The steps that mend, in key order.
+/// The steps of a repair, in key order.
 struct MendSteps<'a> {
     mends: Mends,
     target: &'a dyn Target,
-    told: &'a RepairObserver<'a>,
+    observer: &'a RepairObserver<'a>,
     spool_dir: &'a Path,
     open: Vec<Open>,
-    /// A directory that can't be made, and nothing in it.
+    /// A directory that can't be made, so that nothing in it can be.
     blocked: Option<Key>,
     /// Directories to finish, children first.
     directories: Spool,
@@ -253,7 +252,7 @@ impl MendSteps<'_> {
         }
         let (action, differences) = match how {
             How::Time => {
-                let (how, state) = (Finish::Restore, Stands::Unused);
+                let (how, state) = (Finish::Restore, DirectoryState::Unused);
                 self.open.push(Open { entry: right, how, state });
                 return Ok(());
             }
@@ -266,9 +265,9 @@ impl MendSteps<'_> {
         if !matches!(action, Action::MendMetadata { .. }) && self.needs_directories() {
             self.enter(&right, existing.is_none())?;
         }
-        // What can be kept is mended all the same.
-        if !self.tell_lost(&right, existing.as_ref()) {
-            self.told.begin(&right.key, differences);
+        // Metadata that can't be kept is reported, and the rest is repaired.
+        if !self.report_lost(&right, existing.as_ref()) {
+            self.observer.begin(&right.key, differences);
         }
         let decision = Decision::new(action, Reason::TargetDrift);
         let precondition = existing.as_ref().map_or(Precondition::Absent, precondition_of);
@@ -276,12 +275,12 @@ impl MendSteps<'_> {
         Ok(())
     }
 
-    /// Whether a directory has to stand before anything is written into it.
+    /// Returns whether a directory has to exist before anything is written into it.
     fn needs_directories(&self) -> bool {
         !self.target.capabilities().implied_directories
     }
 
-    /// Takes a directory that is missing, or isn't like it was.
+    /// Plans a directory that is missing, or whose metadata differs.
     fn directory(&mut self, entry: Entry, existing: Option<&Entry>) -> Result<(), Hindrance> {
         if existing.is_none() {
             if self.needs_directories()
@@ -294,17 +293,18 @@ impl MendSteps<'_> {
             let (source, precondition) = (entry.clone(), Precondition::Absent);
             self.push(Step { decision, source, target: None, row: None, precondition });
         }
-        self.tell_lost(&entry, existing);
-        let state = if existing.is_none() { Stands::Missing } else { Stands::Used };
+        self.report_lost(&entry, existing);
+        let state =
+            if existing.is_none() { DirectoryState::Missing } else { DirectoryState::Used };
         self.open.push(Open { entry, how: Finish::Update, state });
         Ok(())
     }
 
-    /// Tells what of an entry's metadata the target can't be given; whether there is any.
-    fn tell_lost(&mut self, right: &Entry, existing: Option<&Entry>) -> bool {
-        let stood = existing.map(|existing| &existing.metadata);
-        let held = self.target.achievable_metadata(&right.metadata, right.kind, stood);
-        let lost = not_kept(&held, &right.metadata, right.kind).map(Cause::NotKept);
+    /// Reports metadata of an entry that the target can't store; returns whether there is any.
+    fn report_lost(&mut self, right: &Entry, existing: Option<&Entry>) -> bool {
+        let existing = existing.map(|existing| &existing.metadata);
+        let achievable = self.target.achievable_metadata(&right.metadata, right.kind, existing);
+        let lost = not_kept(&achievable, &right.metadata, right.kind).map(Cause::NotKept);
         let failure = lost
             .map(|lost| failed(right.key.clone(), Hindrance::new(Operation::SetMetadata, lost)));
         let is_lost = failure.is_some();
@@ -312,8 +312,8 @@ impl MendSteps<'_> {
         is_lost
     }
 
-    /// Makes sure that an entry can be made where it was, and that its directory gets back the time
-    /// that it has: each entry made in it changes that, even one that is removed again.
+    /// Checks that an entry can be made in its place, and has its directory's time restored
+    /// afterwards: making an entry changes it, even if the entry is removed again.
     fn enter(&mut self, entry: &Entry, is_missing: bool) -> Result<(), Hindrance> {
         let fail = |cause| Hindrance::new(Operation::List, cause);
         let parent = Key::new(entry.key.parent());
@@ -322,13 +322,14 @@ impl MendSteps<'_> {
                 let why = "its directory is missing too, and not recorded; a mirror makes it anew";
                 return Err(Hindrance::new(Operation::Write, Cause::Other(why.to_owned())));
             };
-            self.open.push(Open { entry: found, how: Finish::Restore, state: Stands::Used });
+            let state = DirectoryState::Used;
+            self.open.push(Open { entry: found, how: Finish::Restore, state });
         }
         let directory = self.open.last_mut();
         let is_new = directory.is_some_and(|open| match open.state {
-            Stands::Missing => true,
-            Stands::Used | Stands::Unused => {
-                open.state = Stands::Used;
+            DirectoryState::Missing => true,
+            DirectoryState::Used | DirectoryState::Unused => {
+                open.state = DirectoryState::Used;
                 false
             }
         });
@@ -351,11 +352,11 @@ impl MendSteps<'_> {
         self.next.push_back(Planned::Step(Box::new(step)));
     }
 
-    /// Leaves the directories that `key` doesn't lie in, at the end (`None`) all of them.
+    /// Closes the directories that don't contain `key`; at the end (`None`) all.
     fn close(&mut self, key: Option<&Key>) -> Result<(), Error> {
         let lies_in = |open: &Open| key.is_some_and(|key| key.is_within(open.entry.key.as_bytes()));
         while let Some(Open { entry, how, state }) = self.open.pop_if(|open| !lies_in(open)) {
-            if state == Stands::Unused {
+            if state == DirectoryState::Unused {
                 continue;
             }
             let mut record = vec![how as u8];
@@ -366,7 +367,7 @@ impl MendSteps<'_> {
     }
 }
 
-/// The step that makes a leaf anew; why there is none.
+/// Returns the action that makes a leaf anew, or why there is none.
 fn anew(right: &Entry, by_sha256: bool) -> Result<Action, Hindrance> {
     let why = match right.kind {
         EntryKind::Symlink => return Ok(Action::MakeLink),
@@ -379,7 +380,7 @@ fn anew(right: &Entry, by_sha256: bool) -> Result<Action, Hindrance> {
     Err(Hindrance::new(Operation::Read, Cause::Other(why.to_owned())))
 }
 
-/// Why an entry can't be mended.
+/// The reason why an entry can't be repaired.
 struct Hindrance {
     operation: Operation,
     cause: Cause,
@@ -391,7 +392,7 @@ impl Hindrance {
     }
 }
 
-/// An entry that can't be mended.
+/// Returns the item for an entry that can't be repaired.
 fn failed(key: Key, Hindrance { operation, cause }: Hindrance) -> Planned {
     let side = if operation == Operation::Read { Side::Source } else { Side::Target };
     Planned::Failed(EntryError::new(operation, side, key, cause))
@@ -407,7 +408,7 @@ impl Iterator for MendSteps<'_> {
 
 impl Steps for MendSteps<'_> {
     fn finish(self) -> Result<Remainder, Error> {
-        let none = || Spool::new(self.spool_dir, SPOOLED).into_reader().map_err(spool_error);
+        let none = || Spool::new(self.spool_dir, SPOOL_MEMORY).into_reader().map_err(spool_error);
         Ok(Remainder {
             deletions: none()?,
             tally: DeletionTally::default(),

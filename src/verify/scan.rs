@@ -1,4 +1,4 @@
-//! Going through the target's listing and the rows, side by side.
+//! A pass through the target's listing and the rows, side by side.
 
 use super::extra::Extras;
 use super::tally::{Job, Tally};
@@ -10,7 +10,7 @@ use crate::model::{Entry, Error, Key, Progress, Stop};
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
-/// What stands at a key, and what is recorded of it.
+/// The entry and the row of a key.
 struct Found {
     entry: Option<Entry>,
     row: Option<Row>,
@@ -20,10 +20,10 @@ struct Found {
 pub(super) struct Scan<L: Iterator, R: Iterator> {
     pub(super) listing: Peekable<L>,
     pub(super) rows: Peekable<R>,
-    /// Neither missing nor extra.
+    /// Parts of the target that could not be listed: entries there are neither missing nor extra.
     unknown: Unknown,
     extras: Extras,
-    /// What differs, but may be a killed run's work.
+    /// Finds differences that may be the work of a killed run.
     unsettled: Unsettled,
 }
 
@@ -42,7 +42,7 @@ where
         }
     }
 
-    /// Goes through all; what is to be hashed goes to `take`.
+    /// Goes through entries and rows; calls `take` with each file to be hashed.
     pub(super) fn run(
         &mut self,
         tally: &Tally<'_>,
@@ -58,8 +58,8 @@ where
             progress.entries.add(1);
             let extra = &mut |key: &Key| tally.extra(key);
             let is_unsettled = match (&entry, &row) {
-                (Some(entry), row) => self.unsettled.holds(entry, row.as_ref()),
-                (None, Some(row)) => self.unsettled.lacks(&row.key, || tally.is_replaced(&row.key)),
+                (Some(entry), row) => self.unsettled.may_have_changed(entry, row.as_ref()),
+                (None, Some(row)) => self.unsettled.may_have_removed(&row.key, || tally.is_replaced(&row.key)),
                 (None, None) => false,
             };
             match (&entry, &row) {
@@ -67,9 +67,9 @@ where
                     self.extras.hold(&entry.key, extra);
                     tally.unsettled_extra(&entry.key);
                 }
-                // Every mirror of a directory has a row for its root.
+                // (The root has a row after every mirror of a directory.)
                 (Some(entry), None) => self.extras.take(entry, tally.is_left_out(entry), extra),
-                // Nor is a directory extra that holds what is recorded.
+                // A directory that contains recorded entries isn't extra.
                 (Some(entry), Some(_)) => self.extras.hold(&entry.key, extra),
                 (None, _) => {}
             }
@@ -80,13 +80,13 @@ where
         Ok(())
     }
 
-    /// Takes note of a part of the target that is unknown, and with it the directories around it.
+    /// Takes a part of the target that is unknown: the directories around it aren't extra.
     fn hold(&mut self, scope: &Key, tally: &Tally<'_>) {
         self.extras.hold(scope, &mut |key| tally.extra(key));
         self.unknown.add(scope.clone());
     }
 
-    /// The next key that either side has.
+    /// Returns the next key that either side has.
     fn next(&mut self, tally: &Tally<'_>) -> Result<Option<Found>, Error> {
         loop {
             let next = match (self.listing.peek(), self.rows.peek()) {
@@ -115,7 +115,7 @@ where
             }
             match self.listing.next().transpose()? {
                 Some(ListItem::Entry(entry)) => {
-                    // A failure to look into a directory stands behind its entry.
+                    // The failure to list a directory follows its entry.
                     return Ok(Some(Found { entry: Some(entry), row }));
                 }
                 Some(ListItem::Failed(error) | ListItem::BrokeOff(error)) => {

@@ -1,9 +1,9 @@
-//! What is verified against where a signature is demanded: the published manifest, and it alone.
+//! The record that counts if a signature is required: only the published manifest.
 //!
-//! The state is not signed. It tells whether an older manifest was put back, and keeps when a file was
-//! verified, of the files of which it says the same as the manifest.
+//! The state isn't signed. It only shows whether an older manifest was put back, and has the time
+//! at which a file was verified, for files with the same row in state and manifest.
 
-use super::open::{Manifest, recording, spool_dir, tell_unrecorded};
+use super::open::{Manifest, recording, spool_dir, report_unrecorded};
 use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::manifest::keys::PublicKey;
@@ -13,11 +13,12 @@ use crate::model::hint::hint;
 use crate::model::{Error, ErrorKind, Notice, Setting};
 use std::iter::Peekable;
 
-/// What was published in a target, once it was found to be whole and signed with a key. `name` is the
-/// target's in the state.
+/// Returns the manifest published in a target, after checking its integrity and its signature with
+/// a key. `name` is the target's in the state.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`] when it isn't, or is older than what was published from here.
+/// [`ErrorKind::Manifest`] if a check fails, or the manifest is older than what was published from
+/// here.
 pub(super) fn signed(
     target: &dyn Target,
     name: &str,
@@ -45,14 +46,15 @@ pub(super) fn signed(
     }
     let mut manifest = Manifest::published(&reader, &latest, options)?;
     match state {
-        Some(state) => dated(&mut manifest, &state, options, observer)?,
-        None => tell_unrecorded(options, observer),
+        Some(state) => add_dates(&mut manifest, &state, options, observer)?,
+        None => report_unrecorded(options, observer),
     }
     Ok(manifest)
 }
 
-/// Has recorded when files were verified of which the state says the same as a manifest.
-pub(super) fn dated(
+/// Adds the times at which files were verified to a manifest, from rows of the state that are the
+/// same.
+pub(super) fn add_dates(
     manifest: &mut Manifest,
     state: &State,
     options: &VerifyOptions,
@@ -67,7 +69,7 @@ pub(super) fn dated(
     Ok(())
 }
 
-/// Makes sure that the chain is unbroken, and has what was published from here, if anything was.
+/// Checks that the chain of publications is unbroken and contains what was published from here.
 fn follow(
     latest: &Publication,
     reader: &ManifestReader<'_>,
@@ -101,7 +103,7 @@ fn follow(
     Ok(())
 }
 
-/// A manifest's rows, with when their files were verified, as the state has it of the same rows.
+/// A manifest's rows with the times at which files were verified, from equal rows of the state.
 struct Dated<R: Iterator> {
     rows: Box<dyn Iterator<Item = Result<Row, Error>>>,
     known: Peekable<R>,
@@ -115,7 +117,7 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for Dated<R> {
             Ok(row) => row,
             error => return Some(error),
         };
-        // A row that can't be read has no date.
+        // Rows of the state that can't be read are skipped.
         let is_before =
             |known: &Result<Row, Error>| known.as_ref().map_or(true, |known| known.key < row.key);
         while self.known.next_if(is_before).is_some() {}

@@ -1,4 +1,4 @@
-//! Files to read, those first that were not verified for the longest time.
+//! Files to read, ordered by the time since they were last verified, longest first.
 
 use super::tally::{Expected, Job};
 use crate::model::{Entry, Stamp, Timestamp};
@@ -6,10 +6,10 @@ use crate::spool::{Sorted, Sorter, push_key};
 use std::io;
 use std::path::Path;
 
-/// Memory for sorting; what is more goes to disk.
+/// In bytes: as much is sorted in memory, the rest on disk.
 const MEMORY: usize = 32 << 20;
 
-/// Takes files in any order.
+/// Collects files, in any order.
 pub(super) struct Stalest {
     sorter: Sorter,
     files: u64,
@@ -17,7 +17,7 @@ pub(super) struct Stalest {
 }
 
 impl Stalest {
-    /// Makes one that sorts in `dir` what doesn't fit in memory.
+    /// Makes a collection that sorts in `dir` what doesn't fit in memory.
     pub(super) fn new(dir: &Path) -> Self {
         Self { sorter: Sorter::new(dir, MEMORY), files: 0, bytes: 0 }
     }
@@ -28,24 +28,24 @@ impl Stalest {
         self.sorter.push(&encode(job))
     }
 
-    /// Ends the taking: they come back by when they were verified, those first that never were, and
-    /// then by key.
-    pub(super) fn finish(self) -> io::Result<InTurn> {
-        Ok(InTurn { sorted: self.sorter.finish()?, files: self.files, bytes: self.bytes })
+    /// Ends the collection. Files come in the order in which they were last verified, never
+    /// verified ones first, and then by key.
+    pub(super) fn finish(self) -> io::Result<SortedJobs> {
+        Ok(SortedJobs { sorted: self.sorter.finish()?, files: self.files, bytes: self.bytes })
     }
 }
 
-/// Gives files back.
-pub(super) struct InTurn {
+/// Returns files in order.
+pub(super) struct SortedJobs {
     sorted: Sorted,
-    /// How many are left.
+    /// The number of files left.
     pub(super) files: u64,
-    /// Bytes of those.
+    /// The bytes of those.
     pub(super) bytes: u64,
 }
 
-impl InTurn {
-    /// The next file; `None` after the last.
+impl SortedJobs {
+    /// Returns the next file, or `None` after the last.
     pub(super) fn next(&mut self) -> io::Result<Option<Job>> {
         let Some(record) = self.sorted.next()? else { return Ok(None) };
         let job = decode(record).ok_or(io::ErrorKind::InvalidData)?;
@@ -55,14 +55,14 @@ impl InTurn {
     }
 }
 
-/// What sorts comes first, then the rest, of which the last bytes tell the lengths.
+/// Encodes a file: first the sort key, then the rest, whose lengths are at the end.
 pub(super) fn encode(job: &Job) -> Vec<u8> {
     let (entry, stamp) = (job.entry.encode(), job.recorded.encode());
     let key = job.entry.key.as_bytes();
     let mut out = Vec::with_capacity(32 + key.len() + entry.len() + stamp.len());
     out.push(job.verified_at.is_some().into());
     let Timestamp { seconds, nanos } = job.verified_at.unwrap_or_default();
-    // Signed numbers in the order of bytes.
+    // An order-preserving encoding of signed numbers.
     out.extend_from_slice(&(seconds ^ i64::MIN).to_be_bytes());
     out.extend_from_slice(&nanos.to_be_bytes());
     push_key(&mut out, key);
@@ -70,7 +70,7 @@ pub(super) fn encode(job: &Job) -> Vec<u8> {
     out.extend_from_slice(&entry);
     out.extend_from_slice(&(entry.len() as u32).to_le_bytes());
     out.push(stamp.len() as u8);
-    out.push(job.is_told.into());
+    out.push(job.is_reported.into());
     out.push(job.is_unsettled.into());
     if let Expected::Sha256(digest) = job.expected {
         out.extend_from_slice(&digest);
@@ -79,7 +79,7 @@ pub(super) fn encode(job: &Job) -> Vec<u8> {
     out
 }
 
-/// Decodes what [`encode`] wrote; `None` for anything else.
+/// Decodes a record of [`encode`]; returns `None` for anything else.
 pub(super) fn decode(record: &[u8]) -> Option<Job> {
     let (&is_sha256, record) = record.split_last()?;
     let (record, sha256) = match is_sha256 {
@@ -87,7 +87,7 @@ pub(super) fn decode(record: &[u8]) -> Option<Job> {
         _ => record.split_last_chunk::<32>().map(|(record, digest)| (record, Some(*digest)))?,
     };
     let (&is_unsettled, record) = record.split_last()?;
-    let (&is_told, record) = record.split_last()?;
+    let (&is_reported, record) = record.split_last()?;
     let (&stamp_length, record) = record.split_last()?;
     let (record, entry_length) = record.split_last_chunk::<4>()?;
     let at = record.len().checked_sub(u32::from_le_bytes(*entry_length) as usize)?;
@@ -104,7 +104,7 @@ pub(super) fn decode(record: &[u8]) -> Option<Job> {
             None => Expected::Blake3(entry.recorded?),
         },
         recorded: Stamp::decode(stamp)?,
-        is_told: is_told == 1,
+        is_reported: is_reported == 1,
         is_unsettled: is_unsettled == 1,
         verified_at: (was_verified == 1).then_some(Timestamp { seconds, nanos }),
         entry,
@@ -128,17 +128,17 @@ mod tests {
             ..Entry::new_file(Key::new(key), stamp.size, Metadata::default())
         };
         let recorded = Stamp::of_object(7, ETag::new(b"old"));
-        let (is_told, is_unsettled) = (expected.0[0] > 99, expected.0[2] > 99);
+        let (is_reported, is_unsettled) = (expected.0[0] > 99, expected.0[2] > 99);
         let expected = match expected.0[1] {
             0..100 => Expected::Blake3(expected),
             _ => Expected::Sha256([7; 32]),
         };
-        Job { entry, expected, recorded, verified_at, is_told, is_unsettled }
+        Job { entry, expected, recorded, verified_at, is_reported, is_unsettled }
     }
 
     proptest! {
         #[test]
-        fn they_come_by_when_they_were_verified_then_by_key(
+        fn files_come_in_the_order_of_their_verification_then_by_key(
             jobs in prop::collection::vec(
                 (
                     prop::collection::vec(prop::sample::select(&b"\0\x01a\xff"[..]), 0..4),
@@ -157,20 +157,20 @@ mod tests {
                 stalest.push(&job(key.clone(), *at)).unwrap();
             }
             expected.sort();
-            let mut turn = stalest.finish().unwrap();
-            prop_assert_eq!(turn.files, expected.len() as u64);
+            let mut sorted = stalest.finish().unwrap();
+            prop_assert_eq!(sorted.files, expected.len() as u64);
             for (at, key) in expected {
-                let found = turn.next().unwrap().unwrap();
+                let found = sorted.next().unwrap().unwrap();
                 let wanted = job(key, at);
                 prop_assert_eq!(found.entry, wanted.entry);
                 prop_assert_eq!(found.verified_at, wanted.verified_at);
                 prop_assert_eq!(found.recorded, wanted.recorded);
-                prop_assert_eq!(found.is_told, wanted.is_told);
+                prop_assert_eq!(found.is_reported, wanted.is_reported);
                 prop_assert_eq!(found.is_unsettled, wanted.is_unsettled);
                 prop_assert_eq!(found.expected, wanted.expected);
             }
-            prop_assert!(turn.next().unwrap().is_none());
-            prop_assert_eq!((turn.files, turn.bytes), (0, 0));
+            prop_assert!(sorted.next().unwrap().is_none());
+            prop_assert_eq!((sorted.files, sorted.bytes), (0, 0));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Comparing what stands at a key with its row, and counting what is found.
+//! Comparison of the entry at a key with its row, and the counts of a verification.
 
 use super::broken::Broken;
 use super::{Depth, Difference, VerifyObserver, VerifyTotals};
@@ -25,14 +25,14 @@ pub(super) struct Job {
     pub(super) recorded: Stamp,
     /// When it was verified last.
     pub(super) verified_at: Option<Timestamp>,
-    /// Whether its metadata was told to differ.
-    pub(super) is_told: bool,
-    /// Whether a killed run may have made it what it is.
+    /// Whether a difference of its metadata was reported.
+    pub(super) is_reported: bool,
+    /// Whether it may be the work of a killed run.
     pub(super) is_unsettled: bool,
 }
 
 impl Job {
-    /// The word that it was verified, where its row can take it.
+    /// Returns the record that it was verified, unless its row has no BLAKE3.
     pub(super) fn verified(self, at: Timestamp) -> Option<Verified> {
         let digest = self.expected.blake3()?;
         Some(Verified { key: self.entry.key, digest, target: self.recorded, at })
@@ -43,7 +43,7 @@ impl Job {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     Blake3(Digest),
-    /// All that a list told of a file that had other content when it was imported.
+    /// The only digest in an imported list, for a file that had other content at the time.
     Sha256([u8; 32]),
 }
 
@@ -59,7 +59,7 @@ impl Expected {
         }
     }
 
-    /// It, whatever it is, to be shown.
+    /// Returns the digest for display, whichever it is.
     pub(super) fn shown(self) -> Digest {
         match self {
             Self::Blake3(digest) => digest,
@@ -68,55 +68,54 @@ impl Expected {
     }
 }
 
-/// What was found of a file before it is read.
+/// What is known about a file before it is read.
 #[derive(Clone, Copy)]
 struct Found {
-    /// Whether its metadata was told to differ.
-    is_told: bool,
-    /// Whether a killed run may have made it what it is.
+    /// Whether a difference of its metadata was reported.
+    is_reported: bool,
+    /// Whether it may be the work of a killed run.
     is_unsettled: bool,
 }
 
-/// What was found so far.
+/// Compares entries with rows, and counts and reports the differences.
 pub(super) struct Tally<'a> {
     pub(super) observer: &'a dyn VerifyObserver,
     pub(super) totals: Mutex<VerifyTotals>,
     pub(super) target: &'a dyn Target,
-    /// The target as its content is read, within the limit of bandwidth.
+    /// The target for reading content, within the bandwidth limit.
     pub(super) reader: &'a dyn Source,
     pub(super) filter: &'a Filter,
     pub(super) extras_count: bool,
     pub(super) directory_times_count: bool,
     pub(super) depth: Depth,
     pub(super) cores: Cores,
-    /// When no file is begun any more.
+    /// The time from which no file is begun.
     pub(super) deadline: Option<Instant>,
-    /// What is to be mended, where that is asked for.
+    /// Collects entries to be repaired, if that is wanted.
     pub(super) broken: Option<Mutex<Broken>>,
 }
 
 impl Tally<'_> {
-    /// Whether an entry that no row knows is the target's own business: the run left it out, and
-    /// does not delete it.
+    /// Returns whether an entry without a row is excluded, so that a mirror doesn't delete it.
     pub(super) fn is_left_out(&self, entry: &Entry) -> bool {
         self.filter.excludes_within(&entry.key)
             || (entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size))
     }
 
-    /// Takes note of an entry that no row knows.
+    /// Counts and reports an entry without a row.
     pub(super) fn extra(&self, key: &Key) {
         self.count(|totals| totals.entries += 1);
         self.differs(key, &Difference::Extra);
     }
 
-    /// Takes note of an entry that no row knows, and that a killed run may have made.
+    /// Counts and reports an entry without a row that may be the work of a killed run.
     pub(super) fn unsettled_extra(&self, key: &Key) {
         self.count(|totals| totals.entries += 1);
         self.unsettles(key, &Difference::Extra, false);
     }
 
-    /// Whether something of another kind took the place of what is missing at a key: a directory
-    /// that of a leaf, or the reverse.
+    /// Returns whether a missing entry was replaced by one of another kind: a leaf by a directory,
+    /// or the reverse.
     pub(super) fn is_replaced(&self, key: &Key) -> bool {
         let other = Key::child(key.parent(), key.name(), !key.is_directory());
         match self.target.look(&other) {
@@ -128,15 +127,15 @@ impl Tally<'_> {
         }
     }
 
-    /// Compares what the listing shows with the row; what is left to be hashed is returned.
-    /// `is_unsettled` says that a killed run may have made what stands there, or removed it.
+    /// Compares an entry as listed with its row; returns a job if it has to be hashed.
+    /// `is_unsettled` says that a killed run may have made or removed the entry.
     pub(super) fn compare(
         &self,
         entry: Option<Entry>,
         row: Option<Row>,
         is_unsettled: bool,
     ) -> Option<Job> {
-        // What no row knows is told apart.
+        // Entries without a row are handled elsewhere.
         let row = row?;
         self.count(|totals| totals.entries += 1);
         let Some(mut entry) = entry else {
@@ -146,14 +145,14 @@ impl Tally<'_> {
         let is_seen =
             entry.completeness == Completeness::Full || row.complete(&row.target, &mut entry);
         if !is_seen {
-            // A listing of a store tells neither kind nor metadata of what isn't as recorded.
+            // The listing of a store gives kind and metadata only of objects that are as recorded.
             let difference = match row.kind {
                 EntryKind::Symlink => Difference::Corrupt { expected: row.digest, found: None },
                 EntryKind::Directory => Difference::Metadata("its marker is gone".to_owned()),
                 EntryKind::File | EntryKind::Special(_) => {
                     entry.kind = row.kind;
                     (entry.metadata, entry.link) = (row.metadata, row.link.clone());
-                    return self.content(entry, &row, Found { is_told: false, is_unsettled });
+                    return self.content(entry, &row, Found { is_reported: false, is_unsettled });
                 }
             };
             if entry.stamp != row.target {
@@ -168,7 +167,7 @@ impl Tally<'_> {
         }
         let is_known = !row.target.is_unknown() || row.kind != EntryKind::File;
         let metadata = if is_known { self.metadata(&entry, &row) } else { None };
-        let is_told = metadata.is_some();
+        let is_reported = metadata.is_some();
         if let Some(what) = metadata {
             let difference = Difference::Metadata(what);
             if row.link != entry.link || is_unsettled {
@@ -188,31 +187,31 @@ impl Tally<'_> {
         if row.kind != EntryKind::File {
             return None;
         }
-        self.content(entry, &row, Found { is_told, is_unsettled })
+        self.content(entry, &row, Found { is_reported, is_unsettled })
     }
 
-    /// Compares the size of a file, and its stamp where that is all that is asked for and nothing
-    /// else was found to differ; what is left to be hashed is returned.
+    /// Compares the size of a file, and its stamp if content isn't read and nothing else differs;
+    /// returns a job if it has to be hashed.
     fn content(&self, entry: Entry, row: &Row, found: Found) -> Option<Job> {
         let expected = Expected::of(row);
-        // Where nobody saw it as it is recorded, its digest alone tells.
+        // If no size was recorded, only the digest can be compared.
         let is_of_any_size = row.target.is_unknown() && expected.is_some();
         if entry.stamp.size != row.target.size && !is_of_any_size {
             let difference = Difference::Corrupt { expected: row.digest, found: None };
             if found.is_unsettled {
-                self.unsettles(&row.key, &difference, found.is_told);
+                self.unsettles(&row.key, &difference, found.is_reported);
                 return None;
             }
             self.differs(&row.key, &difference);
             if let Some(mut broken) = self.broken() {
                 let by_sha256 = expected.is_some_and(|expected| expected.blake3().is_none());
-                let differences = 1 + u8::from(found.is_told);
+                let differences = 1 + u8::from(found.is_reported);
                 broken.anew(&recorded(row), Some(&entry), differences, by_sha256);
             }
             return None;
         }
         if self.depth == Depth::Stamps
-            && !found.is_told
+            && !found.is_reported
             && let Some(what) = touched(&entry.stamp, &row.target)
         {
             let difference = Difference::Touched(what);
@@ -235,7 +234,7 @@ impl Tally<'_> {
         Some(job(entry, row, expected, found))
     }
 
-    /// What of the metadata isn't as recorded, in words.
+    /// Returns, in words, the metadata that isn't as recorded.
     fn metadata(&self, entry: &Entry, row: &Row) -> Option<String> {
         let recorded = &row.metadata;
         let found = &entry.metadata;
@@ -249,9 +248,9 @@ impl Tally<'_> {
             };
             differ("link", &text(&row.link), &text(&entry.link));
         }
-        // What the target kept of the time when the row was recorded is as good as the time itself.
-        // An extra entry changes its directory's time: that counts where extras do, and no other
-        // run wrote to the target since.
+        // The time that the target stored when the row was written counts as right. Extra entries
+        // change their directory's time: it counts only if extra entries do, and no other run wrote
+        // to the target since.
         let counts = row.kind != EntryKind::Directory || self.directory_times_count;
         let has_time = counts && Some(found.mtime) != row.target.mtime();
         let is_right = Metadata {
@@ -263,7 +262,7 @@ impl Tally<'_> {
         (!differences.is_empty()).then(|| differences.join(", "))
     }
 
-    /// Hashes a file; whether its content is what was recorded.
+    /// Hashes a file; returns whether its content is the recorded one.
     pub(super) fn hash(
         &self,
         job: &Job,
@@ -293,18 +292,17 @@ impl Tally<'_> {
         let mut read = hash();
         if self.target.capabilities().remote && matches!(&read, Ok(found) if *found != job.expected)
         {
-            // A bit may have flipped on the way; what lies there wrong is wrong the second time
-            // too.
+            // Content may be damaged in transit; damaged content in the store stays so.
             read = hash();
         }
         match read {
             Ok(found) if found == job.expected => {
                 self.count(|totals| totals.verified += 1);
-                if job.is_told
+                if job.is_reported
                     && !job.is_unsettled
                     && let Some(mut broken) = self.broken()
                 {
-                    broken.proves(&job.entry.key);
+                    broken.add_proof(&job.entry.key);
                 }
                 return true;
             }
@@ -312,7 +310,7 @@ impl Tally<'_> {
                 let (expected, found) = (Some(job.expected.shown()), Some(found.shown()));
                 let difference = Difference::Corrupt { expected, found };
                 if job.is_unsettled {
-                    self.unsettles(&job.entry.key, &difference, job.is_told);
+                    self.unsettles(&job.entry.key, &difference, job.is_reported);
                     return false;
                 }
                 self.differs(&job.entry.key, &difference);
@@ -323,7 +321,7 @@ impl Tally<'_> {
                         ..job.entry.clone()
                     };
                     let by_sha256 = job.expected.blake3().is_none();
-                    let differences = 1 + u8::from(job.is_told);
+                    let differences = 1 + u8::from(job.is_reported);
                     broken.anew(&right, Some(&job.entry), differences, by_sha256);
                 }
             }
@@ -333,14 +331,14 @@ impl Tally<'_> {
         false
     }
 
-    /// Where is kept what is to be mended, if that is asked for.
+    /// Returns the collection of entries to be repaired, if that is wanted.
     fn broken(&self) -> Option<MutexGuard<'_, Broken>> {
         let broken = self.broken.as_ref()?;
         Some(broken.lock())
     }
 
-    /// Takes note of an entry that is to be made anew, unless a killed run may have made it so:
-    /// then the next run settles what it is to be.
+    /// Reports a difference and collects the entry to be made anew, unless it may be the work of a
+    /// killed run: then the next run decides.
     fn breaks(
         &self,
         row: &Row,
@@ -361,12 +359,12 @@ impl Tally<'_> {
         }
     }
 
-    /// Whether it is too late to begin a file.
+    /// Returns whether the time limit is reached, so that no file is begun.
     pub(super) fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
-    /// Counts files, and their bytes, that were chosen and are not read.
+    /// Counts chosen files that aren't read, and their bytes.
     pub(super) fn leave(&self, files: u64, bytes: u64) {
         self.count(|totals| {
             totals.left += files;
@@ -374,9 +372,9 @@ impl Tally<'_> {
         });
     }
 
-    /// Takes note of an entry that differs in a way that a killed run may account for, once.
-    fn unsettles(&self, key: &Key, difference: &Difference, is_told: bool) {
-        if is_told {
+    /// Reports, once, an entry with a difference that may be the work of a killed run.
+    fn unsettles(&self, key: &Key, difference: &Difference, is_reported: bool) {
+        if is_reported {
             return;
         }
         let how = match difference {
@@ -404,7 +402,7 @@ impl Tally<'_> {
         self.observer.difference(key, difference, counted);
     }
 
-    /// Takes note of a part of the target that could not be listed.
+    /// Counts and reports a part of the target that could not be listed.
     pub(super) fn fail_to_list(&self, error: &EntryError) {
         self.count(|totals| totals.entries += 1);
         self.fail(error);
@@ -420,7 +418,7 @@ impl Tally<'_> {
     }
 }
 
-/// Tells by `differ` which metadata isn't what is right.
+/// Calls `differ` for each part of the metadata that isn't right.
 pub(super) fn metadata(
     right: &Metadata,
     found: &Metadata,
@@ -441,28 +439,28 @@ pub(super) fn metadata(
     }
 }
 
-/// A file as it was listed, with the metadata and the digest that were recorded: nobody needs to
-/// ask a store then what it takes the content for.
+/// Returns the job for a listed file, with its recorded metadata and digest: so a store needn't be
+/// asked for the digest that it has.
 fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
-    let Found { is_told, is_unsettled } = found;
+    let Found { is_reported, is_unsettled } = found;
     let entry = Entry { metadata: row.metadata, recorded: row.digest, ..entry };
     Job {
         entry,
         expected,
         recorded: row.target,
         verified_at: row.verified_at,
-        is_told,
+        is_reported,
         is_unsettled,
     }
 }
 
-/// The entry that a row tells of; its stamp is the target's.
+/// Returns the entry that a row describes, with the target's stamp.
 fn recorded(row: &Row) -> Entry {
     let Row { key, kind, metadata, target: stamp, link, digest, .. } = row.clone();
     Entry { key, kind, stamp, metadata, link, completeness: Completeness::Full, recorded: digest }
 }
 
-/// What of a stamp beside the size isn't as recorded, in words.
+/// Returns, in words, the parts of a stamp besides size that aren't as recorded.
 fn touched(found: &Stamp, recorded: &Stamp) -> Option<String> {
     let mut differences = Vec::new();
     let mut differ = |name: &str, recorded: &dyn fmt::Display, found: &dyn fmt::Display| {
@@ -488,7 +486,7 @@ fn touched(found: &Stamp, recorded: &Stamp) -> Option<String> {
             differ("tag", &text(recorded), &text(found));
         }
         (Evidence::Tag(_), Evidence::Tag(_)) => {}
-        // A row that another kind of place wrote.
+        // The row was written for another kind of target.
         _ => differ("stamp", &"of another kind of place", &"of this one"),
     }
     (!differences.is_empty()).then(|| differences.join(", "))

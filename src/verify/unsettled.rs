@@ -1,17 +1,17 @@
-//! What in a target may be the work of a run that was killed before it could record it.
+//! Detection of entries that may be the unrecorded work of a killed run.
 
 use crate::manifest::{CutOff, Row};
 use crate::model::entry::Completeness;
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{Entry, EntryKind, Key, Timestamp};
 
-/// Tells such entries from what differs, as they come in key order: they changed, and that since the
-/// run began.
+/// Finds such entries among those that differ, in key order: they must have changed since the run
+/// began.
 #[derive(Debug, Default)]
 pub(super) struct Unsettled {
-    /// Since when such runs were under way, if there was any.
+    /// Since when such runs were under way, if there were any.
     cut_off: Option<CutOff>,
-    /// The directories around the last entry in which they may have changed anything.
+    /// The directories around the last entry in which such runs may have changed something.
     directories: Vec<Changed>,
 }
 
@@ -19,18 +19,18 @@ pub(super) struct Unsettled {
 #[derive(Debug)]
 struct Changed {
     key: Key,
-    /// It changed since one began that deletes.
+    /// Whether it changed since the start of a run that deletes.
     may_lack: bool,
 }
 
 impl Unsettled {
-    /// Makes one that takes for settled what stands since before such runs.
+    /// Returns a detector that ignores everything unchanged since before such runs.
     pub(super) fn by(cut_off: Option<CutOff>) -> Self {
         Self { cut_off, directories: Vec::new() }
     }
 
-    /// Whether what stands at a key may be such a run's work; `row` is what is recorded of it.
-    pub(super) fn holds(&mut self, entry: &Entry, row: Option<&Row>) -> bool {
+    /// Returns whether an entry may be the work of such a run; `row` is the recorded one.
+    pub(super) fn may_have_changed(&mut self, entry: &Entry, row: Option<&Row>) -> bool {
         let Some(CutOff { since, deletes_since }) = self.cut_off else { return false };
         let is_changed = may_be_since(entry, since);
         if is_changed && entry.kind == EntryKind::Directory {
@@ -40,10 +40,14 @@ impl Unsettled {
         is_changed && row.is_none_or(|row| row.target != entry.stamp)
     }
 
-    /// Whether such a run may have removed what is missing at a key: the directory that held it changed
-    /// since, or is gone in the same way. Unless it deletes, a run removes only what it puts something
-    /// of another kind in the place of, which `is_replaced` tells.
-    pub(super) fn lacks(&mut self, key: &Key, is_replaced: impl FnOnce() -> bool) -> bool {
+    /// Returns whether such a run may have removed the entry missing at a key: its directory
+    /// changed since, or may have been removed by the run too. A run that doesn't delete only
+    /// removes entries that it replaces by one of another kind, which `is_replaced` finds out.
+    pub(super) fn may_have_removed(
+        &mut self,
+        key: &Key,
+        is_replaced: impl FnOnce() -> bool,
+    ) -> bool {
         self.leave(key);
         let directory = self.directories.last().filter(|it| it.key.as_bytes() == key.parent());
         match directory {
@@ -63,17 +67,17 @@ impl Unsettled {
         self.directories.push(Changed { key: directory.clone(), may_lack });
     }
 
-    /// Leaves the directories that `key` doesn't lie in.
+    /// Leaves the directories that don't contain `key`.
     fn leave(&mut self, key: &Key) {
         while self.directories.pop_if(|it| !key.is_within(it.key.as_bytes())).is_some() {}
     }
 }
 
-/// Whether an entry may have changed since a moment.
+/// Returns whether an entry may have changed since a point in time.
 fn may_be_since(entry: &Entry, since: Timestamp) -> bool {
     match entry.stamp.inode() {
         Some(_) => entry.stamp.may_be_since(since),
-        // A listing of a store tells when an object was put; its clock is another.
+        // The listing of a store gives the time of the PUT, by the store's own clock.
         None if entry.completeness == Completeness::ListingOnly => {
             let put = entry.metadata.mtime;
             put >= since || put.distance(since) <= COARSEST_TIMES
@@ -90,7 +94,7 @@ mod tests {
 
     const SINCE: Timestamp = Timestamp { seconds: 100, nanos: 500_000_000 };
 
-    /// A run that deletes.
+    /// Returns a detector after a killed run that deletes.
     fn deleting() -> Unsettled {
         Unsettled::by(Some(CutOff::of_unknown_runs(SINCE)))
     }
@@ -111,16 +115,16 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_since_is_unsettled_and_nothing_else() {
+    fn only_entries_that_changed_since_are_unsettled() {
         let mut unsettled = deleting();
-        assert!(unsettled.holds(&entry("a", at(101)), None));
-        assert!(unsettled.holds(&entry("b", Timestamp { nanos: 495_000_000, ..SINCE }), None));
-        assert!(!unsettled.holds(&entry("c", at(99)), None));
-        assert!(!Unsettled::by(None).holds(&entry("a", at(101)), None));
+        assert!(unsettled.may_have_changed(&entry("a", at(101)), None));
+        assert!(unsettled.may_have_changed(&entry("b", Timestamp { nanos: 495_000_000, ..SINCE }), None));
+        assert!(!unsettled.may_have_changed(&entry("c", at(99)), None));
+        assert!(!Unsettled::by(None).may_have_changed(&entry("a", at(101)), None));
     }
 
     #[test]
-    fn an_object_is_unsettled_by_when_it_was_put() {
+    fn an_object_is_unsettled_by_the_time_of_its_put() {
         let mut unsettled = deleting();
         let object = |put| Entry {
             stamp: Stamp::of_object(1, ETag::new(b"t")),
@@ -128,51 +132,51 @@ mod tests {
             completeness: Completeness::ListingOnly,
             ..entry("a", at(1))
         };
-        assert!(unsettled.holds(&object(99), None));
-        assert!(!unsettled.holds(&object(97), None));
+        assert!(unsettled.may_have_changed(&object(99), None));
+        assert!(!unsettled.may_have_changed(&object(97), None));
         let looked_at = Entry { completeness: Completeness::Full, ..object(101) };
-        assert!(!unsettled.holds(&looked_at, None), "its time is the file's");
+        assert!(!unsettled.may_have_changed(&looked_at, None), "its time is the file's");
     }
 
     #[test]
-    fn what_is_missing_is_unsettled_where_its_directory_changed() {
+    fn a_missing_entry_is_unsettled_if_its_directory_changed() {
         let mut unsettled = deleting();
         let lacks = |unsettled: &mut Unsettled, key: &str| {
-            unsettled.lacks(&Key::new(key.as_bytes()), || false)
+            unsettled.may_have_removed(&Key::new(key.as_bytes()), || false)
         };
-        unsettled.holds(&entry("", at(99)), None);
+        unsettled.may_have_changed(&entry("", at(99)), None);
         assert!(!lacks(&mut unsettled, "a"));
-        unsettled.holds(&entry("d/", at(101)), None);
+        unsettled.may_have_changed(&entry("d/", at(101)), None);
         assert!(lacks(&mut unsettled, "d/e"));
         assert!(lacks(&mut unsettled, "d/f/"));
         assert!(lacks(&mut unsettled, "d/f/g"));
-        unsettled.holds(&entry("d/h/", at(99)), None);
+        unsettled.may_have_changed(&entry("d/h/", at(99)), None);
         assert!(!lacks(&mut unsettled, "d/h/i"));
         assert!(lacks(&mut unsettled, "d/j"));
         assert!(!lacks(&mut unsettled, "k"));
     }
 
     #[test]
-    fn what_a_run_can_have_removed_that_does_not_delete_is_what_it_replaced() {
+    fn a_run_that_does_not_delete_can_only_have_removed_what_it_replaced() {
         let (first, second) = (at(90), at(110));
         for deletes_since in [None, Some(second)] {
             let mut unsettled = Unsettled::by(Some(CutOff { since: first, deletes_since }));
             let mut lacks = |key: &str, is_replaced| {
-                unsettled.holds(&entry("d/", at(100)), None);
-                unsettled.lacks(&Key::new(key.as_bytes()), || is_replaced)
+                unsettled.may_have_changed(&entry("d/", at(100)), None);
+                unsettled.may_have_removed(&Key::new(key.as_bytes()), || is_replaced)
             };
             assert!(!lacks("d/gone", false), "{deletes_since:?}");
             assert!(!lacks("d/e/", false) && !lacks("d/e/f", true));
             assert!(lacks("d/file", true) && lacks("d/directory/", true));
             assert!(!lacks("d/directory/f", true), "it was empty");
-            unsettled.holds(&entry("e/", at(120)), None);
-            let lacks = unsettled.lacks(&Key::new(&b"e/f"[..]), || false);
+            unsettled.may_have_changed(&entry("e/", at(120)), None);
+            let lacks = unsettled.may_have_removed(&Key::new(&b"e/f"[..]), || false);
             assert_eq!(lacks, deletes_since.is_some());
         }
     }
 
     #[test]
-    fn runs_that_were_cut_off_count_from_the_first_on() {
+    fn several_runs_that_were_cut_off_count_from_the_first() {
         let one = CutOff { since: at(2), deletes_since: None };
         let other = CutOff { since: at(3), deletes_since: Some(at(3)) };
         let both = CutOff { since: at(2), deletes_since: Some(at(3)) };

@@ -1,4 +1,4 @@
-//! The join against stated cases, and against an oracle.
+//! The join, by stated cases and against an oracle.
 
 use super::*;
 use crate::manifest::SourceNumber;
@@ -27,7 +27,7 @@ fn failed(side: Side, key: &str) -> ListItem {
     ListItem::Failed(EntryError::new(operation, side, Key::new(key.as_bytes()), cause))
 }
 
-/// A listing in words: `a` an entry, `!a` a scope that failed, `~a` a leftover, `-a` left out,
+/// A listing from text: `a` an entry, `!a` a failed scope, `~a` a leftover, `-a` a key left out,
 /// `?` a fatal error.
 fn listing(side: Side, items: &[&str]) -> Vec<Result<ListItem, Error>> {
     let inode = if side == Side::Source { 1 } else { 2 };
@@ -44,7 +44,7 @@ fn listing(side: Side, items: &[&str]) -> Vec<Result<ListItem, Error>> {
     items.iter().map(item).collect()
 }
 
-/// What a side has, in a letter.
+/// Returns what a side has, as a letter.
 fn letter(seen: &Seen, inode: u64) -> char {
     match seen {
         Seen::Absent => '-',
@@ -60,8 +60,8 @@ fn letter(seen: &Seen, inode: u64) -> char {
     }
 }
 
-/// A pair in words: its key; source, target and row; its conflict.
-fn pair_told(pair: &Pair) -> String {
+/// Returns a pair as text: its key; source, target and row; its conflict.
+fn pair_text(pair: &Pair) -> String {
     for entry in pair.source.entry().into_iter().chain(pair.target.entry()) {
         assert_eq!(entry.key, pair.key);
     }
@@ -87,9 +87,9 @@ fn pair_told(pair: &Pair) -> String {
     format!("{} {source}{target}{row}{conflict}", pair.key)
 }
 
-fn told(joined: Joined) -> String {
+fn text(joined: Joined) -> String {
     match joined {
-        Joined::Pair(pair) => pair_told(&pair),
+        Joined::Pair(pair) => pair_text(&pair),
         Joined::Failed(error) | Joined::BrokeOff(error) => {
             format!("!{} {}", error.key, error.side)
         }
@@ -98,7 +98,7 @@ fn told(joined: Joined) -> String {
     }
 }
 
-/// Joins to the end, in words; an error is the last of them.
+/// Joins to the end, as text; an error is the last line.
 fn join(source: &[&str], target: &[&str], rows: &[&str]) -> Vec<String> {
     let rows: Vec<_> = rows
         .iter()
@@ -115,12 +115,12 @@ fn join(source: &[&str], target: &[&str], rows: &[&str]) -> Vec<String> {
         KeySpace::Tree,
     ) {
         Ok(mut join) => {
-            let told = join
+            let lines = join
                 .by_ref()
-                .map(|joined| joined.map_or_else(|error| format!("error: {error}"), told))
+                .map(|joined| joined.map_or_else(|error| format!("error: {error}"), text))
                 .collect();
             assert!(join.next().is_none(), "the end stays the end");
-            told
+            lines
         }
         Err(error) => vec![format!("error at once: {error}")],
     }
@@ -145,19 +145,19 @@ fn a_leaf_waits_until_the_cursor_has_left_the_keys_that_begin_with_it() {
     assert_eq!(
         join(&["a", "a-", "a-/", "a-/x", "b"], &["a", "a-b", "a.", "a/", "a0"], &["a", "a/"])
             .into_iter()
-            .filter(|told| told.starts_with("a ") || told.starts_with("a/ "))
+            .filter(|line| line.starts_with("a ") || line.starts_with("a/ "))
             .collect::<Vec<_>>(),
         ["a +++ over directory", "a/ -++"]
     );
     assert_eq!(
         join(&["a", "a!", "a!-", "b"], &[], &[]),
         ["a!- +--", "a! +--", "a +--", "b +--"],
-        "one held leaf for each prefix, innermost first out"
+        "one waiting leaf for each prefix, the longest comes first"
     );
     assert_eq!(
         join(&["a"], &["a-b", "a.c", "b"], &[]),
         ["a-b -+-", "a.c -+-", "a +--", "b -+-"],
-        "no directory comes: it is no conflict"
+        "no directory follows: it is no conflict"
     );
     assert_eq!(join(&["a-b", "d"], &["a", "a.c"], &[]), ["a-b +--", "a.c -+-", "a -+-", "d +--"]);
 }
@@ -172,7 +172,7 @@ fn a_leaf_over_an_empty_directory_is_one_decision() {
 }
 
 #[test]
-fn a_directory_that_could_not_be_listed_whole_is_not_empty() {
+fn a_directory_that_could_not_be_listed_completely_is_not_empty() {
     for unknown in ["!a/", "!a/x", "-a/x/", "!a/x/"] {
         let found = join(&["a"], &["a/", unknown], &[]);
         assert_eq!(found[..2], ["a +-- over directory", "a/ -+-"], "{unknown}");
@@ -188,7 +188,7 @@ fn a_directory_over_a_leaf_is_one_decision() {
 }
 
 #[test]
-fn a_source_that_has_a_leaf_and_a_directory_of_one_name_is_both_wherever_it_is() {
+fn a_leaf_and_a_directory_of_one_name_in_the_source_conflict_whatever_the_target_has() {
     for (source, target) in [
         (&["a", "a/"][..], &[][..]),
         (&["a", "a/"], &["a"]),
@@ -196,13 +196,13 @@ fn a_source_that_has_a_leaf_and_a_directory_of_one_name_is_both_wherever_it_is()
         (&["a", "a/"], &["a", "a/"]),
     ] {
         let found = join(source, target, &[]);
-        let both = found.len() == 2 && found.iter().all(|told| told.ends_with(" both"));
+        let both = found.len() == 2 && found.iter().all(|line| line.ends_with(" both"));
         assert!(both, "{source:?} and {target:?}: {found:?}");
     }
 }
 
 #[test]
-fn a_store_that_has_a_leaf_and_a_directory_of_one_name_is_brought_to_what_the_source_has() {
+fn a_store_with_a_leaf_and_a_directory_of_one_name_is_brought_to_what_the_source_has() {
     let both = ["a", "a/", "a/x"];
     assert_eq!(join(&[], &both, &[]), ["a -+-", "a/ -+-", "a/x -+-"]);
     assert_eq!(join(&["a"], &both, &["a"]), ["a +++ over directory", "a/ -+-", "a/x -+-"]);
@@ -222,7 +222,7 @@ fn a_directory_in_which_something_was_set_aside_is_not_empty() {
 }
 
 #[test]
-fn below_a_failed_scope_what_is_missing_is_unknown_on_that_side_alone() {
+fn keys_missing_below_a_failed_scope_are_unknown_on_that_side_only() {
     // The contents of a directory, listed in part.
     assert_eq!(
         join(
@@ -249,7 +249,8 @@ fn below_a_failed_scope_what_is_missing_is_unknown_on_that_side_alone() {
         join(&["d/", "d/x", "e"], &["d/", "!d/"], &["d/y"]),
         ["d/ ++-", "!d/ target", "d/x +?-", "d/y -?+", "e +--"]
     );
-    // A leaf: also what it may be a directory of by now, not its neighbours.
+    // A leaf: keys below it are unknown too, as it may be a directory by now; its neighbours
+    // aren't.
     assert_eq!(
         join(&["a", "!b", "c"], &["b", "b-", "b.x", "c"], &["b/x"]),
         ["a +--", "!b source", "b- -+-", "b.x -+-", "b/x ?-+", "b ?+-", "c ++-"]
@@ -258,9 +259,9 @@ fn below_a_failed_scope_what_is_missing_is_unknown_on_that_side_alone() {
     assert_eq!(
         join(&["", "!", "b"], &["", "a", "b", "c/"], &["z"]),
         [". ++-", "! source", "a ?+-", "b ++-", "c/ ?+-", "z ?-+"]
-            .map(|told| told.replace("! ", "!. "))
+            .map(|line| line.replace("! ", "!. "))
     );
-    // What is left out.
+    // A key that is left out.
     assert_eq!(
         join(&["-s/"], &["s/", "s/x", "t"], &[]),
         ["-s/ a reason", "s/ ?+-", "s/x ?+-", "t -+-"]
@@ -274,22 +275,22 @@ fn below_a_failed_scope_what_is_missing_is_unknown_on_that_side_alone() {
 
 #[test]
 fn a_failed_directory_makes_the_leaf_of_its_name_unknown_too() {
-    // A directory that became a leaf while it was listed: the target's leaf is not surplus.
+    // A directory that became a leaf while it was listed: the target's leaf isn't extra.
     assert_eq!(
         join(&["d-", "!d/", "e"], &["d", "d-", "d.c"], &["d"]),
         ["d- ++-", "d.c -+-", "!d/ source", "d ?++", "e +--"]
     );
     let last = |source: &[&str], target: &[&str], rows: &[&str]| {
         let found = join(source, target, rows);
-        found.into_iter().filter(|told| told.starts_with("d ")).collect::<Vec<_>>()
+        found.into_iter().filter(|line| line.starts_with("d ")).collect::<Vec<_>>()
     };
-    assert_eq!(last(&["d-", "!d/"], &["d"], &[]), ["d ?+-"], "known only behind d-");
+    assert_eq!(last(&["d-", "!d/"], &["d"], &[]), ["d ?+-"], "known only after d-");
     assert_eq!(last(&["d"], &["d-", "!d/"], &["d/"]), ["d +?-"]);
     assert_eq!(last(&["d-", "-d/"], &["d-", "-d/"], &["d"]), ["d ??+"]);
 }
 
 #[test]
-fn what_is_no_entry_is_passed_on() {
+fn items_that_are_no_entries_are_passed_on() {
     assert_eq!(
         join(&["a"], &["~.vidimus.0123456789abcdef", "a", "~b/.vidimus.0123456789abcdef"], &[]),
         ["~.vidimus.0123456789abcdef", "a ++-", "~b/.vidimus.0123456789abcdef"]
@@ -297,30 +298,30 @@ fn what_is_no_entry_is_passed_on() {
 }
 
 #[test]
-fn millions_of_keys_that_no_tree_can_hold_are_not_held() {
+fn millions_of_keys_that_no_tree_can_have_are_not_kept_in_memory() {
     use std::cell::Cell;
     let fetched = Cell::new(0_u32);
     let strange = (0..100_000).map(|number| {
         fetched.set(number);
         Ok(failed(Side::Source, &format!("a//{number:06}")))
     });
-    let whole = [Ok(ListItem::Entry(entry("a/", 1)))].into_iter().chain(strange);
-    let source = whole.chain([Ok(ListItem::Entry(entry("b", 1)))]);
+    let entries = [Ok(ListItem::Entry(entry("a/", 1)))].into_iter().chain(strange);
+    let source = entries.chain([Ok(ListItem::Entry(entry("b", 1)))]);
     let target = listing(Side::Target, &["a/", "a/x", "b", "c"]).into_iter();
     let recorded = RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE };
     let mut join = Join::new(source, target, recorded, KeySpace::Tree).expect("begin");
-    let (mut said, mut told) = (0, Vec::new());
+    let (mut failures, mut pairs) = (0, Vec::new());
     while let Some(joined) = join.next() {
         match joined.expect("no error") {
-            Joined::Failed(_) => said += 1,
-            Joined::Pair(pair) => told.push(pair_told(&pair)),
+            Joined::Failed(_) => failures += 1,
+            Joined::Pair(pair) => pairs.push(pair_text(&pair)),
             other => panic!("{other:?}"),
         }
-        assert!(fetched.get() <= said + 200, "{} fetched, {said} said", fetched.get());
+        assert!(fetched.get() <= failures + 200, "{} fetched, {failures} failed", fetched.get());
         assert!(join.source.unknown.len() <= 200, "{} scopes", join.source.unknown.len());
     }
-    assert_eq!(said, 100_000);
-    assert_eq!(told, ["a/ ++-", "a/x -+-", "b ++-", "c -+-"]);
+    assert_eq!(failures, 100_000);
+    assert_eq!(pairs, ["a/ ++-", "a/x -+-", "b ++-", "c -+-"]);
 }
 
 #[test]
@@ -332,12 +333,12 @@ fn an_error_of_any_stream_ends_the_join() {
     assert_eq!(join(&["a", "b", "?", "c"], &["a", "b", "c"], &[]), late);
     assert_eq!(join(&["a", "b", "c"], &["a", "b", "?", "c"], &[]), late);
     assert_eq!(join(&["a", "b"], &["a", "b"], &["b", "?"]), ["a ++-", "error: damaged"]);
-    // What is held is not decided on: a directory of its name may have been to come.
+    // Waiting leaves are dropped: directories of their names might have followed.
     assert_eq!(join(&["a", "a-b", "?"], &["a-c"], &[]), ["error: broken off"]);
 }
 
-/// Random keys over names that sort around `/`, close enough together to meet. Both a leaf and a
-/// directory may have one name, as in a store.
+/// Random keys with names that sort around `/`, few enough to meet often. As in a store, a leaf and
+/// a directory may have the same name.
 fn some_keys() -> impl Strategy<Value = BTreeSet<String>> {
     let name = prop::sample::select(vec!["a", "a-", "a.", "a0", "b", "aa"]);
     let path = prop::collection::vec(name, 1..4);
@@ -346,7 +347,7 @@ fn some_keys() -> impl Strategy<Value = BTreeSet<String>> {
     prop::collection::btree_set(key, 0..12)
 }
 
-/// A listing of `entries`, each failed scope behind the entry of its key.
+/// Returns a listing of `entries` with each failed scope after the entry of its key.
 fn with_failures(entries: &BTreeSet<String>, failed: &BTreeSet<String>) -> Vec<String> {
     let mut items: Vec<_> = entries.iter().map(|key| (key, 0, key.clone())).collect();
     items.extend(failed.iter().map(|key| (key, 1, format!("!{key}"))));
@@ -354,7 +355,7 @@ fn with_failures(entries: &BTreeSet<String>, failed: &BTreeSet<String>) -> Vec<S
     items.into_iter().map(|(_, _, item)| item).collect()
 }
 
-/// What each key is to become, from all keys at once.
+/// Computes the expected pairs from all keys at once.
 fn oracle(
     [source, target]: [&BTreeSet<String>; 2],
     [source_failed, target_failed]: [&BTreeSet<String>; 2],
@@ -362,7 +363,7 @@ fn oracle(
 ) -> BTreeMap<String, String> {
     let seen = |keys: &BTreeSet<String>, failed: &BTreeSet<String>, key: &str| {
         let covered = failed.iter().any(|scope| {
-            // What is in a directory may be unknown; that it is one, and no leaf, is not.
+            // Entries in a directory may be unknown; that it is a directory is known.
             let is_directory = *scope == format!("{key}/") && keys.contains(scope);
             let scope = scope.trim_end_matches('/');
             !is_directory && (key == scope || key.starts_with(&format!("{scope}/")))
@@ -406,7 +407,7 @@ fn oracle(
             if is_directory {
                 conflict = " over leaf";
             } else {
-                letters[1] = '-'; // told with the directory
+                letters[1] = '-'; // part of the directory's pair
             }
         }
         let [source, target] = letters;
@@ -420,7 +421,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn each_key_comes_once_as_the_oracle_says(
+    fn each_key_comes_once_and_as_in_the_oracle(
         source in some_keys(),
         target in some_keys(),
         rows in some_keys(),
@@ -432,9 +433,9 @@ proptest! {
         let [sources, targets] =
             items.each_ref().map(|items| items.iter().map(String::as_str).collect::<Vec<_>>());
         let row_keys: Vec<_> = rows.iter().map(String::as_str).collect();
-        let told = join(&sources, &targets, &row_keys);
+        let lines = join(&sources, &targets, &row_keys);
         let mut found = BTreeMap::new();
-        for pair in told.into_iter().filter(|told| !told.starts_with('!')) {
+        for pair in lines.into_iter().filter(|line| !line.starts_with('!')) {
             let key = pair.split(' ').next().unwrap_or_default().to_owned();
             prop_assert!(found.insert(key, pair).is_none(), "a key twice");
         }

@@ -52,7 +52,7 @@ struct Case {
     options: PolicyOptions,
     filter: Filter,
     surplus: Surplus,
-    holds: fn(&Metadata) -> Metadata,
+    achievable: fn(&Metadata) -> Metadata,
     has_links: bool,
 }
 
@@ -71,8 +71,8 @@ impl Case {
             conflict: None,
             options: PolicyOptions::default(),
             filter: Filter::default(),
-            surplus: Surplus::Stays,
-            holds: |metadata| *metadata,
+            surplus: Surplus::Keep,
+            achievable: |metadata| *metadata,
             has_links: true,
         }
     }
@@ -97,12 +97,12 @@ impl Case {
     fn decide(self) -> String {
         let held = self.source.entry().or(self.target.entry()).map(|entry| entry.key.clone());
         let key = held.or(self.row.as_ref().map(|row| row.key.clone())).unwrap_or_default();
-        let Self { source, target, row, conflict, options, filter, surplus, holds, has_links } =
+        let Self { source, target, row, conflict, options, filter, surplus, achievable, has_links } =
             self;
         let (filter, from) = (Arc::new(filter), SourceNumber::FIRST);
         let policy = Policy { options, filter, surplus, from, has_links };
         let pair = Pair { key, source, target, row, conflict };
-        let decided = policy.decide(&pair, |metadata, _, _| holds(metadata));
+        let decided = policy.decide(&pair, |metadata, _, _| achievable(metadata));
         let Decision { action, reason } = match decided {
             Ok(decision) => decision,
             Err(cause) => return format!("fail ({cause:?})"),
@@ -175,7 +175,7 @@ fn ignore_existing_leaves_whatever_stands() {
                         case.options.ignore_existing = true;
                         case.target = Seen::Absent;
                         case.conflict = Some(Conflict::LeafOverDirectory { empty: true });
-                        case.surplus = Surplus::GoesWithExcluded;
+                        case.surplus = Surplus::DeleteExcluded;
                     },
                     "Skip: Exists",
                 ),
@@ -216,7 +216,7 @@ fn another_kind_of_leaf_is_replaced() {
     let replaced = |kind: EntryKind, expected: &str| {
         let kinds = [FILE, EntryKind::Symlink].into_iter();
         for other in kinds.chain(SPECIALS.map(EntryKind::Special)).filter(|&other| other != kind) {
-            for surplus in [Surplus::Stays, Surplus::Goes] {
+            for surplus in [Surplus::Keep, Surplus::Delete] {
                 let mut case = Case::of(kind);
                 case.target = Seen::Present(entry("a", other, 2));
                 case.surplus = surplus;
@@ -241,10 +241,10 @@ fn a_leaf_and_a_directory_of_one_name() {
     };
     let over = |empty| Conflict::LeafOverDirectory { empty };
     let over_leaf = Conflict::DirectoryOverLeaf(entry("a", FILE, 2));
-    for surplus in [Surplus::Stays, Surplus::Goes, Surplus::GoesWithExcluded] {
+    for surplus in [Surplus::Keep, Surplus::Delete, Surplus::DeleteExcluded] {
         for (kind, made) in [(FILE, "copy: Kind"), (EntryKind::Symlink, "MakeLink: Kind")] {
             assert_eq!(conflict(kind, &over(true), surplus), made);
-            let waits = if surplus == Surplus::Stays { IN_THE_WAY } else { "AfterDeletion: Kind" };
+            let waits = if surplus == Surplus::Keep { IN_THE_WAY } else { "AfterDeletion: Kind" };
             assert_eq!(conflict(kind, &over(false), surplus), waits, "{surplus:?}");
         }
         assert_eq!(conflict(EntryKind::Directory, &over_leaf, surplus), "MakeDirectory: Kind");
@@ -272,7 +272,7 @@ fn a_leaf_beside_a_directory_in_a_store_goes_when_that_is_whole_and_is_compared_
         change(&mut case);
         case.decide()
     };
-    for surplus in [|_: &mut Case| {}, |case: &mut Case| case.surplus = Surplus::Goes] {
+    for surplus in [|_: &mut Case| {}, |case: &mut Case| case.surplus = Surplus::Delete] {
         assert_eq!(beside(surplus), "RemoveSetAside: SetAside");
     }
     assert_eq!(beside(|case| case.options.ignore_existing = true), "Keep: Exists");
@@ -283,8 +283,8 @@ fn a_leaf_beside_a_directory_in_a_store_goes_when_that_is_whole_and_is_compared_
         case.surplus = surplus;
         case.decide()
     };
-    assert_eq!(over(Surplus::Stays), "fail (DirectoryInTheWay)");
-    assert_eq!(over(Surplus::Goes), Case::of(FILE).decide(), "its directory is deleted beside");
+    assert_eq!(over(Surplus::Keep), "fail (DirectoryInTheWay)");
+    assert_eq!(over(Surplus::Delete), Case::of(FILE).decide(), "its directory is deleted beside");
 }
 
 #[test]
@@ -306,7 +306,7 @@ fn special_files_are_named_and_never_copied() {
         }
         let mut surplus = Case::of(kind);
         surplus.source = Seen::Absent;
-        surplus.surplus = Surplus::Goes;
+        surplus.surplus = Surplus::Delete;
         assert_eq!(surplus.decide(), "Delete: Extra");
     }
 }
@@ -321,7 +321,7 @@ fn a_link_that_the_target_cannot_have_is_as_if_the_source_had_none() {
         (
             |case| {
                 case.target = Seen::Present(entry("a", FILE, 2));
-                case.surplus = Surplus::Goes;
+                case.surplus = Surplus::Delete;
             },
             "Delete: Extra",
         ),
@@ -345,7 +345,7 @@ fn what_is_unknown_is_left_alone_on_either_side() {
                     "source unknown",
                     |case| {
                         case.source = Seen::Unknown;
-                        case.surplus = Surplus::GoesWithExcluded;
+                        case.surplus = Surplus::DeleteExcluded;
                     },
                     "Keep: Unknown",
                 ),
@@ -370,7 +370,7 @@ fn what_is_unknown_is_left_alone_on_either_side() {
                     |case| {
                         case.source = Seen::Absent;
                         case.target = Seen::Unknown;
-                        case.surplus = Surplus::GoesWithExcluded;
+                        case.surplus = Surplus::DeleteExcluded;
                     },
                     "Keep: Unknown",
                 ),
@@ -396,9 +396,9 @@ fn what_is_unknown_is_left_alone_on_either_side() {
 fn surplus_goes_only_as_far_as_it_may() {
     for kind in [FILE, EntryKind::Symlink, EntryKind::Directory] {
         for (surplus, expected) in [
-            (Surplus::Stays, "Keep: Extra"),
-            (Surplus::Goes, "Delete: Extra"),
-            (Surplus::GoesWithExcluded, "Delete: Extra"),
+            (Surplus::Keep, "Keep: Extra"),
+            (Surplus::Delete, "Delete: Extra"),
+            (Surplus::DeleteExcluded, "Delete: Extra"),
         ] {
             for has_row in [true, false] {
                 let mut case = Case::of(kind);
@@ -437,16 +437,16 @@ fn files_of_an_excluded_size_take_no_part_on_either_side() {
         let skip = "Skip: SizeExcluded";
         let expected = [
             // The surplus, then: on both sides, in the source, in the target.
-            (Surplus::Stays, [skip, skip, "Keep: Extra"]),
-            (Surplus::Goes, [skip, skip, "Keep: SizeExcluded"]),
+            (Surplus::Keep, [skip, skip, "Keep: Extra"]),
+            (Surplus::Delete, [skip, skip, "Keep: SizeExcluded"]),
             (
-                Surplus::GoesWithExcluded,
+                Surplus::DeleteExcluded,
                 ["Delete: SizeExcluded", "Forget: SizeExcluded", "Delete: Extra"],
             ),
         ];
         for (surplus, [both, source, target]) in expected {
             let context = format!("{min}..={max}, {surplus:?}");
-            let deletes = if surplus == Surplus::Stays { "Keep: Extra" } else { "Delete: Extra" };
+            let deletes = if surplus == Surplus::Keep { "Keep: Extra" } else { "Delete: Extra" };
             assert_eq!(case(surplus, true, true), pick(both, "Keep: Unchanged"), "{context}");
             assert_eq!(case(surplus, true, false), pick(source, "copy: New"), "{context}");
             assert_eq!(case(surplus, false, true), pick(target, deletes), "{context}");
@@ -456,12 +456,12 @@ fn files_of_an_excluded_size_take_no_part_on_either_side() {
         let mut case = Case::of(kind);
         case.sizes(101, 200);
         case.source = Seen::Absent;
-        case.surplus = Surplus::Goes;
+        case.surplus = Surplus::Delete;
         assert_eq!(case.decide(), "Delete: Extra", "sizes speak of files alone: {kind}");
     }
     let mut unknown = Case::of(FILE);
     unknown.sizes(101, 200);
-    unknown.surplus = Surplus::GoesWithExcluded;
+    unknown.surplus = Surplus::DeleteExcluded;
     unknown.target = Seen::Unknown;
     assert_eq!(unknown.decide(), "Skip: SizeExcluded", "nothing unknown is deleted");
 }
@@ -566,7 +566,7 @@ fn links_are_compared_by_text_and_metadata() {
                 |case| {
                     case.source().metadata.uid = 9;
                     case.row().metadata.uid = 1;
-                    case.holds = |metadata| Metadata { uid: 1, ..*metadata };
+                    case.achievable = |metadata| Metadata { uid: 1, ..*metadata };
                 },
                 "Keep: Unchanged",
             ),

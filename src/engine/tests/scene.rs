@@ -134,7 +134,7 @@ impl Scene {
             has_links: true,
             options: self.policy,
             filter,
-            surplus: if self.delete.is_some() { Surplus::Goes } else { Surplus::Stays },
+            surplus: if self.delete.is_some() { Surplus::Delete } else { Surplus::Keep },
         };
         let (source, target) = (Arc::new(self.source.source()), Arc::new(self.target.target()));
         let (progress, listener) = (Progress::default(), Listener::default());
@@ -162,10 +162,10 @@ impl Scene {
         let surplus = Counter::default();
         let planning = Planning {
             policy: &policy,
-            holds: &|metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+            achievable: &|metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
                 target.achievable_metadata(metadata, kind, existing)
             },
-            meets: &|_| {},
+            count_loss: &|_| {},
             accepts: &|key: &Key| target.accepts(key),
             leaves_out: &|_| None,
             surplus: &surplus,

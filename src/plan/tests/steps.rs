@@ -71,7 +71,7 @@ impl Scene {
             target: Memory::default(),
             rows: Vec::new(),
             options: PolicyOptions::default(),
-            surplus: Surplus::Stays,
+            surplus: Surplus::Keep,
             filter: Filter::default(),
             refused: Vec::new(),
             left_out: Vec::new(),
@@ -92,7 +92,7 @@ impl Scene {
     }
 
     fn deleting(self) -> Self {
-        Self { surplus: Surplus::Goes, ..self }
+        Self { surplus: Surplus::Delete, ..self }
     }
 
     fn plan(&self) -> Told {
@@ -126,8 +126,8 @@ impl Scene {
             |keys: &[&str], key: &Key| keys.iter().any(|other| other.as_bytes() == key.as_bytes());
         let planning = Planning {
             policy: &policy,
-            holds: &|metadata, _, _| *metadata,
-            meets: &|_| {},
+            achievable: &|metadata, _, _| *metadata,
+            count_loss: &|_| {},
             accepts: &|key| {
                 if is_one_of(&self.refused, key) { Err(Cause::IllegalName) } else { Ok(()) }
             },
@@ -220,8 +220,8 @@ fn line(planned: &Planned) -> String {
         }
         Planned::Forget(key) => format!("forget {key}"),
         Planned::Sweep(key) => format!("sweep {key}"),
-        Planned::SetAside { key, is_doomed: false } => format!("set aside {key}"),
-        Planned::SetAside { key, is_doomed: true } => format!("set aside and doomed {key}"),
+        Planned::SetAside { key, is_deleted: false } => format!("set aside {key}"),
+        Planned::SetAside { key, is_deleted: true } => format!("set aside and deleted {key}"),
         Planned::Notice(notice) => format!("note {notice}"),
     }
 }
@@ -318,7 +318,7 @@ fn deletions_wait_and_come_children_first() {
     assert_eq!(told.directories, ["Restore k/", "Restore ."]);
     assert_eq!((told.tally.deletions(), told.tally.deletable), (6, 7));
     // Without --delete they stay, and are told of as surplus.
-    let told = Scene { surplus: Surplus::Stays, ..scene }.plan();
+    let told = Scene { surplus: Surplus::Keep, ..scene }.plan();
     assert_eq!((told.deletions, told.tally.deletions()), (vec![], 0));
     assert_eq!(told.surplus, 4, "leaves alone");
 }
@@ -361,7 +361,7 @@ fn rows_of_what_neither_side_has_are_forgotten_unless_it_is_excluded_or_unknown(
 
 #[test]
 fn a_directory_takes_the_place_of_a_leaf_at_once() {
-    for surplus in [Surplus::Stays, Surplus::Goes] {
+    for surplus in [Surplus::Keep, Surplus::Delete] {
         let told = Scene { surplus, ..Scene::new(&["f/f", "f-"], &["f", "f-"]) }.plan();
         let expected = [
             "adopt f- same_size_and_time leaf",
@@ -376,7 +376,7 @@ fn a_directory_takes_the_place_of_a_leaf_at_once() {
 
 #[test]
 fn a_leaf_takes_the_place_of_an_empty_directory_at_once() {
-    for surplus in [Surplus::Stays, Surplus::Goes] {
+    for surplus in [Surplus::Keep, Surplus::Delete] {
         let told = Scene { surplus, ..Scene::new(&["d"], &["d/"]) }.plan();
         assert_eq!(told.steps, ["copy d kind empty directory"]);
         assert_eq!((told.deletions, told.after_deletion), (vec![], vec![]));
@@ -511,13 +511,13 @@ fn leftovers_are_swept_and_what_was_set_aside_goes_with_its_directory() {
     for expected in [
         format!("sweep {temporary}"),
         format!("set aside d/{aside}"),
-        format!("set aside and doomed gone/{aside}"),
+        format!("set aside and deleted gone/{aside}"),
     ] {
         assert!(told.steps.contains(&expected), "{expected}: {told:?}");
     }
     assert_eq!(told.deletions, ["gone/f", "gone/"]);
     // Of one in a directory of which the run knows nothing it knows nothing either.
-    let scene = Scene { surplus: Surplus::Stays, ..scene };
+    let scene = Scene { surplus: Surplus::Keep, ..scene };
     scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
     let told = scene.plan();
     assert!(!told.steps.iter().any(|step| step.contains("gone/.vidimus")), "{told:?}");

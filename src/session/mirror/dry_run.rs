@@ -132,8 +132,8 @@ impl Session<'_> {
         let is_over = || self.stop.requested();
         let planning = Planning {
             policy: &policy,
-            holds: &holds,
-            meets: &|entry| target.count_loss(entry),
+            achievable: &holds,
+            count_loss: &|entry| target.count_loss(entry),
             accepts: &accepts,
             leaves_out: self.leaves_out(),
             surplus: &Counter::default(),

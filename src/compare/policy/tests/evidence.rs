@@ -184,7 +184,7 @@ fn a_digest_of_what_only_the_target_has_is_made_of_the_target() {
     // Nobody knows what it is, or it goes, or it is on record.
     assert_eq!(of(MTIME, |_| {}), "Keep: Extra");
     assert_eq!(of(SAME, |case| case.row = None), "Keep: Extra");
-    assert_eq!(of(SAME, |case| case.surplus = Surplus::Goes), "Delete: Extra");
+    assert_eq!(of(SAME, |case| case.surplus = Surplus::Delete), "Delete: Extra");
     assert_eq!(of(SAME, |case| case.row().extra.sha256 = Some([1; 32])), "Keep: Extra");
 }
 
@@ -259,11 +259,11 @@ fn without_a_row_size_and_mtime_adopt() {
                 "Adopt: SameSizeAndTime",
             ),
             (
-                "the target holds what it can",
+                "the target stores what it can",
                 |case| {
                     case.row = None;
                     case.source().metadata.uid = 9;
-                    case.holds = |metadata| Metadata { uid: 1, ..*metadata };
+                    case.achievable = |metadata| Metadata { uid: 1, ..*metadata };
                 },
                 "Adopt: SameSizeAndTime",
             ),
@@ -336,7 +336,7 @@ fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
                 "what the target can't hold is no difference",
                 |case| {
                     case.source().metadata.gid = 9;
-                    case.holds = |metadata| Metadata { gid: 1, ..*metadata };
+                    case.achievable = |metadata| Metadata { gid: 1, ..*metadata };
                 },
                 "Keep: Unchanged",
             ),
