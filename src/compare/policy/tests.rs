@@ -1,5 +1,5 @@
-//! The policy as a decision table: here what stands in each other's way, what is unknown, surplus,
-//! links; in [`evidence`] how files are compared.
+//! The policy as a decision table. This file covers conflicts, unknown and extra entries, and
+//! links; [`evidence`] covers how files are compared.
 
 mod evidence;
 
@@ -43,7 +43,7 @@ fn set_mtime(entry: &mut Entry, mtime: Timestamp) {
     entry.metadata.mtime = mtime;
 }
 
-/// A pair and the rules; at first a file that both sides hold as it was recorded.
+/// A pair and the rules. It starts as a file that both sides have as recorded.
 struct Case {
     source: Seen,
     target: Seen,
@@ -93,7 +93,7 @@ impl Case {
         self.filter = Filter::new(&[], Some(min), Some(max)).unwrap();
     }
 
-    /// The decision in words.
+    /// Returns the decision as text.
     fn decide(self) -> String {
         let held = self.source.entry().or(self.target.entry()).map(|entry| entry.key.clone());
         let key = held.or(self.row.as_ref().map(|row| row.key.clone())).unwrap_or_default();
@@ -127,10 +127,10 @@ fn present(seen: &mut Seen) -> &mut Entry {
     }
 }
 
-/// What a line changes of its case.
+/// A change of a case.
 type Change = fn(&mut Case);
 
-/// Holds each line of a table: a name, what it changes of a case of `kind`, the decision.
+/// Checks each line of a table: a name, a change of a case of `kind`, and the expected decision.
 #[track_caller]
 fn table(kind: EntryKind, lines: &[(&str, Change, &str)]) {
     let mut wrong = Vec::new();
@@ -155,7 +155,7 @@ const SPECIALS: [SpecialKind; 5] = [
 ];
 
 #[test]
-fn ignore_existing_leaves_whatever_stands() {
+fn ignore_existing_leaves_existing_entries_alone() {
     for kind in [FILE, EntryKind::Symlink] {
         table(
             kind,
@@ -263,7 +263,7 @@ fn a_leaf_and_a_directory_of_one_name() {
 }
 
 #[test]
-fn a_leaf_beside_a_directory_in_a_store_goes_when_that_is_whole_and_is_compared_where_it_is_right()
+fn a_leaf_beside_a_directory_in_a_store_is_removed_when_the_directory_is_complete()
 {
     let beside = |change: fn(&mut Case)| {
         let mut case = Case::of(FILE);
@@ -284,7 +284,7 @@ fn a_leaf_beside_a_directory_in_a_store_goes_when_that_is_whole_and_is_compared_
         case.decide()
     };
     assert_eq!(over(Surplus::Keep), "fail (DirectoryInTheWay)");
-    assert_eq!(over(Surplus::Delete), Case::of(FILE).decide(), "its directory is deleted beside");
+    assert_eq!(over(Surplus::Delete), Case::of(FILE).decide(), "its directory is deleted");
 }
 
 #[test]
@@ -312,7 +312,7 @@ fn special_files_are_named_and_never_copied() {
 }
 
 #[test]
-fn a_link_that_the_target_cannot_have_is_as_if_the_source_had_none() {
+fn a_link_that_the_target_cannot_store_is_treated_as_missing_in_the_source() {
     let cases: [(Change, &str); 6] = [
         (|case| (case.target, case.row) = (Seen::Absent, None), "Skip: NoLinks"),
         (|case| case.target = Seen::Absent, "Forget: NoLinks"),
@@ -336,7 +336,7 @@ fn a_link_that_the_target_cannot_have_is_as_if_the_source_had_none() {
 }
 
 #[test]
-fn what_is_unknown_is_left_alone_on_either_side() {
+fn unknown_entries_are_left_alone_on_either_side() {
     for kind in [FILE, EntryKind::Symlink, EntryKind::Directory] {
         table(
             kind,
@@ -393,7 +393,7 @@ fn what_is_unknown_is_left_alone_on_either_side() {
 }
 
 #[test]
-fn surplus_goes_only_as_far_as_it_may() {
+fn extra_entries_are_deleted_only_as_far_as_the_options_say() {
     for kind in [FILE, EntryKind::Symlink, EntryKind::Directory] {
         for (surplus, expected) in [
             (Surplus::Keep, "Keep: Extra"),
@@ -410,7 +410,7 @@ fn surplus_goes_only_as_far_as_it_may() {
                 root.source = Seen::Absent;
                 root.target = Seen::Present(entry("", EntryKind::Directory, 2));
                 root.surplus = surplus;
-                assert_eq!(root.decide(), "Keep: Extra", "the root never goes");
+                assert_eq!(root.decide(), "Keep: Extra", "the root is never deleted");
             }
         }
     }
@@ -436,7 +436,7 @@ fn files_of_an_excluded_size_take_no_part_on_either_side() {
         let pick = |when, otherwise| if excluded { when } else { otherwise };
         let skip = "Skip: SizeExcluded";
         let expected = [
-            // The surplus, then: on both sides, in the source, in the target.
+            // Per option, with the file on both sides, only in the source, only in the target.
             (Surplus::Keep, [skip, skip, "Keep: Extra"]),
             (Surplus::Delete, [skip, skip, "Keep: SizeExcluded"]),
             (
@@ -457,7 +457,7 @@ fn files_of_an_excluded_size_take_no_part_on_either_side() {
         case.sizes(101, 200);
         case.source = Seen::Absent;
         case.surplus = Surplus::Delete;
-        assert_eq!(case.decide(), "Delete: Extra", "sizes speak of files alone: {kind}");
+        assert_eq!(case.decide(), "Delete: Extra", "sizes only concern files: {kind}");
     }
     let mut unknown = Case::of(FILE);
     unknown.sizes(101, 200);
@@ -467,7 +467,7 @@ fn files_of_an_excluded_size_take_no_part_on_either_side() {
 }
 
 #[test]
-fn a_key_that_only_the_manifest_knows_is_forgotten_unless_it_is_excluded() {
+fn a_row_without_an_entry_on_either_side_is_forgotten_unless_it_is_excluded() {
     let row_only = |key: &str, rules: &[Rule]| {
         let mut case = Case::of(FILE);
         case.row().key = Key::new(key.as_bytes());
@@ -496,7 +496,7 @@ fn links_are_compared_by_text_and_metadata() {
         &[
             ("as recorded", |_| {}, "Keep: Unchanged"),
             (
-                "stamps say nothing of a link",
+                "a link's stamps don't count",
                 |case| {
                     inode(&mut case.source().stamp).number = Some(9);
                     inode(&mut case.target().stamp).ctime = at(9);
@@ -506,7 +506,7 @@ fn links_are_compared_by_text_and_metadata() {
                 "Keep: Unchanged",
             ),
             (
-                "a link's mode is no difference",
+                "a link's mode doesn't count",
                 |case| {
                     case.target().metadata.mode = 0o777;
                 },
@@ -562,7 +562,7 @@ fn links_are_compared_by_text_and_metadata() {
                 "UpdateMetadata: Metadata",
             ),
             (
-                "an owner that the target can't hold",
+                "an owner that the target can't store",
                 |case| {
                     case.source().metadata.uid = 9;
                     case.row().metadata.uid = 1;
@@ -610,7 +610,7 @@ fn directories_are_made_or_kept() {
             ),
             ("new", |case| case.target = Seen::Absent, "MakeDirectory: New"),
             (
-                "sizes speak of files alone",
+                "sizes only concern files",
                 |case| {
                     case.sizes(101, 200);
                     case.target = Seen::Absent;

@@ -1,4 +1,4 @@
-//! What changes while a run goes on is never recorded as good.
+//! Entries that change while a run goes on are never recorded as good.
 
 use super::scene::Scene;
 use crate::backend::memory::{Call, When};
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The content of the target's file.
+/// Returns the content of a file of the target.
 fn content(scene: &Scene, path: &str) -> Vec<u8> {
     scene.target.snapshot()[&Key::new(path.as_bytes())].content.to_vec()
 }
@@ -25,7 +25,7 @@ fn a_source_that_changes_while_it_is_read_is_read_again() {
 }
 
 #[test]
-fn a_source_that_changes_without_end_fails_and_is_not_recorded() {
+fn a_source_that_keeps_changing_fails_and_is_not_recorded() {
     for (content, same) in [(&b"x"[..], true), (b"longer", false)] {
         let scene = Scene::of(&["a", "b"]);
         let read = Arc::new(AtomicUsize::new(0));
@@ -44,7 +44,7 @@ fn a_source_that_changes_without_end_fails_and_is_not_recorded() {
         assert_eq!(ran.failures, [changed]);
         assert_eq!(read.load(Ordering::Relaxed), 3);
         assert_eq!(scene.recorded(), [".", "b"]);
-        assert_eq!(scene.standing(), [".", "b"]);
+        assert_eq!(scene.target_keys(), [".", "b"]);
     }
 }
 
@@ -56,7 +56,7 @@ fn a_source_that_changes_after_it_was_read_is_copied_by_the_next_run() {
         let scene = Scene::of(&["a"]);
         let source = scene.source.clone();
         scene.target.on(call, When::Key("a"), move |_| {
-            let before = source.entry("a").expect("it stands").metadata.mtime;
+            let before = source.entry("a").expect("the file exists").metadata.mtime;
             source.write("a", "b");
             if keeps_mtime {
                 source.set("a", |metadata| metadata.mtime = before);
@@ -73,7 +73,7 @@ fn a_source_that_changes_after_it_was_read_is_copied_by_the_next_run() {
 }
 
 #[test]
-fn a_source_that_vanishes_or_becomes_something_else_fails() {
+fn a_source_that_vanishes_or_changes_its_kind_fails() {
     let scene = Scene::of(&["a", "b", "c"]);
     scene.source.on(Call::Read, When::Key("a"), |source| {
         source.remove("a");
@@ -92,8 +92,8 @@ fn a_source_that_vanishes_or_becomes_something_else_fails() {
     ];
     assert_eq!(failures, expected);
     assert_eq!(scene.recorded(), [".", "c"]);
-    let stands = scene.target.snapshot();
-    assert!(stands.values().all(|found| found.kind != EntryKind::Symlink));
+    let entries = scene.target.snapshot();
+    assert!(entries.values().all(|found| found.kind != EntryKind::Symlink));
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_source_that_cannot_be_read_leaves_nothing_behind() {
     scene.source.fail(Call::Read, When::Key("a"), Errno::IO);
     let ran = scene.run();
     assert_eq!(ran.failures, ["cannot read source \"a\": Input/output error (os error 5)"]);
-    assert_eq!(scene.standing(), [".", "b"]);
+    assert_eq!(scene.target_keys(), [".", "b"]);
     assert_eq!(scene.recorded(), [".", "b"]);
 }
 
@@ -122,7 +122,7 @@ fn a_target_that_is_changed_right_after_its_publication_is_not_recorded() {
 }
 
 #[test]
-fn what_turned_up_in_the_target_is_not_overwritten() {
+fn an_entry_that_appears_in_the_target_is_not_overwritten() {
     let scene = Scene::of(&["a"]);
     scene.target.on(Call::Publish, When::Key("a"), |target| {
         target.write("a", "someone else's");
@@ -132,5 +132,5 @@ fn what_turned_up_in_the_target_is_not_overwritten() {
     assert_eq!(ran.failures.len(), 1);
     assert_eq!(content(&scene, "a"), b"someone else's");
     assert_eq!(scene.recorded(), ["."]);
-    assert_eq!(scene.standing(), [".", "a"], "what was written is removed");
+    assert_eq!(scene.target_keys(), [".", "a"], "the staged file is removed");
 }

@@ -1,4 +1,4 @@
-//! A leaf where the other side has a directory.
+//! A leaf where the other side has a directory of the same name.
 
 use super::scene::{Scene, all};
 use crate::backend::memory::{Call, When};
@@ -7,7 +7,7 @@ use crate::model::Key;
 use crate::model::reserved::is_set_aside;
 use rustix::io::Errno;
 
-/// A mirrored file whose place a directory is to take, in which the file lies now.
+/// Returns a mirrored file that was moved into a directory of its own name.
 fn moved_into_directory() -> Scene {
     let scene = Scene::of(&["f", "g"]);
     scene.run().complete();
@@ -21,10 +21,10 @@ fn set_aside(scene: &Scene) -> Vec<Key> {
 }
 
 #[test]
-fn a_leaf_whose_place_a_directory_takes_goes_when_all_in_that_is_durable() {
+fn a_leaf_replaced_by_a_directory_is_removed_when_all_in_that_is_durable() {
     let scene = moved_into_directory();
     scene.target.on(Call::RemoveSetAside, When::Always, |target| {
-        assert!(target.durable(&Key::new(&b"f/f"[..])).is_some(), "its copy would survive");
+        assert!(target.durable(&Key::new(&b"f/f"[..])).is_some(), "its copy is durable");
         Ok(())
     });
     scene.run().complete();
@@ -35,7 +35,7 @@ fn a_leaf_whose_place_a_directory_takes_goes_when_all_in_that_is_durable() {
 }
 
 #[test]
-fn a_leaf_is_kept_aside_until_all_in_the_directory_could_be_copied() {
+fn a_leaf_stays_set_aside_until_everything_in_the_directory_was_copied() {
     let scene = moved_into_directory();
     scene.source.fail(Call::Read, When::Key("f/f"), Errno::IO);
     let ran = scene.run();
@@ -48,19 +48,19 @@ fn a_leaf_is_kept_aside_until_all_in_the_directory_could_be_copied() {
 }
 
 #[test]
-fn a_leaf_takes_the_place_of_a_directory_once_its_content_is_durable() {
+fn a_leaf_replaces_a_directory_once_its_content_is_durable() {
     let mut scene = Scene::of(&["d/only", "e"]);
     scene.run().complete();
     scene.source.remove("d");
     scene.source.write("d", "d/only");
     let ran = scene.run();
     assert_eq!(ran.failures.len(), 1, "without --delete it stays: {ran:?}");
-    assert_eq!(scene.standing(), [".", "d/", "d/only", "e"]);
+    assert_eq!(scene.target_keys(), [".", "d/", "d/only", "e"]);
     scene.delete = Some(all());
     scene.source.fail(Call::Read, When::Key("d"), Errno::IO);
     let ran = scene.run();
-    assert_eq!(ran.totals.files_deleted, 0, "what can't be copied keeps it: {ran:?}");
-    assert_eq!(scene.standing(), [".", "d/", "d/only", "e"]);
+    assert_eq!(ran.totals.files_deleted, 0, "a failed copy keeps it: {ran:?}");
+    assert_eq!(scene.target_keys(), [".", "d/", "d/only", "e"]);
     scene.source.clear_script();
     scene.target.clear_script();
     scene.run().complete();
@@ -74,7 +74,7 @@ fn a_leaf_takes_the_place_of_a_directory_once_its_content_is_durable() {
 }
 
 #[test]
-fn a_leaf_takes_the_place_of_an_empty_directory_at_once() {
+fn a_leaf_replaces_an_empty_directory_at_once() {
     let scene = Scene::new();
     scene.source.write("d", "d");
     scene.target.directory("d");
@@ -83,7 +83,7 @@ fn a_leaf_takes_the_place_of_an_empty_directory_at_once() {
 }
 
 #[test]
-fn leaves_beyond_those_that_are_held_wait_with_their_directories_for_the_next_run() {
+fn leaves_that_exceed_the_limit_wait_with_their_directories_for_the_next_run() {
     let mut scene = Scene::new();
     scene.delete = Some(all());
     let count = BATCH_FILES + 2;
@@ -95,8 +95,8 @@ fn leaves_beyond_those_that_are_held_wait_with_their_directories_for_the_next_ru
     assert!(ran.fatal.is_none(), "{:?}", ran.fatal);
     assert_eq!(ran.totals.files_failed, 2);
     assert!(ran.failures[0].contains("waits for the next run"), "{:?}", ran.failures);
-    let stands = scene.target.snapshot();
-    let directories = stands.keys().filter(|key| key.is_directory() && !key.is_root()).count();
+    let entries = scene.target.snapshot();
+    let directories = entries.keys().filter(|key| key.is_directory() && !key.is_root()).count();
     assert_eq!(directories, 2, "they are as they were");
     scene.run().complete();
     scene.is_mirrored();

@@ -5,7 +5,7 @@ use crate::backend::memory::{Call, When};
 use crate::plan::DeleteOptions;
 use rustix::io::Errno;
 
-/// A mirrored source in which something was renamed, so that its old name is extra in the target.
+/// Returns a mirrored source in which a directory was renamed, so that its old name is extra.
 fn renamed() -> Scene {
     let mut scene = Scene::of(&["keep", "old/f"]);
     scene.run().complete();
@@ -16,7 +16,7 @@ fn renamed() -> Scene {
 }
 
 #[test]
-fn what_only_the_target_has_goes_children_first_and_after_the_copies_are_durable() {
+fn extra_entries_are_deleted_children_first_after_the_copies_are_durable() {
     let scene = renamed();
     scene.target.clear_script();
     let ran = scene.run().complete();
@@ -28,7 +28,7 @@ fn what_only_the_target_has_goes_children_first_and_after_the_copies_are_durable
         removed.iter().map(|(_, key)| key.to_string()).collect::<Vec<_>>(),
         ["old/f", "old/"]
     );
-    let published = at(Call::Publish).expect("the copy is put in its place");
+    let published = at(Call::Publish).expect("the copy is put in place");
     let first = at(Call::Remove).expect("something is removed");
     let between = &changes[published..first];
     assert!(between.iter().any(|(call, _)| *call == Call::Barrier), "{changes:?}");
@@ -44,7 +44,7 @@ fn deletions_wait_while_a_copy_fails() {
         let ran = scene.run();
         assert!(ran.fatal.is_none(), "{ran:?}");
         assert!(!ran.failures.is_empty() || call == Call::ListEntry, "{ran:?}");
-        assert!(scene.standing().contains(&"old/f".to_owned()), "{call:?}");
+        assert!(scene.target_keys().contains(&"old/f".to_owned()), "{call:?}");
         assert_eq!(ran.totals.files_deleted, 0);
         scene.source.clear_script();
         scene.run().complete();
@@ -53,51 +53,51 @@ fn deletions_wait_while_a_copy_fails() {
 }
 
 #[test]
-fn deletions_go_on_despite_errors_where_that_is_asked_for() {
+fn deletions_go_on_despite_errors_on_request() {
     let mut scene = renamed();
     scene.delete = Some(DeleteOptions { despite_errors: true, ..all() });
     scene.source.fail(Call::Read, When::Key("new/f"), Errno::ACCESS);
     let ran = scene.run();
     assert_eq!((ran.totals.files_failed, ran.totals.files_deleted), (1, 1));
-    assert!(!scene.standing().contains(&"old/f".to_owned()));
+    assert!(!scene.target_keys().contains(&"old/f".to_owned()));
 }
 
 #[test]
-fn nothing_is_deleted_where_a_listing_tells_nothing() {
+fn nothing_is_deleted_where_a_listing_failed() {
     let mut scene = Scene::of(&["d/f", "e", "f", "g"]);
     scene.run().complete();
     scene.source.remove("e");
     scene.delete = Some(DeleteOptions { despite_errors: true, ..all() });
-    // A directory of the source that can't be read: what lies in it is unknown.
+    // A directory of the source can't be read: its contents are unknown.
     scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
     let ran = scene.run();
     assert_eq!(ran.totals.files_deleted, 1, "{ran:?}");
-    assert_eq!(scene.standing(), [".", "d/", "d/f", "f", "g"]);
-    assert_eq!(scene.recorded(), [".", "d/", "d/f", "f", "g"], "nor is it forgotten");
-    // A listing that breaks off: all from there on is unknown, and what it told before is doubtful.
+    assert_eq!(scene.target_keys(), [".", "d/", "d/f", "f", "g"]);
+    assert_eq!(scene.recorded(), [".", "d/", "d/f", "f", "g"], "its rows stay too");
+    // A listing breaks off: everything after is unknown, and what came before is doubtful.
     scene.source.clear_script();
     scene.source.remove("d");
     scene.source.fail(Call::ListEntry, When::Key("g"), Errno::IO);
     let ran = scene.run();
     assert!(ran.fatal.is_none(), "{ran:?}");
     assert_eq!((ran.totals.files_deleted, ran.totals.directories_deleted), (0, 0));
-    assert_eq!(scene.standing(), [".", "d/", "d/f", "f", "g"]);
+    assert_eq!(scene.target_keys(), [".", "d/", "d/f", "f", "g"]);
 }
 
 #[test]
-fn a_guard_that_refuses_keeps_all_and_the_copies_stand() {
+fn a_refusal_of_the_guard_keeps_all_entries_and_the_copies() {
     let mut scene = renamed();
     scene.refuses = true;
     let ran = scene.run();
     assert!(ran.refusal.is_some() && ran.failures.is_empty());
-    assert_eq!(scene.standing(), [".", "keep", "new/", "new/f", "old/", "old/f"]);
+    assert_eq!(scene.target_keys(), [".", "keep", "new/", "new/f", "old/", "old/f"]);
     scene.refuses = false;
     scene.run().complete();
     scene.is_mirrored();
 }
 
 #[test]
-fn what_changed_since_it_was_listed_is_not_deleted() {
+fn an_entry_that_changed_since_its_listing_is_not_deleted() {
     let scene = renamed();
     scene.target.on(Call::Remove, When::Key("old/f"), |target| {
         target.write("old/f", "someone else's");
@@ -108,16 +108,16 @@ fn what_changed_since_it_was_listed_is_not_deleted() {
         "cannot delete target \"old/f\": the target's entry changed while the run was going on";
     assert_eq!(ran.failures, [changed]);
     assert_eq!(ran.changes.iter().filter(|change| change.contains(" old/ ")).count(), 1);
-    assert!(scene.standing().contains(&"old/f".to_owned()));
+    assert!(scene.target_keys().contains(&"old/f".to_owned()));
 }
 
 #[test]
-fn what_is_excluded_keeps_its_directory() {
+fn excluded_entries_keep_their_directory() {
     let mut scene = renamed();
     scene.target.write("old/x.o", "built");
     scene.exclude = vec!["*.o".into()];
     scene.run().complete();
-    assert_eq!(scene.standing(), [".", "keep", "new/", "new/f", "old/", "old/x.o"]);
+    assert_eq!(scene.target_keys(), [".", "keep", "new/", "new/f", "old/", "old/x.o"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What is recorded is durable: the order of barrier, publication and record.
+//! Recorded means durable: the order of barrier, publication and record.
 
 use super::scene::Scene;
 use crate::backend::memory::{Call, MemoryOptions, Survivors, When};
@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Files of one directory, of a new one that is built whole, and a link.
+/// Returns a scene with single files, a new directory that is built completely, and a link.
 fn scene() -> Scene {
     scene_into(MemoryOptions::default())
 }
@@ -32,9 +32,9 @@ fn content_is_durable_before_it_gets_its_name() {
         };
         for name in ["a", "b", "new/1", "new/2", "new/deep/x"] {
             let key = Key::new(name.as_bytes());
-            let finished = is_at(Call::Finish, &key).expect("it is written");
-            let published = is_at(Call::Publish, &key).expect("it is put in its place");
-            // What is built in a directory that nobody sees gets its name with that.
+            let finished = is_at(Call::Finish, &key).expect("the file is written");
+            let published = is_at(Call::Publish, &key).expect("the file is put in place");
+            // An entry of a directory that is built completely gets its name with the directory.
             let directory = is_at(Call::PublishDirectory, &Key::new(key.parent()));
             let named = directory.unwrap_or(published);
             let between = &changes[finished..named];
@@ -47,7 +47,7 @@ fn content_is_durable_before_it_gets_its_name() {
 }
 
 #[test]
-fn what_is_recorded_would_survive_at_any_moment() {
+fn every_row_would_survive_a_power_cut_at_any_moment() {
     let scene = scene();
     let (reader, most) = (scene.reader(), Arc::new(AtomicUsize::new(0)));
     let seen = Arc::clone(&most);
@@ -70,7 +70,7 @@ fn what_is_recorded_would_survive_at_any_moment() {
 }
 
 #[test]
-fn a_barrier_that_fails_is_the_end_and_leaves_nothing_unproven() {
+fn a_failed_barrier_ends_the_run_and_nothing_after_it_is_recorded() {
     for nth in [1, 2] {
         let scene = scene();
         let asked = Arc::new(AtomicUsize::new(0));
@@ -82,14 +82,14 @@ fn a_barrier_that_fails_is_the_end_and_leaves_nothing_unproven() {
         let ran = scene.run();
         let fatal = ran.fatal.expect("the run ends").to_string();
         assert_eq!(fatal, "cannot make the target durable");
-        assert_eq!(asked.load(Ordering::Relaxed), nth, "a failed sync is not tried again");
-        // A link is made at once: the barrier before covers it.
+        assert_eq!(asked.load(Ordering::Relaxed), nth, "a failed sync is not repeated");
+        // A link is made at once, so the first barrier covers it.
         let recorded = scene.recorded();
         assert!(recorded.iter().all(|key| key == "l" && nth == 2), "barrier {nth}: {recorded:?}");
-        let stand = scene.standing();
-        assert!(!stand.iter().any(|key| key.contains(".vidimus")), "{stand:?}");
-        let is_in_place = stand.iter().any(|key| key == "a");
-        assert_eq!(is_in_place, nth == 2, "nothing is put in its place after it: {stand:?}");
+        let keys = scene.target_keys();
+        assert!(!keys.iter().any(|key| key.contains(".vidimus")), "{keys:?}");
+        let is_in_place = keys.iter().any(|key| key == "a");
+        assert_eq!(is_in_place, nth == 2, "nothing is put in place after it: {keys:?}");
         scene.target.clear_script();
         scene.run().complete();
         scene.is_mirrored();
@@ -97,7 +97,7 @@ fn a_barrier_that_fails_is_the_end_and_leaves_nothing_unproven() {
 }
 
 #[test]
-fn without_barriers_all_is_in_place_and_recorded() {
+fn without_barriers_everything_is_in_place_and_recorded() {
     let scene = scene_into(MemoryOptions { needs_barrier: false, ..MemoryOptions::default() });
     scene.run().complete();
     assert!(scene.target.changes().iter().all(|(call, _)| *call != Call::Barrier));
@@ -122,7 +122,7 @@ fn after_each_power_cut(prepare: impl Fn() -> Scene, survivors: Survivors) {
         assert_eq!(again.failures, [""; 0], "change {nth}");
         scene.is_mirrored();
         if !was_cut && ran.failures.is_empty() {
-            assert!(nth > 10, "a run changes more than {nth} times");
+            assert!(nth > 10, "a run makes more than {nth} changes");
             return;
         }
     }
@@ -157,13 +157,13 @@ fn a_power_cut_at_any_change_of_a_later_run_loses_nothing() {
 }
 
 #[test]
-fn a_target_without_room_stops_the_run_and_keeps_what_was_done() {
+fn a_full_target_stops_the_run_and_keeps_what_was_done() {
     let scene = Scene::of(&["a", "b", "c"]);
     scene.target.fail(Call::Write, When::Key("b"), Errno::NOSPC);
     let ran = scene.run();
     let fatal = ran.fatal.expect("the run ends").to_string();
     assert_eq!(fatal, "the target can't be written any more");
-    assert_eq!(scene.standing(), [".", "a"]);
+    assert_eq!(scene.target_keys(), [".", "a"]);
     assert_eq!(scene.recorded(), ["a"]);
     scene.target.clear_script();
     scene.run().complete();

@@ -1,5 +1,5 @@
-//! Runs between trees in memory: join, policy, plan and engine as a session wires them, with a state of
-//! their own.
+//! Runs between trees in memory: join, policy, plan and engine, connected as in a session, with a
+//! state of their own.
 
 mod changes;
 mod conflicts;

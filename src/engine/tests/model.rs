@@ -1,5 +1,5 @@
-//! Random trees and edits, with random faults and power cuts in between: a run after them makes the
-//! target what the source is.
+//! Random trees and edits, with random faults and power cuts in between: afterwards a run makes the
+//! target equal to the source.
 
 use super::scene::{Scene, all};
 use crate::backend::memory::{Call, Memory, MemoryOptions, Survivors, When};
@@ -7,7 +7,7 @@ use crate::manifest::Row;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
-/// What is done to a tree.
+/// An edit of a tree.
 #[derive(Clone, Debug)]
 enum Edit {
     Write(String, Vec<u8>),
@@ -18,7 +18,7 @@ enum Edit {
     Time(String, i64),
 }
 
-/// What goes wrong in a run.
+/// A fault during a run.
 #[derive(Clone, Debug)]
 enum Trouble {
     None,
@@ -31,7 +31,7 @@ enum Trouble {
     Edited(usize, Edit),
 }
 
-/// Names of which some begin with others, so that leaves and directories get in each other's way.
+/// Names of which some are prefixes of others, so that leaves and directories collide.
 fn path() -> impl Strategy<Value = String> {
     let name = prop_oneof![Just("a"), Just("a-b"), Just("b"), Just("c.o"), Just("\u{e9}")];
     prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"))
@@ -76,9 +76,9 @@ fn trouble() -> impl Strategy<Value = Trouble> {
     ]
 }
 
-/// Does to a tree what can be done: whatever is in the way goes first.
+/// Applies an edit to a tree, after removing whatever is in the way.
 fn apply(memory: &Memory, edit: &Edit) {
-    let stands = |path: &str| {
+    let exists = |path: &str| {
         let leaf = memory.entry(path).is_some();
         leaf || memory.entry(&format!("{path}/")).is_some()
     };
@@ -91,7 +91,7 @@ fn apply(memory: &Memory, edit: &Edit) {
     match edit {
         Edit::Write(path, content) => {
             clear(path);
-            // A file is written in place, as an editor may do.
+            // A file is written in place, as by some editors.
             if memory.entry(path).is_none_or(|found| found.link.is_some()) {
                 memory.remove(path);
             }
@@ -108,17 +108,17 @@ fn apply(memory: &Memory, edit: &Edit) {
             memory.directory(path);
         }
         Edit::Remove(path) => memory.remove(path),
-        Edit::Mode(path, mode) if stands(path) => {
+        Edit::Mode(path, mode) if exists(path) => {
             memory.set(path, |metadata| metadata.mode = *mode);
         }
-        Edit::Time(path, time) if stands(path) => {
+        Edit::Time(path, time) if exists(path) => {
             memory.set(path, |metadata| metadata.mtime.seconds = *time);
         }
         Edit::Mode(..) | Edit::Time(..) => {}
     }
 }
 
-/// Mirrors while something goes wrong.
+/// Mirrors while a fault happens.
 fn run_with(scene: &Scene, trouble: &Trouble) {
     let (source, target) = (&scene.source, &scene.target);
     match trouble.clone() {
@@ -141,11 +141,11 @@ fn run_with(scene: &Scene, trouble: &Trouble) {
     if let Trouble::PowerCut(_, survivors) = trouble {
         target.restore_power(*survivors);
     }
-    // What an earlier run recorded stays recorded until it is known to be gone: a run that was cut off
-    // may have replaced it.
+    // Rows of earlier runs stay until their entries are known to be gone, and an interrupted run
+    // may have replaced those: only new rows are checked.
     let is_earlier = |row: &Row| before.iter().any(|it| (&it.key, it.run) == (&row.key, row.run));
     for row in scene.rows().into_iter().filter(|row| !is_earlier(row)) {
-        // Nothing is recorded that a power cut would take, or that was never there.
+        // Every new row must describe an entry that would survive a power cut.
         let durable = target.durable(&row.key);
         assert!(durable.is_some(), "{} is recorded, and not durable", row.key);
     }
@@ -177,7 +177,7 @@ proptest! {
             }
             run_with(&scene, trouble);
         }
-        // What failed is made up for by the next run, or where a deletion had to wait, by the one after.
+        // The next run makes up for failures; deletions that had to wait need another one.
         scene.run();
         scene.run().complete();
         scene.is_mirrored();

@@ -1,4 +1,4 @@
-//! A source, a target, and runs from one to the other.
+//! A source and a target in memory, and runs between them.
 
 use crate::backend::memory::{Memory, MemoryOptions, Snapshot};
 use crate::backend::{KeySpace, ListOptions, Source, Target};
@@ -20,7 +20,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
-/// Two trees and the record of what was mirrored from one to the other.
+/// Two trees, and the state of runs between them.
 pub(crate) struct Scene {
     pub(crate) source: Memory,
     pub(crate) target: Memory,
@@ -28,25 +28,25 @@ pub(crate) struct Scene {
     pub(crate) delete: Option<DeleteOptions>,
     pub(crate) exclude: Vec<String>,
     pub(crate) policy: PolicyOptions,
-    /// Refuses all deletions.
+    /// Whether the guard refuses all deletions.
     pub(crate) refuses: bool,
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 pub(crate) struct Ran {
     pub(crate) totals: Totals,
-    /// What failed, as it is told.
+    /// Failed entries, as reported.
     pub(crate) failures: Vec<String>,
-    /// What was done: a line an entry.
+    /// Outcomes, one line for each.
     pub(crate) changes: Vec<String>,
     pub(crate) refusal: Option<Error>,
-    /// What stopped it.
+    /// The error that stopped it.
     pub(crate) fatal: Option<Error>,
 }
 
 impl Ran {
-    /// Asserts that all was done.
+    /// Asserts that everything was done.
     #[track_caller]
     pub(crate) fn complete(self) -> Self {
         assert_eq!(self.failures, [""; 0]);
@@ -55,7 +55,7 @@ impl Ran {
     }
 }
 
-/// Takes down what it is told.
+/// Collects the events.
 #[derive(Default)]
 struct Listener {
     failures: Mutex<Vec<String>>,
@@ -76,12 +76,12 @@ impl Observer for Listener {
     }
 }
 
-/// Deletes whatever only the target has.
+/// Returns options that delete all extra entries.
 pub(crate) fn all() -> DeleteOptions {
     DeleteOptions { max: MaxDelete::Percent(100.0), ..DeleteOptions::default() }
 }
 
-/// A directory for a state; in memory, where there is such a place, since a state waits for its disk.
+/// Makes a directory for a state, in memory if possible, as writing a state waits for its disk.
 fn scratch() -> TempDir {
     let memory = Path::new("/dev/shm");
     let made = if memory.is_dir() { TempDir::new_in(memory) } else { TempDir::new() };
@@ -105,7 +105,7 @@ impl Scene {
         }
     }
 
-    /// A source with these files, each with its path as content.
+    /// Makes a source with these files, each with its path as content.
     pub(crate) fn of(paths: &[&str]) -> Self {
         let scene = Self::new();
         for path in paths {
@@ -114,7 +114,7 @@ impl Scene {
         scene
     }
 
-    /// Mirrors.
+    /// Mirrors the source to the target.
     pub(crate) fn run(&self) -> Ran {
         self.run_with(&Stop::default())
     }
@@ -205,7 +205,7 @@ impl Scene {
         Ran { totals, failures: listener.failures.into_inner(), changes, refusal, fatal }
     }
 
-    /// The record of what was mirrored.
+    /// Opens the state.
     pub(crate) fn state(&self) -> State {
         State::open(self.state_dir.path(), "source", "target").expect("open the state").state
     }
@@ -214,31 +214,31 @@ impl Scene {
         self.state_dir.path()
     }
 
-    /// What is recorded.
+    /// Returns the recorded rows.
     pub(crate) fn rows(&self) -> Vec<Row> {
         rows(self.state_dir.path())
     }
 
-    /// The keys that are recorded.
+    /// Returns the recorded keys.
     pub(crate) fn recorded(&self) -> Vec<String> {
         self.rows().iter().map(|row| row.key.to_string()).collect()
     }
 
-    /// What reads the rows from anywhere.
+    /// Returns a function that reads the rows from any thread.
     pub(crate) fn reader(&self) -> impl Fn() -> Vec<Row> + Send + Sync + 'static {
         let state_dir = self.state_dir.path().to_owned();
         move || rows(&state_dir)
     }
 
-    /// The keys in the target, of which none may be a temporary's.
-    pub(crate) fn standing(&self) -> Vec<String> {
+    /// Returns the keys in the target, including temporary ones.
+    pub(crate) fn target_keys(&self) -> Vec<String> {
         self.target.snapshot().keys().map(Key::to_string).collect()
     }
 
     /// Asserts that both trees are the same, and that a second run has nothing to do.
     #[track_caller]
     pub(crate) fn is_mirrored(&self) {
-        assert_eq!(told(&self.source.snapshot()), told(&self.target.snapshot()));
+        assert_eq!(lines(&self.source.snapshot()), lines(&self.target.snapshot()));
         let again = self.run().complete();
         assert_eq!(again.changes, [""; 0], "a second run does nothing");
         let read = again.totals.bytes_hashed;
@@ -251,8 +251,8 @@ fn rows(state_dir: &Path) -> Vec<Row> {
     state.rows().expect("read rows").map(|row| row.expect("a row")).collect()
 }
 
-/// A tree, a line an entry.
-pub(crate) fn told(tree: &BTreeMap<Key, Snapshot>) -> Vec<String> {
+/// Returns a tree as text, one line for each entry.
+pub(crate) fn lines(tree: &BTreeMap<Key, Snapshot>) -> Vec<String> {
     let line = |(key, found): (&Key, &Snapshot)| {
         let Metadata { mode, uid, gid, mtime } = found.metadata;
         let content = found.content.escape_ascii();

@@ -1,4 +1,4 @@
-//! What a plan yields, in order, and what it lets wait.
+//! The items of a plan in order, and what it leaves for later.
 
 use super::super::*;
 use crate::backend::memory::{Call, Memory, When};
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// Two trees and what is recorded of them.
+/// Two trees and the rows about them.
 struct Scene {
     source: Memory,
     target: Memory,
@@ -29,10 +29,10 @@ struct Scene {
     directories_change: bool,
 }
 
-/// A plan, a line an item.
+/// A plan as lines of text.
 #[derive(Debug)]
-struct Told {
-    /// What comes at once.
+struct PlanText {
+    /// The items that can be done at once.
     steps: Vec<String>,
     deletions: Vec<String>,
     after_deletion: Vec<String>,
@@ -43,7 +43,7 @@ struct Told {
     surplus: u64,
 }
 
-/// Sets all times to one, on both sides.
+/// Sets all times on both sides to the same value.
 fn settle(trees: [&Memory; 2]) {
     for tree in trees {
         for key in tree.snapshot().keys() {
@@ -64,7 +64,7 @@ fn write(tree: &Memory, paths: &[&str]) {
 }
 
 impl Scene {
-    /// Trees with these files and directories (with a final `/`), all with the same time.
+    /// Makes trees of files and directories (with a final `/`), all with the same time.
     fn new(source: &[&str], target: &[&str]) -> Self {
         let scene = Self {
             source: Memory::default(),
@@ -84,7 +84,7 @@ impl Scene {
         scene
     }
 
-    /// The same, with rows of what both have, as a run that mirrored it left them.
+    /// Makes two equal trees, with the rows that a mirror would have recorded.
     fn mirrored(paths: &[&str]) -> Self {
         let mut scene = Self::new(paths, paths);
         scene.rows = rows(&scene.source, &scene.target);
@@ -95,12 +95,12 @@ impl Scene {
         Self { surplus: Surplus::Delete, ..self }
     }
 
-    fn plan(&self) -> Told {
+    fn plan(&self) -> PlanText {
         self.plan_until(usize::MAX)
     }
 
-    /// Plans until so many items have come.
-    fn plan_until(&self, most: usize) -> Told {
+    /// Plans until `max` items have come.
+    fn plan_until(&self, max: usize) -> PlanText {
         let filter = Arc::new(self.filter.clone());
         let policy = Policy {
             options: self.options,
@@ -137,7 +137,7 @@ impl Scene {
             spool_dir: directory.path(),
             root_is_new: self.root_is_new,
             directories_change: self.directories_change,
-            is_over: &|| come.get() >= most,
+            is_over: &|| come.get() >= max,
         };
         let mut plan = Plan::new(joined.unwrap(), planning);
         let mut steps = Vec::new();
@@ -159,7 +159,7 @@ impl Scene {
             let (how, entry) = Finish::decode(record).unwrap();
             finished.push(format!("{how:?} {}", entry.key));
         }
-        Told {
+        PlanText {
             steps,
             deletions: entries(&mut deletions),
             after_deletion: entries(&mut after_deletion),
@@ -172,7 +172,7 @@ impl Scene {
     }
 }
 
-/// Rows of what both trees have.
+/// Returns rows for the entries that both trees have.
 fn rows(source: &Memory, target: &Memory) -> Vec<Row> {
     let row = |key: &Key| {
         let path = std::str::from_utf8(key.as_bytes()).unwrap();
@@ -229,55 +229,55 @@ fn line(planned: &Planned) -> String {
 const NONE: [&str; 0] = [];
 
 #[test]
-fn directories_come_before_what_lies_in_them_and_are_finished_after_it() {
-    let told = Scene::new(&["a", "a-b", "a.d/e/f", "a.d/g", "b/"], &[]).plan();
+fn directories_come_before_their_entries_and_are_finished_after_them() {
+    let planned = Scene::new(&["a", "a-b", "a.d/e/f", "a.d/g", "b/"], &[]).plan();
     let steps = [
         "copy a-b new absent",
         "make_directory a.d/ new absent",
         "make_directory a.d/e/ new absent",
         "copy a.d/e/f new absent",
         "copy a.d/g new absent",
-        // Until then a directory of its name could have come.
+        // It waits until no directory of its name can come.
         "copy a new absent",
         "make_directory b/ new absent",
     ];
-    assert_eq!(told.steps, steps);
-    assert_eq!(told.directories, ["Restore a.d/e/", "Restore a.d/", "Restore b/", "Restore ."]);
-    assert_eq!((told.deletions, told.after_deletion), (vec![], vec![]));
-    let totals = &told.totals;
+    assert_eq!(planned.steps, steps);
+    assert_eq!(planned.directories, ["Restore a.d/e/", "Restore a.d/", "Restore b/", "Restore ."]);
+    assert_eq!((planned.deletions, planned.after_deletion), (vec![], vec![]));
+    let totals = &planned.totals;
     assert_eq!((totals.source_entries, totals.target_entries), (8, 1));
 }
 
 #[test]
-fn what_is_as_it_was_recorded_is_no_step() {
-    let told = Scene::mirrored(&["a", "d/e/f"]).deleting().plan();
-    assert_eq!(told.steps, NONE);
-    assert_eq!(told.directories, NONE);
-    assert_eq!(told.totals.files_unchanged, 2);
+fn unchanged_entries_are_no_steps() {
+    let planned = Scene::mirrored(&["a", "d/e/f"]).deleting().plan();
+    assert_eq!(planned.steps, NONE);
+    assert_eq!(planned.directories, NONE);
+    assert_eq!(planned.totals.files_unchanged, 2);
 }
 
 #[test]
-fn a_change_of_entries_has_a_directory_finished_and_one_of_metadata_not() {
+fn a_directory_is_finished_when_entries_in_it_are_replaced_but_not_when_their_metadata_is_set() {
     let scene = Scene::mirrored(&["d/e/f", "d/g", "h/i"]);
     scene.target.write("d/e/f", "another");
-    let told = scene.plan();
-    assert_eq!(told.steps, ["copy d/e/f target_drift leaf"]);
-    assert_eq!(told.directories, ["Restore d/e/"], "a rename changes its time");
+    let planned = scene.plan();
+    assert_eq!(planned.steps, ["copy d/e/f target_drift leaf"]);
+    assert_eq!(planned.directories, ["Restore d/e/"], "a rename changes its time");
     // A store's directories have no time of their own.
-    let told = Scene { directories_change: false, ..scene }.plan();
-    assert_eq!((told.steps.len(), told.directories), (1, vec![]));
+    let planned = Scene { directories_change: false, ..scene }.plan();
+    assert_eq!((planned.steps.len(), planned.directories), (1, vec![]));
 
     let mut scene = Scene::mirrored(&["d/e/f", "d/g"]);
     scene.target.set("d/e/f", |metadata| metadata.mode = 0o640);
     scene.rows = rows(&scene.source, &scene.target);
-    let told = scene.plan();
-    assert_eq!(told.steps, ["update_metadata d/e/f metadata leaf"]);
-    assert_eq!(told.directories, NONE);
-    // What has to be read may have to be copied.
+    let planned = scene.plan();
+    assert_eq!(planned.steps, ["update_metadata d/e/f metadata leaf"]);
+    assert_eq!(planned.directories, NONE);
+    // A file that has to be read may have to be copied.
     scene.target.set("d/e/f", |_| {});
-    let told = scene.plan();
-    assert_eq!(told.steps, ["check d/e/f target_doubtful leaf"]);
-    assert_eq!(told.directories, ["Restore d/e/"]);
+    let planned = scene.plan();
+    assert_eq!(planned.steps, ["check d/e/f target_doubtful leaf"]);
+    assert_eq!(planned.directories, ["Restore d/e/"]);
 }
 
 #[test]
@@ -285,18 +285,18 @@ fn a_directory_whose_metadata_differs_is_updated_and_one_without_row_recorded() 
     let mut scene = Scene::mirrored(&["d/e/f", "g/h"]);
     scene.target.set("d", |metadata| metadata.mode = 0o755);
     scene.rows.retain(|row| row.key.as_bytes() != b"g/");
-    let told = scene.plan();
+    let planned = scene.plan();
     assert_eq!(
-        (told.steps, told.directories),
+        (planned.steps, planned.directories),
         (vec![], vec!["Update d/".into(), "Restore g/".into()])
     );
     scene.rows.clear();
-    let told = Scene { directories_change: false, ..scene }.plan();
-    assert_eq!(told.directories, ["Restore d/e/", "Update d/", "Restore g/", "Restore ."]);
+    let planned = Scene { directories_change: false, ..scene }.plan();
+    assert_eq!(planned.directories, ["Restore d/e/", "Update d/", "Restore g/", "Restore ."]);
 }
 
 #[test]
-fn a_root_that_the_run_made_is_finished_and_no_update() {
+fn finishing_a_root_that_the_run_made_is_no_update() {
     let mut scene = Scene::new(&["a"], &[]);
     scene.target.set("", |metadata| metadata.mode = 0o755);
     assert_eq!(scene.plan().directories, ["Update ."]);
@@ -312,22 +312,22 @@ fn deletions_wait_and_come_children_first() {
     scene.source.remove("k/l");
     settle([&scene.source, &scene.target]);
     scene.rows = Vec::new();
-    let told = scene.plan();
-    assert_eq!(told.deletions, ["a", "d/e/f", "d/e/", "d/g", "d/", "k/l"]);
-    assert_eq!(told.steps, NONE);
-    assert_eq!(told.directories, ["Restore k/", "Restore ."]);
-    assert_eq!((told.tally.deletions(), told.tally.deletable), (6, 7));
-    // Without --delete they stay, and are told of as surplus.
-    let told = Scene { surplus: Surplus::Keep, ..scene }.plan();
-    assert_eq!((told.deletions, told.tally.deletions()), (vec![], 0));
-    assert_eq!(told.surplus, 4, "leaves alone");
+    let planned = scene.plan();
+    assert_eq!(planned.deletions, ["a", "d/e/f", "d/e/", "d/g", "d/", "k/l"]);
+    assert_eq!(planned.steps, NONE);
+    assert_eq!(planned.directories, ["Restore k/", "Restore ."]);
+    assert_eq!((planned.tally.deletions(), planned.tally.deletable), (6, 7));
+    // Without --delete they stay, and are counted as surplus.
+    let planned = Scene { surplus: Surplus::Keep, ..scene }.plan();
+    assert_eq!((planned.deletions, planned.tally.deletions()), (vec![], 0));
+    assert_eq!(planned.surplus, 4, "only leaves");
 }
 
 #[test]
-fn a_directory_that_holds_what_stays_stays_and_is_forgotten() {
+fn a_directory_with_entries_that_stay_is_kept_and_its_row_forgotten() {
     let mut scene = Scene::new(&["a"], &["a", "d/e/large", "d/small"]).deleting();
     scene.filter = Filter::new(&[], None, Some(8)).unwrap();
-    let told = scene.plan();
+    let planned = scene.plan();
     let expected = [
         "adopt a same_size_and_time leaf",
         "keep d/e/large size_excluded",
@@ -336,13 +336,13 @@ fn a_directory_that_holds_what_stays_stays_and_is_forgotten() {
         "keep d/ holds_kept",
         "forget d/",
     ];
-    assert_eq!(told.steps, expected);
-    assert_eq!(told.deletions, ["d/small"]);
-    assert_eq!((told.tally.deletions(), told.tally.deletable), (1, 2));
+    assert_eq!(planned.steps, expected);
+    assert_eq!(planned.deletions, ["d/small"]);
+    assert_eq!((planned.tally.deletions(), planned.tally.deletable), (1, 2));
 }
 
 #[test]
-fn rows_of_what_neither_side_has_are_forgotten_unless_it_is_excluded_or_unknown() {
+fn rows_without_entries_are_forgotten_unless_they_are_excluded_or_unknown() {
     let mut scene = Scene::mirrored(&["a", "d/b", "x.o", "y"]);
     for tree in [&scene.source, &scene.target] {
         tree.remove("a");
@@ -351,8 +351,8 @@ fn rows_of_what_neither_side_has_are_forgotten_unless_it_is_excluded_or_unknown(
     }
     scene.filter = Filter::new(&[Rule::Exclude("*.o".into())], None, None).unwrap();
     settle([&scene.source, &scene.target]);
-    let forgotten = |told: Told| -> Vec<String> {
-        told.steps.into_iter().filter(|step| step.starts_with("forget")).collect()
+    let forgotten = |planned: PlanText| -> Vec<String> {
+        planned.steps.into_iter().filter(|step| step.starts_with("forget")).collect()
     };
     assert_eq!(forgotten(scene.plan()), ["forget a", "forget d/b"]);
     scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
@@ -362,117 +362,117 @@ fn rows_of_what_neither_side_has_are_forgotten_unless_it_is_excluded_or_unknown(
 #[test]
 fn a_directory_takes_the_place_of_a_leaf_at_once() {
     for surplus in [Surplus::Keep, Surplus::Delete] {
-        let told = Scene { surplus, ..Scene::new(&["f/f", "f-"], &["f", "f-"]) }.plan();
+        let planned = Scene { surplus, ..Scene::new(&["f/f", "f-"], &["f", "f-"]) }.plan();
         let expected = [
             "adopt f- same_size_and_time leaf",
             "make_directory f/ kind leaf",
             "copy f/f new absent",
         ];
-        assert_eq!(told.steps, expected);
-        assert_eq!(told.deletions, NONE, "it is set aside by whoever makes the directory");
-        assert_eq!(told.directories, ["Restore f/", "Restore ."]);
+        assert_eq!(planned.steps, expected);
+        assert_eq!(planned.deletions, NONE, "making the directory sets the leaf aside");
+        assert_eq!(planned.directories, ["Restore f/", "Restore ."]);
     }
 }
 
 #[test]
 fn a_leaf_takes_the_place_of_an_empty_directory_at_once() {
     for surplus in [Surplus::Keep, Surplus::Delete] {
-        let told = Scene { surplus, ..Scene::new(&["d"], &["d/"]) }.plan();
-        assert_eq!(told.steps, ["copy d kind empty directory"]);
-        assert_eq!((told.deletions, told.after_deletion), (vec![], vec![]));
+        let planned = Scene { surplus, ..Scene::new(&["d"], &["d/"]) }.plan();
+        assert_eq!(planned.steps, ["copy d kind empty directory"]);
+        assert_eq!((planned.deletions, planned.after_deletion), (vec![], vec![]));
     }
 }
 
 #[test]
 fn a_leaf_waits_for_the_deletion_of_a_directory_in_its_place() {
     let scene = Scene::new(&["d"], &["d/e/f"]);
-    let told = scene.plan();
+    let planned = scene.plan();
     let cause = "a directory that is not empty stands in its place";
-    assert_eq!(told.steps[0], format!("failed d: {cause}"), "without --delete");
-    assert_eq!((told.deletions, told.after_deletion), (vec![], vec![]));
-    let told = scene.deleting().plan();
-    assert_eq!(told.steps, NONE);
-    assert_eq!(told.deletions, ["d/e/f", "d/e/", "d/"]);
-    assert_eq!(told.after_deletion, ["d"]);
-    assert_eq!(told.totals.source_bytes, 1);
+    assert_eq!(planned.steps[0], format!("failed d: {cause}"), "without --delete");
+    assert_eq!((planned.deletions, planned.after_deletion), (vec![], vec![]));
+    let planned = scene.deleting().plan();
+    assert_eq!(planned.steps, NONE);
+    assert_eq!(planned.deletions, ["d/e/f", "d/e/", "d/"]);
+    assert_eq!(planned.after_deletion, ["d"]);
+    assert_eq!(planned.totals.source_bytes, 1);
 }
 
 #[test]
-fn what_the_options_leave_alone_stands_in_nobodys_way() {
+fn entries_that_the_options_leave_alone_are_not_changed() {
     let options = PolicyOptions { ignore_existing: true, ..PolicyOptions::default() };
-    // A directory whose leaf in the source is left alone: so is all in it, also from deletion.
-    let told = Scene { options, ..Scene::new(&["d"], &["d/e", "f"]).deleting() }.plan();
-    assert_eq!(told.steps, ["skip d exists", "keep d/ exists", "keep d/e exists"]);
-    assert_eq!((told.deletions, told.tally.deletable), (vec!["f".into()], 1));
-    // A leaf that is left alone: nothing of the directory can be made.
-    let told = Scene { options, ..Scene::new(&["d/e/f", "g"], &["d"]) }.plan();
+    // The source's leaf is skipped, so the directory of its name is kept with all in it.
+    let planned = Scene { options, ..Scene::new(&["d"], &["d/e", "f"]).deleting() }.plan();
+    assert_eq!(planned.steps, ["skip d exists", "keep d/ exists", "keep d/e exists"]);
+    assert_eq!((planned.deletions, planned.tally.deletable), (vec!["f".into()], 1));
+    // The target's leaf is kept, so nothing of the directory can be made.
+    let planned = Scene { options, ..Scene::new(&["d/e/f", "g"], &["d"]) }.plan();
     let expected = [
         "failed d/: a file stands in its place that the options leave alone",
         "failed d/e/: its directory could not be made",
         "failed d/e/f: its directory could not be made",
         "copy g new absent",
     ];
-    assert_eq!(told.steps, expected);
+    assert_eq!(planned.steps, expected);
 }
 
 #[test]
-fn a_scope_of_the_source_that_is_unknown_keeps_all_in_the_target() {
+fn an_unknown_scope_of_the_source_keeps_the_entries_of_the_target() {
     let scene = Scene::mirrored(&["a", "d/e/f", "g"]).deleting();
     scene.source.remove("g");
     scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
     settle([&scene.source, &scene.target]);
-    let told = scene.plan();
-    assert_eq!(told.steps.iter().filter(|step| step.starts_with("failed d/:")).count(), 1);
-    assert!(!told.steps.iter().any(|step| step.starts_with("forget")), "{told:?}");
-    assert_eq!(told.deletions, ["g"]);
-    assert!(told.directories.contains(&"Record d/".into()), "its times aren't set: {told:?}");
-    assert!(!told.broke_off);
+    let planned = scene.plan();
+    assert_eq!(planned.steps.iter().filter(|step| step.starts_with("failed d/:")).count(), 1);
+    assert!(!planned.steps.iter().any(|step| step.starts_with("forget")), "{planned:?}");
+    assert_eq!(planned.deletions, ["g"]);
+    assert!(planned.directories.contains(&"Record d/".into()), "its times aren't set: {planned:?}");
+    assert!(!planned.broke_off);
 }
 
 #[test]
-fn a_new_directory_that_could_not_be_read_is_recorded_and_left_open() {
+fn a_new_directory_that_could_not_be_read_is_recorded_without_setting_its_mode() {
     let scene = Scene::new(&["d/e"], &[]);
     scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
-    let told = scene.plan();
-    assert_eq!(told.steps[0], "make_directory d/ new absent");
-    assert_eq!(told.directories, ["Record d/", "Restore ."]);
+    let planned = scene.plan();
+    assert_eq!(planned.steps[0], "make_directory d/ new absent");
+    assert_eq!(planned.directories, ["Record d/", "Restore ."]);
 }
 
 #[test]
-fn a_scope_of_the_target_that_is_unknown_is_not_written_to() {
+fn an_unknown_scope_of_the_target_is_not_written_to() {
     let scene = Scene::new(&["d/e", "f"], &["d/e", "d/g", "h/"]).deleting();
     scene.target.fail(Call::List, When::Key("d/"), Errno::ACCESS);
-    let told = scene.plan();
+    let planned = scene.plan();
     let unknown = "failed d/e: the target could not be listed here";
-    assert!(told.steps.contains(&unknown.to_owned()), "{told:?}");
-    assert!(told.steps.contains(&"copy f new absent".to_owned()), "{told:?}");
-    assert_eq!(told.deletions, ["h/"]);
-    // A directory that only the target has stays, too, with those around it.
+    assert!(planned.steps.contains(&unknown.to_owned()), "{planned:?}");
+    assert!(planned.steps.contains(&"copy f new absent".to_owned()), "{planned:?}");
+    assert_eq!(planned.deletions, ["h/"]);
+    // A directory that only the target has is kept too, with those that contain it.
     let scene = Scene::new(&["f"], &["d/e/g", "f"]).deleting();
     scene.target.fail(Call::List, When::Key("d/e/"), Errno::ACCESS);
-    let told = scene.plan();
-    assert_eq!(told.deletions, NONE);
-    assert!(told.steps.contains(&"keep d/ holds_kept".to_owned()), "{told:?}");
+    let planned = scene.plan();
+    assert_eq!(planned.deletions, NONE);
+    assert!(planned.steps.contains(&"keep d/ holds_kept".to_owned()), "{planned:?}");
 }
 
 #[test]
-fn a_listing_that_breaks_off_is_told_to_whoever_deletes() {
+fn the_remainder_says_that_a_listing_broke_off() {
     for breaks_source in [true, false] {
         let scene = Scene::new(&["a", "b", "c"], &["a", "b", "c", "d"]).deleting();
         let tree = if breaks_source { &scene.source } else { &scene.target };
         tree.fail(Call::ListEntry, When::Key("b"), Errno::IO);
-        let told = scene.plan();
-        assert!(told.broke_off, "{told:?}");
-        assert!(told.steps.iter().any(|step| step.starts_with("failed .:")), "{told:?}");
-        assert_eq!(told.deletions, NONE);
+        let planned = scene.plan();
+        assert!(planned.broke_off, "{planned:?}");
+        assert!(planned.steps.iter().any(|step| step.starts_with("failed .:")), "{planned:?}");
+        assert_eq!(planned.deletions, NONE);
     }
 }
 
 #[test]
-fn nothing_is_planned_in_a_directory_that_the_target_cannot_have() {
+fn nothing_is_planned_in_a_directory_that_the_target_cannot_store() {
     let mut scene = Scene::new(&["d/e/f", "g", "h"], &["h"]);
     scene.refused = vec!["d/", "g", "h"];
-    let told = scene.plan();
+    let planned = scene.plan();
     let name = Cause::IllegalName;
     let expected = [
         format!("failed d/: {name}"),
@@ -481,25 +481,25 @@ fn nothing_is_planned_in_a_directory_that_the_target_cannot_have() {
         format!("failed g: {name}"),
         "adopt h same_size_and_time leaf".into(),
     ];
-    assert_eq!(told.steps, expected);
-    assert_eq!(told.directories, ["Restore ."]);
+    assert_eq!(planned.steps, expected);
+    assert_eq!(planned.directories, ["Restore ."]);
 }
 
 #[test]
-fn what_is_left_out_is_to_the_target_as_if_the_source_lacked_it() {
+fn entries_that_are_left_out_are_treated_as_missing_in_the_source() {
     let mut scene = Scene::new(&["a", "b"], &["a", "b"]).deleting();
     scene.left_out = vec!["a"];
-    let told = scene.plan();
+    let planned = scene.plan();
     assert_eq!(
-        told.steps,
+        planned.steps,
         ["note \"a\" is left out: no reason", "adopt b same_size_and_time leaf"]
     );
-    assert_eq!(told.deletions, ["a"]);
-    assert_eq!(told.totals.files_skipped, 1);
+    assert_eq!(planned.deletions, ["a"]);
+    assert_eq!(planned.totals.files_skipped, 1);
 }
 
 #[test]
-fn leftovers_are_swept_and_what_was_set_aside_goes_with_its_directory() {
+fn leftovers_are_swept_and_leaves_set_aside_are_removed_with_their_directory() {
     let aside = ".vidimus.6173696400000001";
     let temporary = ".vidimus.0123456789abcdef";
     let in_directory = |directory: &str, name: &str| format!("{directory}/{name}");
@@ -507,26 +507,26 @@ fn leftovers_are_swept_and_what_was_set_aside_goes_with_its_directory() {
     scene.target.write(temporary, "half");
     scene.target.write(&in_directory("d", aside), "what d was");
     scene.target.write(&in_directory("gone", aside), "what gone was");
-    let told = scene.plan();
+    let planned = scene.plan();
     for expected in [
         format!("sweep {temporary}"),
         format!("set aside d/{aside}"),
         format!("set aside and deleted gone/{aside}"),
     ] {
-        assert!(told.steps.contains(&expected), "{expected}: {told:?}");
+        assert!(planned.steps.contains(&expected), "{expected}: {planned:?}");
     }
-    assert_eq!(told.deletions, ["gone/f", "gone/"]);
-    // Of one in a directory of which the run knows nothing it knows nothing either.
+    assert_eq!(planned.deletions, ["gone/f", "gone/"]);
+    // In a directory that is neither deleted nor completed they are left alone.
     let scene = Scene { surplus: Surplus::Keep, ..scene };
     scene.source.fail(Call::List, When::Key("d/"), Errno::ACCESS);
-    let told = scene.plan();
-    assert!(!told.steps.iter().any(|step| step.contains("gone/.vidimus")), "{told:?}");
+    let planned = scene.plan();
+    assert!(!planned.steps.iter().any(|step| step.contains("gone/.vidimus")), "{planned:?}");
 }
 
 #[test]
-fn a_plan_that_is_over_ends_where_it_is() {
+fn a_plan_that_is_over_ends_early() {
     let scene = Scene::new(&["a", "b", "c"], &["d"]).deleting();
-    let told = scene.plan_until(2);
-    assert_eq!(told.steps, ["copy a new absent", "copy b new absent"]);
-    assert_eq!(told.deletions, NONE);
+    let planned = scene.plan_until(2);
+    assert_eq!(planned.steps, ["copy a new absent", "copy b new absent"]);
+    assert_eq!(planned.deletions, NONE);
 }

@@ -1,4 +1,4 @@
-//! A target held against its source: both are listed and read, and no record is asked.
+//! Verification of a target against its source: both are listed and read, without a record.
 
 use super::super::against::compare;
 use super::super::content_comparer::ContentComparer;
@@ -15,14 +15,14 @@ use rustix::io::Errno;
 const NONE: [&str; 0] = [];
 
 #[derive(Debug)]
-struct Held {
+struct Compared {
     lines: Vec<String>,
     totals: AgainstTotals,
     refusal: Option<Error>,
 }
 
-/// Holds the target against the source; extras count.
-fn hold(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Held {
+/// Compares the target with the source; extra entries count.
+fn compare_with(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Compared {
     let (listener, progress, stop) = (Listener::default(), Progress::default(), Stop::default());
     let (source, target) = (scene.source.source(), scene.target.target());
     let filter = Arc::new(filter);
@@ -51,11 +51,11 @@ fn hold(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Held {
     };
     let outcome = compare(join.unwrap(), &comparer, 2, &progress, &stop);
     let totals = comparer.totals.into_inner();
-    Held { lines: listener.lines(), totals, refusal: outcome.err() }
+    Compared { lines: listener.lines(), totals, refusal: outcome.err() }
 }
 
-fn hold_all(scene: &Scene) -> Held {
-    hold(scene, Filter::default(), None)
+fn compare_all(scene: &Scene) -> Compared {
+    compare_with(scene, Filter::default(), None)
 }
 
 #[test]
@@ -63,18 +63,18 @@ fn a_mirror_is_equal_to_its_source_by_content() {
     let scene = mirrored(&["a", "d/e/f"]);
     scene.source.link("l", "a");
     scene.run().complete();
-    let held = hold_all(&scene);
-    assert_eq!(held.lines, NONE);
-    assert_eq!((held.totals.entries, held.totals.equal), (6, 2));
-    // What no stamp shows: it is read on both sides.
+    let compared = compare_all(&scene);
+    assert_eq!(compared.lines, NONE);
+    assert_eq!((compared.totals.entries, compared.totals.equal), (6, 2));
+    // Content is read on both sides even if no stamp differs.
     rot(&scene.source, "a", "A");
-    let held = hold_all(&scene);
-    assert_eq!(held.lines, ["corrupt a"]);
-    assert_eq!((held.totals.content, held.totals.equal), (1, 1));
+    let compared = compare_all(&scene);
+    assert_eq!(compared.lines, ["corrupt a"]);
+    assert_eq!((compared.totals.content, compared.totals.equal), (1, 1));
 }
 
 #[test]
-fn each_difference_is_named_by_what_it_is() {
+fn each_difference_is_reported_by_its_kind() {
     let scene = mirrored(&["a", "b", "c", "d/e", "f", "g/h"]);
     let target = &scene.target;
     target.write("a", "longer");
@@ -85,8 +85,8 @@ fn each_difference_is_named_by_what_it_is() {
     target.remove("f");
     target.write("f/x", "a directory in the place of a leaf");
     target.write("new", "x");
-    let held = hold_all(&scene);
-    let told: Vec<_> = held.lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    let compared = compare_all(&scene);
+    let lines: Vec<_> = compared.lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     let expected = [
         "corrupt a",
         "extra d",
@@ -101,30 +101,30 @@ fn each_difference_is_named_by_what_it_is() {
         "missing d/e",
         "missing f",
     ];
-    assert_eq!(told, expected);
-    assert_eq!((held.totals.missing, held.totals.content, held.totals.extra), (4, 1, 4));
-    assert_eq!(held.totals.equal, 2, "their content, whatever their metadata");
+    assert_eq!(lines, expected);
+    assert_eq!((compared.totals.missing, compared.totals.content, compared.totals.extra), (4, 1, 4));
+    assert_eq!(compared.totals.equal, 2, "their content, whatever their metadata");
 }
 
 #[test]
-fn what_one_side_does_not_tell_is_a_failure_and_no_difference() {
+fn entries_that_one_side_cannot_return_are_failures_and_no_differences() {
     for on_source in [true, false] {
         let scene = mirrored(&["a", "d/e", "f"]);
         let tree = if on_source { &scene.source } else { &scene.target };
         tree.fail(Call::List, When::Key("d/"), Errno::ACCESS);
         tree.fail(Call::Read, When::Key("f"), Errno::IO);
-        let held = hold_all(&scene);
+        let compared = compare_all(&scene);
         let expected = [
             "failed d/: Permission denied (os error 13)",
             "failed f: Input/output error (os error 5)",
         ];
-        assert_eq!(held.lines, expected);
-        assert_eq!((held.totals.equal, held.totals.failed), (1, 2));
+        assert_eq!(compared.lines, expected);
+        assert_eq!((compared.totals.equal, compared.totals.failed), (1, 2));
         tree.clear_script();
         tree.fail(Call::ListEntry, When::Key("d/"), Errno::IO);
-        let held = hold_all(&scene);
-        assert_eq!(held.lines, ["failed .: Input/output error (os error 5)"]);
-        assert_eq!((held.totals.missing, held.totals.extra, held.totals.equal), (0, 0, 1));
+        let compared = compare_all(&scene);
+        assert_eq!(compared.lines, ["failed .: Input/output error (os error 5)"]);
+        assert_eq!((compared.totals.missing, compared.totals.extra, compared.totals.equal), (0, 0, 1));
     }
 }
 
@@ -133,12 +133,12 @@ fn a_directory_that_only_the_target_has_and_that_cannot_be_listed_is_not_extra()
     let scene = mirrored(&["a"]);
     scene.target.write("new/x", "x");
     scene.target.fail(Call::List, When::Key("new/"), Errno::ACCESS);
-    let held = hold_all(&scene);
-    assert_eq!((held.totals.extra, held.totals.failed), (0, 1), "{held:?}");
+    let compared = compare_all(&scene);
+    assert_eq!((compared.totals.extra, compared.totals.failed), (0, 1), "{compared:?}");
 }
 
 #[test]
-fn what_changes_while_it_is_read_is_a_failure_and_no_difference() {
+fn a_file_that_changes_while_it_is_read_is_a_failure_and_no_difference() {
     for on_source in [true, false] {
         let scene = mirrored(&["a"]);
         let tree = if on_source { &scene.source } else { &scene.target };
@@ -146,47 +146,47 @@ fn what_changes_while_it_is_read_is_a_failure_and_no_difference() {
             tree.write("a", "b");
             Ok(())
         });
-        let held = hold_all(&scene);
-        assert_eq!((held.totals.content, held.totals.failed), (0, 1), "{held:?}");
+        let compared = compare_all(&scene);
+        assert_eq!((compared.totals.content, compared.totals.failed), (0, 1), "{compared:?}");
     }
 }
 
 #[test]
-fn a_sample_is_read_and_the_rest_looked_at() {
+fn a_sample_is_read_and_the_rest_compared_as_listed() {
     let paths: Vec<String> = (0..40).map(|n| format!("{n:02}")).collect();
     let scene = mirrored(&paths.iter().map(String::as_str).collect::<Vec<_>>());
     let mut read = 0;
     for number in 1..=4 {
-        let held = hold(&scene, Filter::default(), Some(Sample::Part { number, of: 4 }));
-        assert_eq!(held.lines, NONE);
-        assert_eq!(held.totals.equal + held.totals.unread, 40);
-        read += held.totals.equal;
+        let compared = compare_with(&scene, Filter::default(), Some(Sample::Part { number, of: 4 }));
+        assert_eq!(compared.lines, NONE);
+        assert_eq!(compared.totals.equal + compared.totals.unread, 40);
+        read += compared.totals.equal;
     }
     assert_eq!(read, 40);
 }
 
 #[test]
-fn what_takes_no_part_is_neither_missing_nor_extra() {
+fn excluded_entries_are_neither_missing_nor_extra() {
     let scene = mirrored(&["a"]);
     scene.source.write("b.o", "built");
     scene.target.write("c/d.o", "built");
     scene.target.write("c/e", "x");
     let filter = Filter::new(&[Rule::Exclude("*.o".into())], None, None).unwrap();
-    let held = hold(&scene, filter, None);
-    let told: Vec<_> = held.lines.iter().filter(|line| !line.starts_with("metadata .")).collect();
-    // The directory holds what a mirror leaves alone.
-    assert_eq!(told, ["extra c/e"]);
+    let compared = compare_with(&scene, filter, None);
+    let lines: Vec<_> = compared.lines.iter().filter(|line| !line.starts_with("metadata .")).collect();
+    // The directory contains an entry that a mirror leaves alone.
+    assert_eq!(lines, ["extra c/e"]);
 }
 
 #[test]
 fn an_empty_source_proves_nothing() {
     let scene = mirrored(&["a"]);
     scene.source.remove("a");
-    let refusal = hold_all(&scene).refusal.expect("it is refused");
+    let refusal = compare_all(&scene).refusal.expect("it is refused");
     assert_eq!(refusal.kind, ErrorKind::Refused);
-    // Of one that could not be listed it isn't known whether it is.
+    // If the source could not be listed, it isn't known whether it is empty.
     scene.source.fail(Call::List, When::Key(""), Errno::ACCESS);
-    let held = hold_all(&scene);
-    assert!(held.refusal.is_none() && held.totals.failed == 1, "{held:?}");
-    assert_eq!(held.totals.extra, 0);
+    let compared = compare_all(&scene);
+    assert!(compared.refusal.is_none() && compared.totals.failed == 1, "{compared:?}");
+    assert_eq!(compared.totals.extra, 0);
 }

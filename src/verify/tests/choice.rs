@@ -1,7 +1,7 @@
-//! Which content is read: a sample, what was not verified for long, what a budget is enough for.
+//! The content that is read: a sample, files not verified for long, files within a budget.
 
 use super::super::{Budget, Choice, Depth, Sample};
-use super::scene::{Asked, Found, mirrored, rot, verify};
+use super::scene::{TestOptions, Found, mirrored, rot, verify};
 use crate::backend::memory::{Call, When};
 use crate::engine::tests::scene::Scene;
 use crate::model::Timestamp;
@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 fn verify_of(scene: &Scene, choice: Choice) -> Found {
-    verify(scene, &Asked { depth: Depth::Content(choice), ..Asked::default() })
+    verify(scene, &TestOptions { depth: Depth::Content(choice), ..TestOptions::default() })
 }
 
-/// The keys that are read by a verification, in the order in which a single worker would meet them.
+/// Returns the keys of the files that a verification reads.
 fn read_by(scene: &Scene, choice: Choice) -> Vec<String> {
     let read = Arc::new(Mutex::new(Vec::new()));
     for row in scene.rows() {
@@ -33,7 +33,7 @@ fn read_by(scene: &Scene, choice: Choice) -> Vec<String> {
 }
 
 #[test]
-fn the_parts_of_a_sample_read_each_file_once_and_look_at_all() {
+fn the_parts_of_a_sample_read_each_file_once_and_list_all() {
     let paths: Vec<String> = (0..40).map(|n| format!("d/{n:02}")).collect();
     let scene = mirrored(&paths.iter().map(String::as_str).collect::<Vec<_>>());
     let mut read = Vec::new();
@@ -43,7 +43,7 @@ fn the_parts_of_a_sample_read_each_file_once_and_look_at_all() {
     }
     read.sort_unstable();
     assert_eq!(read, paths);
-    // What isn't read is looked at all the same.
+    // Files that aren't read are still compared as listed.
     scene.target.remove("d/07");
     for number in 1..=3 {
         let sample = Some(Sample::Part { number, of: 3 });
@@ -54,7 +54,7 @@ fn the_parts_of_a_sample_read_each_file_once_and_look_at_all() {
 }
 
 #[test]
-fn what_was_verified_lately_is_not_read_again_and_what_was_corrupt_is() {
+fn recently_verified_files_are_not_read_again_but_corrupt_ones_are() {
     let scene = mirrored(&["a", "b", "c"]);
     rot(&scene.target, "b", "B");
     let ago = |seconds| Some(Timestamp { seconds, nanos: 0 });
@@ -65,17 +65,17 @@ fn what_was_verified_lately_is_not_read_again_and_what_was_corrupt_is() {
     assert_eq!((found.totals.verified, found.totals.corrupt, found.totals.unread), (0, 1, 2));
     let later = Choice { unverified_since: ago(1 << 40), ..Choice::default() };
     let found = verify_of(&scene, later);
-    assert_eq!((found.totals.verified, found.totals.corrupt), (2, 1), "all was long ago");
+    assert_eq!((found.totals.verified, found.totals.corrupt), (2, 1), "all are long ago");
 }
 
 #[test]
-fn a_budget_of_bytes_reads_the_stalest_and_goes_on_with_the_rest() {
+fn a_budget_of_bytes_reads_the_stalest_files_and_continues_next_time() {
     let scene = mirrored(&["1", "2", "3", "4", "5"]);
     let budget = |bytes| Choice { budget: Some(Budget::Bytes(bytes)), ..Choice::default() };
     assert_eq!(read_by(&scene, budget(2)), ["1", "2"]);
     assert_eq!(read_by(&scene, budget(2)), ["3", "4"]);
     assert_eq!(read_by(&scene, budget(1)), ["5"]);
-    // Those of one transaction have nearly one time: the first comes first again.
+    // Files of one transaction have nearly the same time, so the first one comes first again.
     assert_eq!(read_by(&scene, budget(5)), ["1", "2", "3", "4", "5"]);
     let found = verify_of(&scene, budget(3));
     let totals = found.totals;
@@ -85,7 +85,7 @@ fn a_budget_of_bytes_reads_the_stalest_and_goes_on_with_the_rest() {
 }
 
 #[test]
-fn a_file_that_was_begun_within_the_budget_is_read_to_its_end() {
+fn a_file_begun_within_the_budget_is_read_to_its_end() {
     let scene = mirrored(&["a-long-name", "b"]);
     let choice = Choice { budget: Some(Budget::Bytes(1)), ..Choice::default() };
     let found = verify_of(&scene, choice);
@@ -93,7 +93,7 @@ fn a_file_that_was_begun_within_the_budget_is_read_to_its_end() {
 }
 
 #[test]
-fn a_budget_of_time_that_is_over_reads_nothing_and_names_what_is_missing() {
+fn an_exhausted_time_budget_reads_nothing_and_still_finds_missing_files() {
     let scene = mirrored(&["a", "b", "c"]);
     scene.target.remove("a");
     let choice = Choice { budget: Some(Budget::Time(Duration::ZERO)), ..Choice::default() };

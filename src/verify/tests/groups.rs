@@ -1,9 +1,9 @@
-//! Files are handed over in groups, and none is left behind.
+//! Files are handed over in groups, and none is lost.
 
 use super::super::groups::Groups;
 
 #[test]
-fn a_group_goes_when_it_is_full_of_files_or_of_bytes_and_the_last_at_the_end() {
+fn a_group_is_sent_when_it_has_enough_files_or_bytes_and_the_last_at_the_end() {
     let (mut groups, waiting) = Groups::new(1);
     for number in 0..64 {
         assert!(waiting.is_empty());
@@ -14,7 +14,7 @@ fn a_group_goes_when_it_is_full_of_files_or_of_bytes_and_the_last_at_the_end() {
     assert!(waiting.is_empty());
     groups.push(65, 1);
     assert_eq!(waiting.try_recv().unwrap(), [64, 65]);
-    // The bytes of the group before don't count.
+    // The bytes of the previous group don't count.
     groups.push(66, 1);
     assert!(waiting.is_empty());
     groups.send();

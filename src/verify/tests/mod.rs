@@ -1,5 +1,4 @@
-//! Verification at its own layer: trees in memory, what a run recorded of them, and what was done to
-//! them since.
+//! Verification at its own layer: trees in memory, the rows that a run recorded, and changes since.
 
 mod against;
 mod choice;

@@ -1,6 +1,6 @@
-//! What differs is mended by what was recorded, and only by that.
+//! Differences are repaired from the record, with content from the source.
 
-use super::scene::{Asked, mirrored, repair, repair_as, rot, verify};
+use super::scene::{TestOptions, mirrored, repair, repair_as, rot, verify};
 use crate::backend::memory::{Call, When};
 use crate::model::Key;
 use rustix::io::Errno;
@@ -12,7 +12,7 @@ fn content(tree: &crate::backend::memory::Memory, path: &str) -> Vec<u8> {
 }
 
 #[test]
-fn what_differs_is_put_right_and_nothing_else_touched() {
+fn differences_are_repaired_and_nothing_else_is_touched() {
     let scene = mirrored(&["a", "b", "c", "d/e/f", "d/g", "h"]);
     scene.source.link("l", "a");
     scene.run().complete();
@@ -30,12 +30,12 @@ fn what_differs_is_put_right_and_nothing_else_touched() {
     let totals = found.totals;
     let differences = totals.missing + totals.corrupt + totals.metadata + totals.touched;
     assert!(found.mended <= differences && totals.mended == 9, "{found:?}");
-    assert_eq!(verify(&scene, &Asked::default()).lines, NONE);
+    assert_eq!(verify(&scene, &TestOptions::default()).lines, NONE);
     scene.is_mirrored();
 }
 
 #[test]
-fn content_counts_only_with_the_recorded_digest() {
+fn content_is_used_only_with_the_recorded_digest() {
     let scene = mirrored(&["changed", "gone", "unread"]);
     for path in ["changed", "gone", "unread"] {
         let rotten = path.to_uppercase();
@@ -48,15 +48,15 @@ fn content_counts_only_with_the_recorded_digest() {
     assert_eq!((found.mended, found.totals.corrupt), (0, 3), "{found:?}");
     let not_mended = found.lines.iter().filter(|line| line.starts_with("not mended")).count();
     assert_eq!(not_mended, 3, "{found:?}");
-    // What stood there stands there still: it may be all that there is.
+    // The rotten files stay: they may be the only copies.
     assert_eq!(content(&scene.target, "changed"), b"CHANGED");
     assert_eq!(content(&scene.target, "gone"), b"GONE");
     assert_eq!(content(&scene.target, "unread"), b"UNREAD");
-    assert!(scene.standing().iter().all(|key| !key.contains(".vidimus")));
+    assert!(scene.target_keys().iter().all(|key| !key.contains(".vidimus")));
 }
 
 #[test]
-fn an_entry_without_a_recorded_digest_is_not_mended() {
+fn an_entry_without_a_recorded_digest_is_not_repaired() {
     let scene = mirrored(&["a"]);
     // An adopted file has none.
     scene.source.write("b", "b");
@@ -67,13 +67,13 @@ fn an_entry_without_a_recorded_digest_is_not_mended() {
     scene.target.remove("b");
     let found = repair(&scene);
     let why = "no digest of its content is recorded";
-    let is_told = |line: &String| line.starts_with("not mended b: ") && line.contains(why);
-    assert!(found.lines.iter().any(is_told), "{found:?}");
-    assert!(!scene.standing().contains(&"b".to_owned()));
+    let is_reported = |line: &String| line.starts_with("not mended b: ") && line.contains(why);
+    assert!(found.lines.iter().any(is_reported), "{found:?}");
+    assert!(!scene.target_keys().contains(&"b".to_owned()));
 }
 
 #[test]
-fn nothing_is_removed_but_a_leaf_in_the_place_of_a_recorded_one() {
+fn only_leaves_in_the_place_of_recorded_ones_are_removed() {
     let scene = mirrored(&["a", "d/e"]);
     scene.target.remove("a");
     scene.target.write("a/keep", "x");
@@ -81,17 +81,18 @@ fn nothing_is_removed_but_a_leaf_in_the_place_of_a_recorded_one() {
     scene.target.write("d", "x");
     scene.target.write("extra", "x");
     let found = repair(&scene);
-    let told = |line: &str| assert!(found.lines.iter().any(|it| it == line), "{line}: {found:?}");
-    told("not mended a: a directory stands in its place");
-    told("not mended d/: a file stands in its place");
-    told("not mended d/e: its directory could not be made");
-    assert_eq!(scene.standing(), [".", "a/", "a/keep", "d", "extra"]);
+    let assert_line =
+        |line: &str| assert!(found.lines.iter().any(|it| it == line), "{line}: {found:?}");
+    assert_line("not mended a: a directory stands in its place");
+    assert_line("not mended d/: a file stands in its place");
+    assert_line("not mended d/e: its directory could not be made");
+    assert_eq!(scene.target_keys(), [".", "a/", "a/keep", "d", "extra"]);
     let mended: Vec<_> = found.lines.iter().filter(|line| line.starts_with("mended")).collect();
     assert_eq!(mended, ["mended ."], "its time");
 }
 
 #[test]
-fn a_directory_gets_back_the_time_that_mending_in_it_changes() {
+fn a_repair_restores_the_time_of_the_directory() {
     let scene = mirrored(&["d/a", "d/b"]);
     let before = scene.target.entry("d/").unwrap().metadata;
     rot(&scene.target, "d/a", "d/A");
@@ -102,7 +103,7 @@ fn a_directory_gets_back_the_time_that_mending_in_it_changes() {
 }
 
 #[test]
-fn a_time_that_does_not_count_is_set_only_where_something_in_the_directory_is_mended() {
+fn a_time_that_does_not_count_is_set_only_if_something_in_the_directory_is_repaired() {
     let scene = mirrored(&["d/a", "e/b"]);
     let before = scene.target.entry("d/").unwrap().metadata;
     for path in ["d/extra", "e/extra"] {
@@ -110,14 +111,14 @@ fn a_time_that_does_not_count_is_set_only_where_something_in_the_directory_is_me
     }
     rot(&scene.target, "d/a", "d/A");
     let changed = scene.target.entry("e/").unwrap();
-    let found = repair_as(&scene, &Asked { extras_count: false, ..Asked::default() });
+    let found = repair_as(&scene, &TestOptions { extras_count: false, ..TestOptions::default() });
     assert_eq!((found.mended, found.totals.mended), (1, 1), "{found:?}");
     assert_eq!(scene.target.entry("d/").unwrap().metadata, before);
     assert_eq!(scene.target.entry("e/").unwrap(), changed, "it is left alone");
 }
 
 #[test]
-fn what_was_mended_is_recorded_and_what_was_not_stays_as_it_was_recorded() {
+fn repairs_are_recorded_and_other_rows_stay_as_they_were() {
     let scene = mirrored(&["a", "b"]);
     let before = scene.rows();
     rot(&scene.target, "a", "A");

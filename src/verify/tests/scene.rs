@@ -1,4 +1,4 @@
-//! A mirrored tree, and a verification of it.
+//! A mirrored tree and its verification.
 
 use super::super::*;
 use crate::backend::KeySpace;
@@ -7,8 +7,8 @@ use crate::engine::tests::scene::Scene;
 use crate::model::{Severity, Timestamp};
 use std::ffi::OsStr;
 
-/// What is asked of a verification.
-pub(super) struct Asked {
+/// Options of a verification.
+pub(super) struct TestOptions {
     pub(super) depth: Depth,
     pub(super) extras_count: bool,
     pub(super) cut_off: Option<CutOff>,
@@ -16,8 +16,8 @@ pub(super) struct Asked {
     pub(super) stop: Stop,
 }
 
-impl Default for Asked {
-    /// All is read, and extras count.
+impl Default for TestOptions {
+    /// Everything is read, and extra entries count.
     fn default() -> Self {
         Self {
             depth: Depth::Content(Choice::default()),
@@ -29,22 +29,22 @@ impl Default for Asked {
     }
 }
 
-/// What was found.
+/// The result of a verification.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// A line a word of the verification, sorted.
+    /// One line for each call of the observer, sorted.
     pub(super) lines: Vec<String>,
     pub(super) totals: VerifyTotals,
-    /// Differences that were put right.
+    /// The number of differences that were corrected.
     pub(super) mended: u64,
 }
 
-/// Takes down what is found.
+/// Collects the results.
 #[derive(Default)]
 pub(super) struct Listener(Mutex<Vec<String>>);
 
 impl Listener {
-    fn tell(&self, line: String) {
+    fn push(&self, line: String) {
         self.0.lock().push(line);
     }
 
@@ -57,7 +57,7 @@ impl Listener {
 
 impl VerifyObserver for Listener {
     fn difference(&self, key: &Key, difference: &Difference, counted: bool) {
-        self.tell(match difference {
+        self.push(match difference {
             Difference::Missing => format!("missing {key}"),
             Difference::Corrupt { found: None, .. } => format!("corrupt {key}: size"),
             Difference::Corrupt { .. } => format!("corrupt {key}"),
@@ -70,45 +70,45 @@ impl VerifyObserver for Listener {
     }
 
     fn failed(&self, error: &EntryError) {
-        self.tell(format!("failed {}: {}", error.key, error.cause));
+        self.push(format!("failed {}: {}", error.key, error.cause));
     }
 
     fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
-        self.tell(match mended {
+        self.push(match mended {
             Ok(()) => format!("mended {key}"),
             Err(cause) => format!("not mended {key}: {cause}"),
         });
     }
 
     fn notice(&self, notice: &Notice) {
-        self.tell(match notice.severity() {
+        self.push(match notice.severity() {
             Severity::Warning => format!("warning {notice}"),
             Severity::Note => format!("note {notice}"),
         });
     }
 }
 
-/// A source with these files, each with its path as content, that was mirrored.
+/// Mirrors files that each have their path as content.
 pub(super) fn mirrored(paths: &[&str]) -> Scene {
     let scene = Scene::of(paths);
     scene.run().complete();
     scene
 }
 
-/// Changes a file's content, and nothing that is recorded of it but its ctime.
+/// Changes a file's content without changing its stamp, except for ctime.
 pub(super) fn rot(tree: &Memory, path: &str, content: &str) {
-    let before = tree.entry(path).expect("it stands");
+    let before = tree.entry(path).expect("the file exists");
     assert_eq!(before.stamp.size, content.len() as u64, "it keeps its size");
     tree.write(path, content);
     tree.set(path, |metadata| *metadata = before.metadata);
 }
 
-/// The moment of a tree's last change.
+/// Returns the time of a tree's clock.
 pub(super) fn now(tree: &Memory) -> Timestamp {
     tree.directory("clock");
-    let stamp = tree.entry("clock/").expect("it stands").stamp;
+    let stamp = tree.entry("clock/").expect("it was just made").stamp;
     tree.remove("clock");
-    stamp.inode().expect("it is no object's").ctime
+    stamp.inode().expect("a tree in memory has inodes").ctime
 }
 
 fn options(scene: &Scene, depth: Depth) -> VerifyOptions {
@@ -127,21 +127,21 @@ fn options(scene: &Scene, depth: Depth) -> VerifyOptions {
 }
 
 /// Verifies the target.
-pub(super) fn verify(scene: &Scene, asked: &Asked) -> Found {
-    hold(scene, asked, false)
+pub(super) fn verify(scene: &Scene, asked: &TestOptions) -> Found {
+    run(scene, asked, false)
 }
 
-/// Verifies the target, and mends it from the source.
+/// Verifies the target and repairs it from the source.
 pub(super) fn repair(scene: &Scene) -> Found {
-    repair_as(scene, &Asked::default())
+    repair_as(scene, &TestOptions::default())
 }
 
-/// The same, with what is asked of the verification.
-pub(super) fn repair_as(scene: &Scene, asked: &Asked) -> Found {
-    hold(scene, asked, true)
+/// Does the same with options.
+pub(super) fn repair_as(scene: &Scene, asked: &TestOptions) -> Found {
+    run(scene, asked, true)
 }
 
-fn hold(scene: &Scene, asked: &Asked, mends: bool) -> Found {
+fn run(scene: &Scene, asked: &TestOptions, mends: bool) -> Found {
     let (listener, progress, stop) = (Listener::default(), Progress::default(), &asked.stop);
     let target: Arc<dyn Target> = Arc::new(scene.target.target());
     let (state, options) = (scene.state(), options(scene, asked.depth));

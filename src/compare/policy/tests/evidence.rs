@@ -25,9 +25,9 @@ fn touched(source: Touch, target: Touch, change: Change) -> String {
 }
 
 #[test]
-fn with_a_row_each_sides_stamp_is_held_against_the_recorded_one() {
+fn with_a_row_the_stamp_of_each_side_is_compared_with_the_recorded_one() {
     let drift = "copy: TargetDrift";
-    // By source, then target as recorded, doubtful (ctime or inode), and different.
+    // For each source: the target as recorded, doubtful (ctime or inode), and different.
     let rows: [(&[Touch], [&str; 3]); 4] = [
         (&[SAME], ["Keep: Unchanged", "check target: TargetDoubtful", drift]),
         (
@@ -51,7 +51,7 @@ fn with_a_row_each_sides_stamp_is_held_against_the_recorded_one() {
 }
 
 #[test]
-fn a_racy_stamp_of_the_source_settles_nothing() {
+fn a_racy_stamp_of_the_source_proves_nothing() {
     let racy: Change = |case| case.row().source_racy = true;
     assert_eq!(touched(SAME, SAME, racy), "check source: SourceDoubtful");
     assert_eq!(touched(SAME, CTIME, racy), "check both sides: SourceDoubtful");
@@ -61,7 +61,7 @@ fn a_racy_stamp_of_the_source_settles_nothing() {
 }
 
 #[test]
-fn without_a_digest_a_row_vouches_for_stamps_alone() {
+fn a_row_without_a_digest_only_proves_unchanged_stamps() {
     let adopted: Change = |case| {
         case.row().digest = None;
         case.row().origin = Origin::Adopted;
@@ -81,7 +81,7 @@ fn without_a_digest_a_row_vouches_for_stamps_alone() {
 }
 
 #[test]
-fn a_row_from_another_source_is_evidence_of_the_target_alone() {
+fn a_row_from_another_source_describes_only_the_target() {
     let anothers: Change = |case| case.row().from = SourceNumber(2);
     assert_eq!(touched(SAME, SAME, anothers), "Adopt: KnownByDigest");
     assert_eq!(touched(CTIME, SAME, anothers), "Adopt: KnownByDigest");
@@ -118,7 +118,7 @@ fn a_row_from_another_source_is_evidence_of_the_target_alone() {
     };
     assert_eq!(touched(SAME, SAME, size_only), "Adopt: SameSizeAndTime");
     assert_eq!(touched(SAME, CTIME, size_only), "Keep: SameSize");
-    // Nobody knows the stamp of what was imported or streamed.
+    // The source's stamp of an imported or streamed file is unknown.
     let imported: Change = |case| {
         case.row().from = SourceNumber(2);
         case.row().source = Stamp::unknown(case.row().source.size);
@@ -126,9 +126,9 @@ fn a_row_from_another_source_is_evidence_of_the_target_alone() {
     assert_eq!(touched(SAME, SAME, imported), "check source: SourceDoubtful");
 }
 
-/// What lacks SHA-256, or has it.
+/// Files with and without a recorded SHA-256.
 #[test]
-fn a_digest_that_is_asked_for_and_missing_is_made_of_the_source() {
+fn a_missing_digest_that_is_asked_for_is_computed_from_the_source() {
     let lacks: Change = |case| case.options.digests.sha256 = true;
     assert_eq!(touched(SAME, SAME, lacks), "check source: Digest");
     assert_eq!(touched(SAME, CTIME, lacks), "check both sides: Digest");
@@ -165,7 +165,7 @@ fn a_digest_that_is_asked_for_and_missing_is_made_of_the_source() {
 }
 
 #[test]
-fn a_digest_of_what_only_the_target_has_is_made_of_the_target() {
+fn a_missing_digest_of_an_extra_file_is_computed_from_the_target() {
     let surplus: Change = |case| {
         case.options.digests.sha256 = true;
         case.source = Seen::Absent;
@@ -181,7 +181,7 @@ fn a_digest_of_what_only_the_target_has_is_made_of_the_target() {
     assert_eq!(of(CTIME, |_| {}), "HashSurplus: Digest");
     assert_eq!(of(SAME, |case| case.row().digest = None), "HashSurplus: Digest");
     assert_eq!(of(CTIME, |case| case.row().digest = None), "Keep: Extra");
-    // Nobody knows what it is, or it goes, or it is on record.
+    // Its content is unknown, or it is deleted, or it has the digest.
     assert_eq!(of(MTIME, |_| {}), "Keep: Extra");
     assert_eq!(of(SAME, |case| case.row = None), "Keep: Extra");
     assert_eq!(of(SAME, |case| case.surplus = Surplus::Delete), "Delete: Extra");
@@ -189,7 +189,7 @@ fn a_digest_of_what_only_the_target_has_is_made_of_the_target() {
 }
 
 #[test]
-fn ignoring_ctime_or_inode_leaves_the_other_in_force() {
+fn ignoring_ctime_or_inode_still_compares_the_other() {
     let ctime: Change = |case| case.options.trust.ignore_ctime = true;
     let inode: Change = |case| case.options.trust.ignore_inode = true;
     assert_eq!(touched(CTIME, CTIME, ctime), "Keep: Unchanged");
@@ -203,7 +203,7 @@ fn ignoring_ctime_or_inode_leaves_the_other_in_force() {
 }
 
 #[test]
-fn checksum_hashes_the_source_whatever_its_stamp_says() {
+fn checksum_hashes_the_source_whatever_its_stamp_is() {
     let checksum: Change = |case| case.options.checksum = true;
     assert_eq!(touched(SAME, SAME, checksum), "check source: Checksum");
     assert_eq!(touched(SAME, CTIME, checksum), "check both sides: Checksum");
@@ -244,7 +244,7 @@ fn checksum_hashes_the_source_whatever_its_stamp_says() {
 }
 
 #[test]
-fn without_a_row_size_and_mtime_adopt() {
+fn without_a_row_equal_size_and_mtime_are_adopted() {
     table(
         FILE,
         &[
@@ -318,7 +318,7 @@ fn without_a_row_size_and_mtime_adopt() {
 }
 
 #[test]
-fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
+fn with_unchanged_stamps_other_metadata_is_set_without_reading() {
     table(
         FILE,
         &[
@@ -333,7 +333,7 @@ fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
             ),
             ("another group", |case| case.target().metadata.gid = 9, "UpdateMetadata: Metadata"),
             (
-                "what the target can't hold is no difference",
+                "metadata that the target can't store is no difference",
                 |case| {
                     case.source().metadata.gid = 9;
                     case.achievable = |metadata| Metadata { gid: 1, ..*metadata };
@@ -350,7 +350,7 @@ fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
                 "Keep: Unchanged",
             ),
             (
-                "the target keeps another time: named, not copied for ever",
+                "the target keeps another time: reported, not copied again and again",
                 |case| {
                     set_mtime(case.target(), at(1_002));
                     inode(&mut case.row().target).mtime = at(1_002);
@@ -362,7 +362,7 @@ fn recorded_stamps_and_other_metadata_mean_metadata_alone() {
 }
 
 #[test]
-fn with_size_only_sizes_decide_and_nothing_hides_a_difference() {
+fn with_size_only_sizes_decide_and_no_difference_is_hidden() {
     let size_only: Change = |case| case.options.size_only = true;
     assert_eq!(touched(SAME, SAME, size_only), "Keep: SameSize");
     for touch in [CTIME, INODE, MTIME] {
@@ -376,7 +376,7 @@ fn with_size_only_sizes_decide_and_nothing_hides_a_difference() {
         FILE,
         &[
             (
-                "racy, other mode: it is set, and what nobody looked at not recorded",
+                "racy, other mode: the mode is set and nothing recorded",
                 |case| {
                     case.options.size_only = true;
                     case.row().source_racy = true;
@@ -424,7 +424,7 @@ fn with_size_only_sizes_decide_and_nothing_hides_a_difference() {
 }
 
 #[test]
-fn update_leaves_what_is_newer_in_the_target() {
+fn update_skips_files_that_are_newer_in_the_target() {
     table(
         FILE,
         &[
@@ -448,7 +448,7 @@ fn update_leaves_what_is_newer_in_the_target() {
                 "Skip: NewerInTarget",
             ),
             (
-                "as old: compared as ever",
+                "of equal age: compared as usual",
                 |case| {
                     case.options.update = true;
                     case.row = None;
@@ -474,7 +474,7 @@ fn update_leaves_what_is_newer_in_the_target() {
                 "copy: New",
             ),
             (
-                "of another kind: age says nothing",
+                "of another kind: age doesn't count",
                 |case| {
                     case.options.update = true;
                     case.target = Seen::Present(entry("a", EntryKind::Symlink, 2));
@@ -486,7 +486,7 @@ fn update_leaves_what_is_newer_in_the_target() {
     );
 }
 
-/// What the source shows is an ACL's mask; the row and the target have what the ACL granted.
+/// The source's mode includes an ACL's mask; the row and the target have what the ACL grants.
 fn narrowed(case: &mut Case) {
     case.source().metadata.mode = 0o674;
     case.row().metadata.mode = 0o644;
@@ -494,7 +494,7 @@ fn narrowed(case: &mut Case) {
 }
 
 #[test]
-fn a_mode_that_was_narrowed_stays_while_the_source_is_as_it_was() {
+fn a_narrowed_mode_is_kept_while_the_source_is_unchanged() {
     table(
         EntryKind::File,
         &[
@@ -508,7 +508,7 @@ fn a_mode_that_was_narrowed_stays_while_the_source_is_as_it_was() {
                 "check source: SourceDoubtful",
             ),
             (
-                "nothing tells whether it was",
+                "ctime is ignored, so that a change could not be noticed",
                 |case| {
                     narrowed(case);
                     case.options.trust.ignore_ctime = true;
@@ -516,7 +516,7 @@ fn a_mode_that_was_narrowed_stays_while_the_source_is_as_it_was() {
                 "UpdateMetadata: Metadata",
             ),
             (
-                "the target was given what the source shows, and nothing tells whether that was touched",
+                "the target has the source's mode, and a change could not be noticed",
                 |case| {
                     narrowed(case);
                     case.target().metadata.mode = 0o674;
@@ -525,7 +525,7 @@ fn a_mode_that_was_narrowed_stays_while_the_source_is_as_it_was() {
                 "Record: Metadata",
             ),
             (
-                "the target was given what the source shows",
+                "the target has the source's mode",
                 |case| {
                     narrowed(case);
                     case.target().metadata.mode = 0o674;
@@ -533,7 +533,7 @@ fn a_mode_that_was_narrowed_stays_while_the_source_is_as_it_was() {
                 "UpdateMetadata: Metadata",
             ),
             (
-                "the target was given something else since",
+                "the target has got another mode since",
                 |case| {
                     narrowed(case);
                     case.target().metadata.mode = 0o640;
