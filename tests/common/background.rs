@@ -1,4 +1,4 @@
-//! Something that goes on beside a run: a racer, a writer; and waiting for what a run does.
+//! Threads and processes beside a run (a racer, a writer), and waiting for what a run does.
 
 use super::environment::Run;
 use rustix::fs::{OFlags, fcntl_setfl};
@@ -11,10 +11,11 @@ use std::process::Child;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How long what a run is bound to do soon may take on a busy machine.
+/// The longest time, on a busy machine, for something that a run is certain to do soon.
 const SOON: Duration = Duration::from_mins(4);
 
-/// Ends what goes on, also where the test panics: the scope would wait for it forever.
+/// Ends the other thread when dropped, also if the test panics: the scope would wait for it
+/// forever.
 struct End<'a>(&'a AtomicBool);
 
 impl Drop for End<'_> {
@@ -23,8 +24,8 @@ impl Drop for End<'_> {
     }
 }
 
-/// Runs `other` on a thread of its own until `body` ends; `other` looks at the flag it gets.
-/// Yields what both yield.
+/// Runs `other` on a thread of its own until `body` ends, which sets the flag that `other` is
+/// given. Returns the results of both.
 pub fn beside<T: Send, U>(
     other: impl FnOnce(&AtomicBool) -> T + Send,
     body: impl FnOnce() -> U,
@@ -36,11 +37,11 @@ pub fn beside<T: Send, U>(
             let _end = End(&over);
             body()
         };
-        (other.join().expect("what goes on beside does not panic"), done)
+        (other.join().expect("the other thread does not panic"), done)
     })
 }
 
-/// Tests each case on a thread of its own: for cases that wait much and work little.
+/// Tests each case on a thread of its own, for cases that mostly wait.
 pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + Sync) {
     let test = &test;
     std::thread::scope(|scope| {
@@ -50,18 +51,18 @@ pub fn at_once<T: Send>(cases: impl IntoIterator<Item = T>, test: impl Fn(T) + S
     });
 }
 
-/// Waits until something is so.
+/// Waits until `is_so` returns true.
 #[track_caller]
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < SOON, "{what}: it never comes to that");
+        assert!(begun.elapsed() < SOON, "{what}: it never happens");
         std::thread::sleep(Duration::from_millis(1));
     }
 }
 
-/// A pipe in which nothing has room: who writes to it waits for a reader. It is full as long as the
-/// reader is held and not read from.
+/// Returns a full pipe: writing to it waits for a reader, as long as the returned one isn't read
+/// from.
 pub fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().expect("make a pipe");
     fcntl_setfl(&writer, OFlags::NONBLOCK).expect("set flags");
@@ -76,14 +77,14 @@ pub fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Waits until all that was written to a pipe is read.
+/// Waits until everything that was written to a pipe has been read.
 pub fn wait_until_read(pipe: impl AsFd) {
     wait_until("a pipe that is read", || {
         rustix::io::ioctl_fionread(&pipe).expect("look at a pipe") == 0
     });
 }
 
-/// Waits until a run has begun to write something under a temporary name to a directory.
+/// Waits until a run has begun to write a temporary file in a directory.
 pub fn wait_until_it_writes_to(directory: &Path) {
     wait_until("a temporary", || {
         let names = std::fs::read_dir(directory).expect("list a directory");
@@ -92,32 +93,32 @@ pub fn wait_until_it_writes_to(directory: &Path) {
     });
 }
 
-/// Half of what a client waits for a reply, and less than a store may have it wait: who takes longer to
-/// stop has waited for that.
-const WAITED_FOR_A_REPLY: Duration = Duration::from_secs(15);
+/// Half of the time that a client waits for a reply, and less than a store may delay one: a child
+/// that takes longer to stop has waited for a reply.
+const REPLY_WAIT: Duration = Duration::from_secs(15);
 
-/// Tells a child to stop and waits for its end, which no reply may hold up.
+/// Sends a child a signal and waits for its end, which no pending reply may delay.
 #[track_caller]
 pub fn stop(child: Child, signal: Signal, what: &str) -> Run {
-    let told = Instant::now();
-    kill_process(Pid::from_child(&child), signal).expect("tell a child to stop");
+    let sent = Instant::now();
+    kill_process(Pid::from_child(&child), signal).expect("send a child a signal");
     let run = Run::wait(child, format!("{what}, told to stop by {signal:?}"));
-    let took = told.elapsed();
-    assert!(took < WAITED_FOR_A_REPLY, "stopped after {took:?}\n{}", run.told());
+    let took = sent.elapsed();
+    assert!(took < REPLY_WAIT, "stopped after {took:?}\n{}", run.told());
     run
 }
 
-/// Waits until a child stops by itself when it is told to end.
+/// Waits until a child handles SIGTERM itself.
 pub fn wait_until_it_listens(child: &Child) {
     wait_until("a child that listens", || is_in(child, "SigCgt:", Signal::TERM));
 }
 
-/// Waits until a child has taken a signal that was sent to it.
+/// Waits until a child has received a signal that was sent to it.
 pub fn wait_until_it_took(child: &Child, signal: Signal) {
     wait_until("a child that takes a signal", || !is_in(child, "ShdPnd:", signal));
 }
 
-/// Whether a child's status has a signal in this set.
+/// Returns whether a signal set in a child's status contains a signal.
 fn is_in(child: &Child, set: &str, signal: Signal) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
     let status = status.expect("the child runs");

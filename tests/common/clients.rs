@@ -1,12 +1,12 @@
-//! Programs to judge by, which `tests/servers.sh` installed: S3 clients, commands that know an
-//! endpoint, the servers' keys, and nothing of this machine; `DuckDB`; and what validates bags.
+//! Programs for comparison that `tests/servers.sh` installs: S3 clients, which only know an
+//! endpoint and the servers' keys, and nothing of this machine; `DuckDB`; and a validator of bags.
 
 use super::servers::{ACCESS_KEY, REGION, SECRET_KEY, environment, installed, program};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// rclone, whose remote `s3:` is the endpoint: `s3:BUCKET/KEY`.
+/// Returns rclone with the remote `s3:` for an endpoint: `s3:BUCKET/KEY`.
 pub fn rclone(endpoint: &str) -> Result<Command, String> {
     let mut command = hermetic(program("rclone")?);
     command.env("RCLONE_CONFIG", "").args(["--retries", "1"]);
@@ -23,28 +23,28 @@ pub fn rclone(endpoint: &str) -> Result<Command, String> {
     Ok(command)
 }
 
-/// The AWS CLI: `aws s3 ls s3://BUCKET`, `aws s3api head-object --bucket …`.
+/// Returns the AWS CLI: `aws s3 ls s3://BUCKET`, `aws s3api head-object --bucket …`.
 pub fn aws(endpoint: &str) -> Result<Command, String> {
     let mut command = script("aws")?;
     command.envs(environment(endpoint)).env("AWS_PAGER", "");
     Ok(command)
 }
 
-/// s5cmd: `s5cmd cat s3://BUCKET/KEY`.
+/// Returns s5cmd: `s5cmd cat s3://BUCKET/KEY`.
 pub fn s5cmd(endpoint: &str) -> Result<Command, String> {
     let mut command = script("s5cmd")?;
     command.envs(environment(endpoint)).args(["--endpoint-url", endpoint]);
     Ok(command)
 }
 
-/// A program in Python that imports duckdb.
+/// Returns Python with a program that imports duckdb.
 pub fn duckdb(program: &str) -> Result<Command, String> {
     let mut command = python()?;
     command.args(["-c", program]);
     Ok(command)
 }
 
-/// The Python package of that name, which `tests/bagit.sh` installed, about to validate a bag.
+/// Returns a validation of a bag by the Python package, which `tests/bagit.sh` installs.
 pub fn bagit(bag: &Path) -> Result<Command, String> {
     let mut command = hermetic("python3");
     command.env("PYTHONPATH", super::servers::bagit()?);
@@ -52,14 +52,14 @@ pub fn bagit(bag: &Path) -> Result<Command, String> {
     Ok(command)
 }
 
-/// A program in Python.
+/// Returns a program that is written in Python.
 fn script(name: &str) -> Result<Command, String> {
     let mut command = python()?;
     command.arg(program(name)?);
     Ok(command)
 }
 
-/// Python: in an environment of its own, or else beside its modules.
+/// Returns Python from its own environment, or else the system's with the installed modules.
 fn python() -> Result<Command, String> {
     let directory = installed()?;
     let own = directory.join("bin/python3");
@@ -68,7 +68,7 @@ fn python() -> Result<Command, String> {
     Ok(command)
 }
 
-/// A command without this machine's variables and configuration.
+/// Returns a command without this machine's variables and configuration.
 fn hermetic(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.env_clear().stdin(Stdio::null());

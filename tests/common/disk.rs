@@ -1,17 +1,17 @@
-//! A disk, for tests of what is synced: in memory vidimus syncs nothing.
+//! A disk for tests of syncs: in memory vidimus syncs nothing.
 
 use super::environment::Environment;
 use super::tools::Mount;
 use tempfile::TempDir;
 
-/// An ext4 in memory, on which a sync waits for nobody else's data, where one may be mounted; else the
-/// disk that holds temporary files.
+/// An ext4 in memory, whose syncs wait for no other data, if it can be mounted; else the disk of
+/// temporary files.
 pub struct Disk {
     mount: Option<Mount>,
     directory: TempDir,
 }
 
-/// Of the ext4, whose image has holes.
+/// The size of the ext4; its image is sparse.
 const MEBIBYTES: u64 = 256;
 
 impl Disk {
@@ -22,13 +22,13 @@ impl Disk {
         let directory = directory.expect("make a temporary directory");
         let at = directory.path().join("disk");
         std::fs::create_dir(&at).expect("make a mount point");
-        // In blocks of the usual size, which a disk this small would not get.
+        // Such a small file system would get smaller blocks by default.
         let image = directory.path().join("image");
         let mount = Mount::ext4_of(&image, &at, MEBIBYTES, &["-b", "4096"]).ok();
         Self { mount, directory }
     }
 
-    /// An environment on it, which goes before it does.
+    /// Makes an environment on the disk; it must be dropped first.
     pub fn environment(&self) -> Environment {
         match &self.mount {
             Some(_) => Environment::within(&self.directory.path().join("disk")),

@@ -1,4 +1,4 @@
-//! A hermetic place to run the binary in: its own home, state and time zone, and none of the
+//! A hermetic environment for the binary, with its own home, state and time zone, and none of the
 //! caller's variables.
 
 use super::background::{beside, wait_until};
@@ -16,13 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::Duration;
 
-/// No run of these tests takes this long, be the machine ever so busy; one that does hangs.
+/// The longest time for a run on the busiest machine; one that takes longer hangs.
 const DEADLINE: Duration = Duration::from_mins(5);
 
-/// What the tests of one process hold in memory at most, and as much again.
-const ROOM: u64 = 4 << 30;
+/// Free memory that is required, in bytes: twice what the tests of one process use.
+const MEMORY: u64 = 4 << 30;
 
-/// Longer than the clock tick within which a stamp is not trusted.
+/// A duration beyond the clock tick within which a stamp isn't trusted.
 const AGED: Duration = Duration::from_millis(30);
 
 /// A temporary directory with `source`, `target` (not made), `outside`, `home` and `state`.
@@ -36,14 +36,14 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// In memory, where a sync costs nothing: most of what a small run takes on a disk that others use
-    /// too is waiting for it. In a directory that `TMPDIR` names, or on the disk that holds temporary
-    /// files, where memory is short.
+    /// Makes an environment in memory, where syncs cost nothing: on a shared disk small runs mostly
+    /// wait for them. If `TMPDIR` is set or memory is short, it is made in the directory of
+    /// temporary files.
     pub fn new() -> Self {
         let memory = Path::new("/dev/shm");
         let is_roomy = || {
             let room = rustix::fs::statvfs(memory);
-            room.is_ok_and(|room| room.f_bavail * room.f_frsize >= ROOM)
+            room.is_ok_and(|room| room.f_bavail * room.f_frsize >= MEMORY)
         };
         if std::env::var_os("TMPDIR").is_none() && is_roomy() {
             Self::within(memory)
@@ -52,16 +52,16 @@ impl Environment {
         }
     }
 
-    /// On the disk that holds temporary files.
+    /// Makes an environment on the disk of temporary files.
     pub fn on_disk() -> Self {
         Self::within(&std::env::temp_dir())
     }
 
-    /// In a fresh directory below `parent`.
+    /// Makes an environment in a new directory in `parent`.
     pub fn within(parent: &Path) -> Self {
         let directory = tempfile::Builder::new().prefix("vidimus-test-").tempdir_in(parent);
         let directory = directory.expect("make a temporary directory");
-        // Tests that step down from root must come through.
+        // Tests that drop root's rights must be able to enter it.
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(directory.path(), open).expect("open the directory");
         let root = directory.path().canonicalize().expect("resolve the directory");
@@ -73,7 +73,7 @@ impl Environment {
         Self { root, source, target, outside, state, directory }
     }
 
-    /// Loses what earlier runs recorded, in the state directory and in the target.
+    /// Removes the records of earlier runs from the state directory and the target.
     pub fn lose_records(&self) {
         for directory in [&self.state, &self.target.join(".vidimus/manifest")] {
             if directory.exists() {
@@ -83,7 +83,7 @@ impl Environment {
         std::fs::create_dir(&self.state).expect("make a directory");
     }
 
-    /// Lets stamps grow old enough to be trusted.
+    /// Waits until stamps are old enough to be trusted.
     pub fn age(&self) {
         std::thread::sleep(AGED);
     }
@@ -94,12 +94,12 @@ impl Environment {
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command.env("HOME", self.root.join("home")).env("XDG_STATE_HOME", &self.state);
         command.env("TZ", "UTC").env("LANG", "C.UTF-8");
-        // No test asks for credentials outside this machine.
+        // No test may ask another machine for credentials.
         command.env("AWS_EC2_METADATA_DISABLED", "true");
         command
     }
 
-    /// The binary with these arguments, to be run as it is.
+    /// Returns the binary with arguments, ready to run.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_vidimus"));
         command.args(arguments);
@@ -111,7 +111,7 @@ impl Environment {
         Run::of(self.command(arguments))
     }
 
-    /// The arguments of `mirror --json SOURCE TARGET` and `flags`.
+    /// Returns the arguments of `mirror --json SOURCE TARGET` and `flags`.
     pub fn mirror_arguments(&self, flags: &[&str]) -> Vec<String> {
         let mut arguments: Vec<_> = ["mirror", "--json"].map(String::from).into();
         arguments.extend([text(&self.source), text(&self.target)].map(String::from));
@@ -124,7 +124,7 @@ impl Environment {
         self.vidimus(&self.mirror_arguments(flags))
     }
 
-    /// Mirrors, all as asked, and yields the final record.
+    /// Mirrors successfully, and returns the final record.
     #[track_caller]
     pub fn mirrored(&self, flags: &[&str]) -> Finished {
         self.mirror(flags).expect(0).finished()
@@ -137,7 +137,7 @@ impl Environment {
         self.vidimus(&arguments)
     }
 
-    /// The binary below strace; what is traced goes to [`Environment::trace`].
+    /// Returns the binary under strace, whose output goes to [`Environment::trace`].
     pub fn strace_command<A: AsRef<OsStr>>(&self, options: &[&str], arguments: &[A]) -> Command {
         let mut command = Command::new("strace");
         command.args(["-f", "-qq", "-o"]).arg(self.root.join("trace")).args(options);
@@ -145,14 +145,14 @@ impl Environment {
         self.hermetic(command)
     }
 
-    /// Runs the binary below strace.
+    /// Runs the binary under strace.
     pub fn strace<A: AsRef<OsStr>>(&self, options: &[&str], arguments: &[A]) -> Run {
         Run::of(self.strace_command(options, arguments))
     }
 
-    /// Runs the binary below strace, which stops it, all its threads, behind each of these calls
-    /// (`openat:when=1`; `options` may narrow them by `-P`). `meanwhile` is told how often that was, from
-    /// 1; then it goes on.
+    /// Runs the binary under strace, which stops the process with all threads after each of these
+    /// calls (`openat:when=1`; `options` may select them by `-P`). At each stop `meanwhile` is
+    /// called with its number, from 1; then the process continues.
     #[track_caller]
     pub fn strace_stopping<A: AsRef<OsStr>>(
         &self,
@@ -171,14 +171,14 @@ impl Environment {
         run
     }
 
-    /// Waits for each stop of the run that strace traces, until it is over; how many there were.
+    /// Waits for each stop of the traced run until that ends; returns the number of stops.
     fn at_each_stop(&self, over: &AtomicBool, mut meanwhile: impl FnMut(u32)) -> u32 {
         let mut stops = 0;
         while !over.load(Ordering::Relaxed) {
             let trace = std::fs::read(self.root.join("trace")).unwrap_or_default();
             let trace = String::from_utf8_lossy(&trace);
-            let told = |line: &&str| line.contains(" --- SIGSTOP {");
-            let thread = trace.lines().filter(told).nth(stops as usize);
+            let is_stop = |line: &&str| line.contains(" --- SIGSTOP {");
+            let thread = trace.lines().filter(is_stop).nth(stops as usize);
             let Some(thread) = thread.and_then(|line| line.split(' ').next()?.parse().ok()) else {
                 std::thread::sleep(Duration::from_millis(1));
                 continue;
@@ -191,20 +191,20 @@ impl Environment {
         stops
     }
 
-    /// What strace wrote.
+    /// Returns the output of strace.
     pub fn trace(&self) -> String {
         let trace = std::fs::read(self.root.join("trace")).expect("read the trace");
         String::from_utf8_lossy(&trace).into_owned()
     }
 
-    /// The binary run by `nobody`, who owns state and the directory `target` would be made in.
+    /// Runs the binary as `nobody`, who owns the state and the directory for `target`.
     pub fn as_nobody<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Run, String> {
         tools::root()?;
         tools::tool("setpriv")?;
         let binary = self.root.join("vidimus");
         if !binary.exists() {
-            // A copy that this process wrote could not be executed while a child that another thread
-            // began at that moment still has it open.
+            // `cp` makes the copy: a child that another thread forks at that moment would inherit
+            // this process's open handle of it, and the copy could not be executed.
             let copied =
                 Command::new("cp").arg(env!("CARGO_BIN_EXE_vidimus")).arg(&binary).status();
             assert!(copied.expect("run cp").success(), "copy the binary");
@@ -222,17 +222,17 @@ impl Environment {
     }
 }
 
-/// A process that is stopped until this is dropped.
+/// A stopped process, which continues on drop.
 struct Stopped(Pid);
 
 impl Stopped {
-    /// Waits until the process of this thread is stopped, each thread of it.
+    /// Waits until the process of a thread is stopped, with all its threads.
     fn wait_for(thread: u32) -> Self {
         let read = |path: String| std::fs::read_to_string(path).unwrap_or_default();
         let status = read(format!("/proc/{thread}/status"));
         let process = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
         let process = process.and_then(|id| id.trim().parse().ok()).expect("a stopped run goes on");
-        // From now on: whatever fails here, the run goes on.
+        // From here on the process continues whatever fails.
         let stopped = Self(Pid::from_raw(process).expect("no process has the id 0"));
         let tasks = format!("/proc/{process}/task");
         wait_until("a run that is stopped", || {
@@ -252,10 +252,10 @@ impl Drop for Stopped {
     }
 }
 
-/// The command, where a process may have no more than `most` files open (the hard limit, too).
-pub fn with_descriptors(command: &Command, most: u32) -> Command {
+/// Returns a command that can have no more than `max` open files (as hard limit, too).
+pub fn with_descriptors(command: &Command, max: u32) -> Command {
     let mut limited = Command::new("sh");
-    limited.args(["-c", &format!("ulimit -n {most} && exec \"$0\" \"$@\"")]);
+    limited.args(["-c", &format!("ulimit -n {max} && exec \"$0\" \"$@\"")]);
     limited.arg(command.get_program()).args(command.get_args()).env_clear();
     limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     if let Some(directory) = command.get_current_dir() {
@@ -265,10 +265,10 @@ pub fn with_descriptors(command: &Command, most: u32) -> Command {
     limited
 }
 
-/// The user that owns nothing.
+/// The user id of `nobody`.
 pub const NOBODY: u32 = 65534;
 
-/// A path of the tests, which are all UTF-8.
+/// Returns a test path as text.
 pub fn text(path: &Path) -> &str {
     path.to_str().expect("test paths are UTF-8")
 }
@@ -295,7 +295,7 @@ impl Run {
         Self::end(child, command, |_| ())
     }
 
-    /// Waits for a child with `--json` to which a signal is sent once its first such record comes.
+    /// Waits for a child with `--json`, and sends it a signal at its first record of an event.
     pub fn signalled_at(
         child: Child,
         (event, signal): (&'static str, Signal),
@@ -313,7 +313,7 @@ impl Run {
         })
     }
 
-    /// Waits for a child, and shows each line of its standard output as it comes.
+    /// Waits for a child; calls `shown` with each line of its standard output.
     fn end(mut child: Child, command: String, shown: impl FnMut(&[u8]) + Send + 'static) -> Self {
         let pid = Pid::from_child(&child);
         let stdout = drain(child.stdout.take(), shown);
@@ -336,26 +336,26 @@ impl Run {
         run
     }
 
-    /// The exit code; by convention 128 and the signal's number for a run that a signal ended.
+    /// Returns the exit code; 128 and the number of the signal for a run that a signal ended.
     pub fn code(&self) -> i32 {
         self.status.code().or(self.status.signal().map(|signal| 128 + signal)).expect("it ended")
     }
 
-    /// Holds the run to its exit code.
+    /// Asserts the exit code.
     #[track_caller]
     pub fn expect(self, code: i32) -> Self {
         assert!(self.code() == code, "expected exit {code}\n{}", self.told());
         self
     }
 
-    /// Holds the run to one of several exit codes.
+    /// Asserts one of several exit codes.
     #[track_caller]
     pub fn expect_one_of(self, codes: &[i32]) -> Self {
         assert!(codes.contains(&self.code()), "expected one of exits {codes:?}\n{}", self.told());
         self
     }
 
-    /// Holds the run to having named `what`, on either output.
+    /// Asserts that either output contains `what`.
     #[track_caller]
     pub fn names(self, what: &str) -> Self {
         let named = self.stderr.contains(what) || self.stdout.contains(what);
@@ -363,7 +363,7 @@ impl Run {
         self
     }
 
-    /// Holds the run to not having said `what`.
+    /// Asserts that neither output contains `what`.
     #[track_caller]
     pub fn is_silent_about(self, what: &str) -> Self {
         let named = self.stderr.contains(what) || self.stdout.contains(what);
@@ -371,7 +371,7 @@ impl Run {
         self
     }
 
-    /// The records of a run with `--json`.
+    /// Returns the records of a run with `--json`.
     #[track_caller]
     pub fn records(&self) -> Vec<Value> {
         let parse = |line: &str| {
@@ -381,7 +381,7 @@ impl Run {
         self.stdout.lines().map(parse).collect()
     }
 
-    /// The final record of a run with `--json`.
+    /// Returns the final record of a run with `--json`.
     #[track_caller]
     pub fn finished(&self) -> Finished {
         let last = self.records().pop();
@@ -390,7 +390,7 @@ impl Run {
         Finished { record: last.unwrap_or_else(|| panic!("no final record\n{told}")), told }
     }
 
-    /// All there is to know, for a message.
+    /// Returns everything that is known about the run, for messages.
     pub fn told(&self) -> String {
         let mut told = format!("{}\n{}\n", self.command, self.status);
         for (name, output) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
@@ -401,7 +401,7 @@ impl Run {
     }
 }
 
-/// Reads all that comes; each line is shown as it does.
+/// Reads an output to its end; calls `shown` with each line.
 fn drain(
     from: Option<impl Read + Send + 'static>,
     mut shown: impl FnMut(&[u8]) + Send + 'static,
@@ -427,14 +427,14 @@ pub struct Finished {
 }
 
 impl Finished {
-    /// A count of the record.
+    /// Returns a count from the record.
     #[track_caller]
     pub fn count(&self, name: &str) -> u64 {
         let value = self.record[name].as_u64();
         value.unwrap_or_else(|| panic!("no count {name:?} in {}", self.record))
     }
 
-    /// Holds the record to these counts.
+    /// Asserts counts of the record.
     #[track_caller]
     pub fn counts(&self, expected: &[(&str, u64)]) -> &Self {
         for &(name, count) in expected {

@@ -1,5 +1,5 @@
-//! What the black-box tests share: trees stated declaratively, a hermetic environment for the
-//! binary, and the tools of the system, skipped loudly where they are missing.
+//! Support for the black-box tests: trees stated declaratively, a hermetic environment for the
+//! binary, and the system's tools, without which tests are skipped loudly.
 
 #![allow(
     clippy::similar_names,

@@ -1,17 +1,17 @@
-//! A real terminal (tmux), as a person sees it.
+//! A real terminal (tmux) with a shell.
 
 use super::environment::{Environment, Run};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// A terminal in which a shell runs.
+/// A terminal with a shell.
 pub struct Pane<'a> {
     env: &'a Environment,
     variables: Vec<(&'static str, String)>,
 }
 
 impl<'a> Pane<'a> {
-    /// Opens one of so many columns, whose shell has these variables too.
+    /// Opens a terminal with `columns`, whose shell has these variables in addition.
     pub fn new(env: &'a Environment, columns: u16, variables: &[(&'static str, String)]) -> Self {
         let pane = Self { env, variables: variables.to_vec() };
         let (size, shell) = (columns.to_string(), "PS1='$ ' sh");
@@ -19,7 +19,7 @@ impl<'a> Pane<'a> {
         pane
     }
 
-    /// Has tmux do something.
+    /// Runs a command of tmux.
     pub fn tmux(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("tmux");
         command.arg("-S").arg(self.env.root.join("tmux")).args(arguments);
@@ -29,7 +29,7 @@ impl<'a> Pane<'a> {
         Run::of(command).expect(0).stdout
     }
 
-    /// Types a line on an empty screen: the binary with these words behind it.
+    /// Clears the screen and types the binary's name with these arguments.
     pub fn vidimus(&self, words: &str) {
         let binary = env!("CARGO_BIN_EXE_vidimus");
         self.enter(&format!("clear; '{binary}' {words}"));
@@ -45,18 +45,18 @@ impl<'a> Pane<'a> {
         self.tmux(&["send-keys", "C-c"]);
     }
 
-    /// Makes it so many columns wide.
+    /// Changes the width.
     pub fn resize(&self, columns: u16) {
         self.tmux(&["resize-window", "-x", &columns.to_string()]);
     }
 
-    /// What stands there, without empty lines.
+    /// Returns the lines on the screen, without empty ones.
     pub fn lines(&self) -> Vec<String> {
         let seen = self.tmux(&["capture-pane", "-p", "-S", "-100"]);
         seen.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
     }
 
-    /// Waits until what stands there is as wanted.
+    /// Waits until the screen is as wanted.
     #[track_caller]
     pub fn wait(&self, what: &str, is_there: impl Fn(&[String]) -> bool) -> Vec<String> {
         let begun = Instant::now();
@@ -71,7 +71,7 @@ impl<'a> Pane<'a> {
         }
     }
 
-    /// Waits until a bar tells the share that is done and the time left, and yields it.
+    /// Waits for a bar with percentage and remaining time, and returns it.
     #[track_caller]
     pub fn wait_for_bar(&self, what: &str) -> String {
         let is_whole = |line: &&String| is_bar(line) && line.ends_with(" left");
@@ -79,7 +79,7 @@ impl<'a> Pane<'a> {
         lines.iter().find(is_whole).expect("it was waited for").clone()
     }
 
-    /// Waits until the shell is there again.
+    /// Waits until the shell shows its prompt again.
     #[track_caller]
     pub fn wait_for_end(&self) -> Vec<String> {
         self.wait("the end", |lines| lines.last().is_some_and(|line| line.starts_with('$')))
@@ -92,7 +92,7 @@ impl Drop for Pane<'_> {
     }
 }
 
-/// Whether a line is a bar's.
+/// Returns whether a line is a progress bar.
 pub fn is_bar(line: &str) -> bool {
     line.contains("iB/s") && line.contains("% ") | line.contains("%,")
 }

@@ -1,5 +1,5 @@
-//! Real servers to test against, each a child of this process. `tests/servers.sh` installs them on
-//! first use; a test that can't have them skips: `needs!(SeaweedFs::shared())`.
+//! Real servers for tests, each a child of this process. `tests/servers.sh` installs them on first
+//! use; a test that can't have one is skipped: `needs!(SeaweedFs::shared())`.
 
 use super::clients;
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// The key that servers know, with its secret. Both are recognisable, to find where they leak.
+/// The access key that servers accept. Key and secret are recognisable, so that leaks can be found.
 pub const ACCESS_KEY: &str = "VIDIMUSCANARYKEY";
 
 /// The secret of [`ACCESS_KEY`].
@@ -22,41 +22,41 @@ pub const SECRET_KEY: &str = "canary/secret+that/must/never/be/shown";
 /// The region that requests are signed for.
 pub const REGION: &str = "us-east-1";
 
-/// No server takes this long to answer, also where tests keep all processors busy.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// The longest time for a server to answer, even if tests keep all processors busy.
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Someone else may take a port between its choice and its use.
+/// Attempts to start a server: another process may take a port between its choice and its use.
 const TRIES: u32 = 3;
 
-/// The variables that lead an S3 client to an endpoint, with the keys that the servers know.
+/// Returns the variables that configure an S3 client for an endpoint, with the servers' keys.
 pub fn environment(endpoint: &str) -> Vec<(&'static str, String)> {
     [
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
         ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
         ("AWS_REGION", REGION),
-        // Nothing asks for credentials over the network.
+        // No client may ask for credentials over the network.
         ("AWS_EC2_METADATA_DISABLED", "true"),
     ]
     .map(|(name, value)| (name, value.to_owned()))
     .into()
 }
 
-/// The directory that holds what `tests/servers.sh` installed, which it does now if need be.
+/// Returns the directory of what `tests/servers.sh` installs, after installing it if needed.
 pub fn installed() -> Result<&'static Path, String> {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let install = || install("tests/servers.sh").map(|()| directory().join("venv"));
     INSTALLED.get_or_init(install).as_deref().map_err(String::clone)
 }
 
-/// The directory that holds what `tests/bagit.sh` installed, which it does now if need be.
+/// Returns the directory of what `tests/bagit.sh` installs, after installing it if needed.
 pub(super) fn bagit() -> Result<&'static Path, String> {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let install = || install("tests/bagit.sh").map(|()| directory().join("bagit"));
     INSTALLED.get_or_init(install).as_deref().map_err(String::clone)
 }
 
-/// The program that `tests/b3sum.sh` installed, which it does now if need be.
+/// Returns the program that `tests/b3sum.sh` installs, after installing it if needed.
 pub(super) fn b3sum() -> Result<PathBuf, String> {
     static INSTALLED: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let install = || install("tests/b3sum.sh").map(|()| directory().join("b3sum/bin/b3sum"));
@@ -75,19 +75,19 @@ fn install(script: &str) -> Result<(), String> {
     Err(said.lines().last().map_or_else(|| format!("{script} failed"), str::to_owned))
 }
 
-/// Where these scripts keep all they make.
+/// Returns the directory in which these scripts install.
 fn directory() -> PathBuf {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     home.join(std::env::var_os("VIDIMUS_TEST_SERVERS").unwrap_or("target/test-servers".into()))
 }
 
-/// A program that `tests/servers.sh` installed.
+/// Returns a program that `tests/servers.sh` installs.
 pub(super) fn program(name: &str) -> Result<PathBuf, String> {
     Ok(installed()?.join("bin").join(name))
 }
 
-/// `SeaweedFS`, through its S3 gateway. Its keys are paths: `a/b` is listed before `a-b`, `c//d` is
-/// held as `c/d` and `/e` as `e`, `./f` is refused. It holds `a` beside `a/b`.
+/// `SeaweedFS` with its S3 gateway. Its keys are paths: it lists `a/b` before `a-b`, stores `c//d`
+/// as `c/d` and `/e` as `e`, and refuses `./f`. It can have both `a` and `a/b`.
 #[derive(Debug)]
 pub struct SeaweedFs;
 
@@ -97,15 +97,15 @@ impl SeaweedFs {
         Server::start("seaweedfs", seaweedfs)
     }
 
-    /// The one that all tests of this binary share, each with buckets of its own.
+    /// Returns the server that all tests of this binary share; each makes its own buckets.
     pub fn shared() -> Result<&'static Server, String> {
         static SHARED: OnceLock<Result<Server, String>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref().map_err(String::clone)
     }
 }
 
-/// `rclone serve s3` of a directory. It refuses `c//d`, `/e` and `./f`, lists `i/` as `i`, and where
-/// `a/b` is, a failed PUT of `a` hides it.
+/// `rclone serve s3` with a directory. It refuses `c//d`, `/e` and `./f` and lists `i/` as `i`; if
+/// there is `a/b`, a failed PUT of `a` hides it.
 #[derive(Debug)]
 pub struct RcloneServe;
 
@@ -115,19 +115,19 @@ impl RcloneServe {
         Server::start("rclone", rclone)
     }
 
-    /// The one that all tests of this binary share, each with buckets of its own.
+    /// Returns the server that all tests of this binary share; each makes its own buckets.
     pub fn shared() -> Result<&'static Server, String> {
         static SHARED: OnceLock<Result<Server, String>> = OnceLock::new();
         SHARED.get_or_init(Self::start).as_ref().map_err(String::clone)
     }
 }
 
-/// How a server is run, and how one sees that it is up.
+/// How a server is started, and how to find out that it is ready.
 struct Plan {
     command: Command,
     /// The port that speaks S3.
     port: u16,
-    /// A port, a path, and what its reply must have.
+    /// Ports, paths to get, and text that the reply must contain.
     ready: Vec<(u16, &'static str, &'static str)>,
 }
 
@@ -155,7 +155,7 @@ fn seaweedfs(data: &Path, ports: &[u16; 8]) -> Result<Plan, String> {
     command.args(names.iter().zip(ports).map(|(name, port)| format!("-{name}={port}")));
     command.arg(format!("-s3.config={}", configuration.display()));
     command.arg(format!("-dir={}", data.display()));
-    // It answers before it can store anything.
+    // The server answers before it can store anything.
     let ready = vec![(ports[0], "/healthz", " 200 "), (ports[2], "/dir/assign", "\"fid\"")];
     Ok(Plan { command, port: ports[0], ready })
 }
@@ -169,7 +169,7 @@ fn rclone(data: &Path, ports: &[u16; 8]) -> Result<Plan, String> {
     Ok(Plan { command, port: ports[0], ready: vec![(ports[0], "/", "HTTP/1.")] })
 }
 
-/// A running server, until it is dropped, or this process ends.
+/// A server that runs until it is dropped or this process ends.
 #[derive(Debug)]
 pub struct Server {
     child: Child,
@@ -197,7 +197,8 @@ impl Server {
         Err(format!("{name} does not start: {failed}"))
     }
 
-    /// Runs a server until it is up; the inner error is what it said when it ended instead.
+    /// Starts a server and waits until it is ready; the inner error is its last line if it ends
+    /// instead.
     fn run(mut plan: Plan, data: PathBuf) -> Result<Result<Self, String>, String> {
         let log = data.join("log");
         let said = || std::fs::read_to_string(&log).unwrap_or_default();
@@ -215,8 +216,8 @@ impl Server {
                     let said = said();
                     return Ok(Err(format!("{status}: {}", said.lines().last().unwrap_or("?"))));
                 }
-                if begun.elapsed() > PATIENCE {
-                    return Err(format!("no answer after {PATIENCE:?}: {}", said()));
+                if begun.elapsed() > START_TIMEOUT {
+                    return Err(format!("no answer after {START_TIMEOUT:?}: {}", said()));
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -229,12 +230,12 @@ impl Server {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// The variables that lead a child process here, with the right keys.
+    /// Returns the variables that configure a child process for this server.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         environment(&self.endpoint())
     }
 
-    /// Makes a bucket whose name no other has, and yields that name.
+    /// Makes a bucket with a new name, and returns the name.
     pub fn bucket(&self) -> String {
         let bucket = format!("bucket-{}", self.buckets.fetch_add(1, Ordering::Relaxed));
         let mut make = clients::rclone(&self.endpoint()).expect("rclone came with the server");
@@ -243,7 +244,7 @@ impl Server {
         bucket
     }
 
-    /// What the server said so far.
+    /// Returns the server's output so far.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.data.join("log")).unwrap_or_default()
     }
@@ -258,8 +259,8 @@ impl Drop for Server {
     }
 }
 
-/// A command whose process is killed when the thread that spawned it ends: a static is never
-/// dropped, nor is anything when a test is killed.
+/// Returns a command whose process is killed when the thread that spawned it ends: statics are
+/// never dropped, and neither is anything else when a test is killed.
 fn dying_with_us(program: &Path) -> Command {
     let Ok(setpriv) = super::tools::tool("setpriv") else { return Command::new(program) };
     let mut command = Command::new(setpriv);
@@ -267,7 +268,7 @@ fn dying_with_us(program: &Path) -> Command {
     command
 }
 
-/// Spawns a child from a thread that lives as long as this process does. Tests' own threads end.
+/// Spawns a child from a thread that lives as long as this process, unlike the threads of tests.
 fn spawn(mut command: Command) -> std::io::Result<Child> {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
@@ -279,8 +280,8 @@ fn spawn(mut command: Command) -> std::io::Result<Child> {
     receiver.recv().expect("the thread sends before it parks")
 }
 
-/// A directory for a server's data, whose name tells this process. Those of processes that are
-/// gone are removed.
+/// Makes a directory for a server's data, named after this process. Directories of processes that
+/// have ended are removed.
 fn data_directory(name: &str, ports: &[u16; 8]) -> Result<PathBuf, String> {
     static NUMBER: AtomicU64 = AtomicU64::new(0);
     let parent = directory().join("data");
@@ -300,8 +301,8 @@ fn data_directory(name: &str, ports: &[u16; 8]) -> Result<PathBuf, String> {
     Ok(data)
 }
 
-/// Removes a server's data, and the sockets that `SeaweedFS` leaves in /tmp, named after its ports.
-/// Other processes may do the same at once.
+/// Removes a server's data, and the sockets named after its ports that `SeaweedFS` leaves in /tmp.
+/// Other processes may do the same at the same time, so errors are ignored.
 fn clear(data: &Path) {
     let ports = std::fs::read_to_string(data.join("ports")).unwrap_or_default();
     for socket in std::fs::read_dir("/tmp").into_iter().flatten().flatten() {
@@ -315,20 +316,20 @@ fn clear(data: &Path) {
     let _gone = std::fs::remove_dir_all(data);
 }
 
-/// Ports that nobody listens on now. They are held until all are found, so that no two are one.
+/// Returns free ports. All are bound until the last is found, so that they are different.
 fn free_ports() -> [u16; 8] {
     let held: [TcpListener; 8] =
         std::array::from_fn(|_| TcpListener::bind("127.0.0.1:0").expect("find a free port"));
     held.map(|listener| listener.local_addr().expect("a listener has an address").port())
 }
 
-/// The reply to a plain GET, if there is one.
+/// Returns the reply to a plain GET, if there is one.
 fn probe(port: u16, path: &str) -> Option<String> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
     write!(stream, "GET {path} HTTP/1.0\r\nhost: 127.0.0.1\r\n\r\n").ok()?;
     let mut reply = Vec::new();
-    // What came before a reset or the end of patience may do.
+    // The part before a reset or a timeout may suffice.
     let _cut = stream.read_to_end(&mut reply);
     Some(String::from_utf8_lossy(&reply).into_owned())
 }

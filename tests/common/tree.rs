@@ -1,8 +1,8 @@
-//! Trees: stated, written, read back, compared whole.
+//! Trees: stated, written, read back and compared.
 //!
-//! [`TestTree`] states what is to be there; [`Snapshot`] is what a disk holds. Both write and read
-//! beneath directory handles, one component at a time, so that names may be any bytes and trees
-//! deeper than `PATH_MAX`.
+//! [`TestTree`] states the expected entries; [`Snapshot`] has the actual ones. Both go through
+//! directory handles, one component at a time, so that names can be any bytes and trees deeper than
+//! `PATH_MAX`.
 
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chmodat, chownat, mkdirat,
@@ -17,7 +17,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-/// What an entry is, with its content.
+/// The kind of an entry, with its content.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Kind {
     File(Vec<u8>),
@@ -47,7 +47,7 @@ impl std::fmt::Debug for Kind {
     }
 }
 
-/// One entry as stated: what isn't said is left to the system.
+/// A stated entry; `None` leaves a property to the system.
 #[derive(Clone, Debug)]
 struct Node {
     kind: Kind,
@@ -57,7 +57,7 @@ struct Node {
 }
 
 /// A tree to be written. Keys are bytes with `/` between components; directories above an entry are
-/// implied. `mode`, `owner` and `mtime` speak of the entry named last (of the root before any).
+/// implied. `mode`, `owner` and `mtime` apply to the entry named last (at first to the root).
 #[derive(Clone, Debug)]
 pub struct TestTree {
     nodes: BTreeMap<Vec<u8>, Node>,
@@ -97,7 +97,7 @@ impl TestTree {
         self.with(key, Kind::Socket)
     }
 
-    /// A character device like `/dev/null` (needs root).
+    /// Adds a character device like `/dev/null` (needs root).
     pub fn device(self, key: impl AsRef<[u8]>) -> Self {
         self.with(key, Kind::CharacterDevice)
     }
@@ -116,18 +116,18 @@ impl TestTree {
         self
     }
 
-    /// Seconds since the epoch (negative before 1970) and nanoseconds.
+    /// Sets the time: seconds since 1970 (negative before) and nanoseconds.
     pub fn mtime(mut self, seconds: i64, nanos: u32) -> Self {
         self.last().mtime = Some((seconds, nanos));
         self
     }
 
-    /// Regular files, links and special files: what the product counts as files.
+    /// Returns the number of regular files, links and special files, which vidimus counts as files.
     pub fn files(&self) -> u64 {
         self.nodes.values().filter(|node| node.kind != Kind::Directory).count() as u64
     }
 
-    /// Bytes of regular files.
+    /// Returns the bytes of regular files.
     pub fn bytes(&self) -> u64 {
         let sizes = self.nodes.values().map(|node| match &node.kind {
             Kind::File(content) => content.len() as u64,
@@ -136,8 +136,8 @@ impl TestTree {
         sizes.sum()
     }
 
-    /// Writes the tree at `root`, over what is there: an entry of the same type is changed in
-    /// place, another is replaced, one that isn't named stays.
+    /// Writes the tree at `root`: existing entries of the same type are changed in place, others
+    /// are replaced, and those that the tree doesn't name stay.
     pub fn write(&self, root: &Path) {
         std::fs::create_dir_all(root).expect("make the tree's root");
         let root = open_root(root);
@@ -147,7 +147,7 @@ impl TestTree {
                 node.make(parent.as_fd(), &leaf(key));
             }
         }
-        // Deepest first: making an entry changes the time of the directory above it.
+        // Deepest first, since making an entry changes the time of its directory.
         for (key, node) in self.nodes.iter().rev() {
             if key.is_empty() {
                 node.set_metadata(root.as_fd(), c".");
@@ -157,7 +157,7 @@ impl TestTree {
         }
     }
 
-    /// What `root` holds is this tree: same entries, and the metadata that was stated.
+    /// Asserts that `root` has exactly these entries, with the metadata that was stated.
     #[track_caller]
     pub fn assert_at(&self, root: &Path) {
         let found = Snapshot::read(root);
@@ -255,7 +255,7 @@ impl Node {
     }
 }
 
-/// One entry as a disk holds it.
+/// An actual entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub kind: Kind,
@@ -266,24 +266,24 @@ pub struct Seen {
     pub inode: u64,
 }
 
-/// A tree as a disk holds it, the root's own `.vidimus/` left out. The root is the empty key;
+/// The actual entries of a tree, without the root's own `.vidimus/`. The root is the empty key;
 /// directories have no final `/` here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     pub entries: BTreeMap<Vec<u8>, Seen>,
 }
 
-/// How closely two snapshots are compared.
+/// Which properties two snapshots must share.
 #[derive(Clone, Copy)]
 pub enum Closeness {
-    /// Type, content, mode, owner and mtime: what a mirror keeps.
+    /// Type, content, mode, owner and mtime: what a mirror preserves.
     Mirror,
-    /// Those, ctime and inode: nobody touched it.
+    /// Those, ctime and inode: the entry wasn't touched.
     Untouched,
 }
 
 impl Snapshot {
-    /// Reads what `root` holds.
+    /// Reads the tree at `root`.
     pub fn read(root: &Path) -> Self {
         let mut entries = BTreeMap::new();
         let root = open_root(root);
@@ -296,7 +296,7 @@ impl Snapshot {
         self.entries.get(key.as_ref())
     }
 
-    /// Leaves out the entries that `drop` names, and what is below them.
+    /// Leaves out the entries for which `drop` returns true, and everything below them.
     pub fn without(mut self, drop: impl Fn(&[u8]) -> bool) -> Self {
         let above = |key: &[u8]| {
             let ends = key.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
@@ -306,7 +306,7 @@ impl Snapshot {
         self
     }
 
-    /// Temporary files of the product, wherever they are.
+    /// Returns vidimus's temporary files, wherever they are.
     pub fn temporaries(&self) -> Vec<String> {
         let is_temporary = |key: &&Vec<u8>| {
             key.rsplit(|&byte| byte == b'/')
@@ -316,7 +316,7 @@ impl Snapshot {
         self.entries.keys().filter(is_temporary).map(|key| show(key)).collect()
     }
 
-    /// Where `found` differs from this snapshot, a line each; none when they are the same.
+    /// Returns the differences of `found` from this snapshot, one line each.
     pub fn differences(&self, found: &Self, closeness: Closeness) -> Vec<String> {
         let mut lines = Vec::new();
         let keys: BTreeSet<_> = self.entries.keys().chain(found.entries.keys()).collect();
@@ -366,14 +366,14 @@ impl Seen {
     }
 }
 
-/// The target is the source: type, content, mode, owner, mtime and link text of every entry, the
-/// root's own `.vidimus/` left out.
+/// Asserts that source and target have the same entries, with type, content, mode, owner, mtime and
+/// link text. The root's own `.vidimus/` is left out.
 #[track_caller]
 pub fn assert_mirrored(source: &Path, target: &Path) {
     assert_same(&Snapshot::read(source), &Snapshot::read(target), Closeness::Mirror);
 }
 
-/// Nobody touched `root` since `before` was read.
+/// Asserts that nothing in `root` was touched since `before` was read.
 #[track_caller]
 pub fn assert_untouched(before: &Snapshot, root: &Path) {
     assert_same(before, &Snapshot::read(root), Closeness::Untouched);
@@ -391,12 +391,13 @@ pub fn assert_same(expected: &Snapshot, found: &Snapshot, closeness: Closeness) 
     }
 }
 
-/// A key in a message.
+/// Returns a key for a message.
 pub fn show(key: &[u8]) -> String {
     if key.is_empty() { "(root)".into() } else { key.escape_ascii().to_string() }
 }
 
-/// Sets an entry's mtime (a link's own).
+/// Sets an entry's mtime (for a link its own).
+
 pub fn set_mtime_of(path: &Path, seconds: i64, nanos: u32) {
     use std::os::unix::ffi::OsStrExt as _;
     let name = CString::new(path.as_os_str().as_bytes()).expect("a path has no NUL");

@@ -1,4 +1,4 @@
-//! Direct access to a bucket, past the protocol: to set up, and to judge.
+//! Direct access to a bucket, bypassing the protocol: to set up tests, and to check results.
 
 use super::store::{BucketState, Contents, Object, Store, Upload, Version};
 use bytes::Bytes;
@@ -14,7 +14,7 @@ pub struct Bucket {
 }
 
 impl Bucket {
-    /// The bucket of this name, made when it is missing.
+    /// Returns a bucket, after making it if it is missing.
     pub(super) fn open(store: &Arc<Mutex<Store>>, name: &str, contents: Contents) -> Self {
         assert!(s3s::path::check_bucket_name(name), "S3 takes no bucket of the name {name:?}");
         let mut held = store.lock();
@@ -26,12 +26,12 @@ impl Bucket {
         &self.name
     }
 
-    /// Puts an object of this content and yields its entity tag.
+    /// Puts an object and returns its entity tag.
     pub fn put(&self, key: &str, content: impl AsRef<[u8]>) -> String {
         self.put_object(key, Object::new(Bytes::copy_from_slice(content.as_ref())))
     }
 
-    /// Puts an object with all it has and yields its entity tag.
+    /// Puts an object with all its properties and returns its entity tag.
     pub fn put_object(&self, key: &str, object: Object) -> String {
         let etag = object.etag.clone();
         self.change(|bucket, id| bucket.put(key, object, || id))
@@ -39,29 +39,29 @@ impl Bucket {
         etag
     }
 
-    /// The latest version of an object.
+    /// Returns the latest version of an object.
     pub fn get(&self, key: &str) -> Option<Object> {
         self.with(|bucket| bucket.get(key))
     }
 
-    /// The content of an object that is there.
+    /// Returns the content of an object that must exist.
     #[track_caller]
     pub fn content(&self, key: &str) -> Bytes {
         self.get(key).unwrap_or_else(|| panic!("no object {key:?} in {}", self.name)).content
     }
 
-    /// Deletes an object as the protocol would.
+    /// Deletes an object as a request would.
     pub fn delete(&self, key: &str) {
         self.change(|bucket, id| bucket.delete(key, None, || id))
             .expect("a synthetic bucket can't be written");
     }
 
-    /// All keys, in order.
+    /// Returns all keys, in order.
     pub fn keys(&self) -> Vec<String> {
         self.with(|bucket| bucket.listed("").map(|listed| listed.key).collect())
     }
 
-    /// All objects.
+    /// Returns all objects.
     pub fn objects(&self) -> BTreeMap<String, Object> {
         self.with(|bucket| {
             let keys = bucket.listed("").map(|listed| listed.key);
@@ -69,7 +69,7 @@ impl Bucket {
         })
     }
 
-    /// All versions of a key, the latest last.
+    /// Returns all versions of a key, the latest last.
     pub fn versions(&self, key: &str) -> Vec<Version> {
         self.with(|bucket| match &bucket.contents {
             Contents::Held(keys) => keys.get(key).cloned().unwrap_or_default(),
@@ -77,12 +77,12 @@ impl Bucket {
         })
     }
 
-    /// Keeps versions from now on, or no longer.
+    /// Turns versioning on or off.
     pub fn set_versioned(&self, versioned: bool) {
         self.with(|bucket| bucket.versioned = versioned);
     }
 
-    /// The uploads that were neither completed nor aborted.
+    /// Returns the uploads that were neither completed nor aborted.
     pub fn uploads(&self) -> Vec<Upload> {
         self.with(|bucket| bucket.uploads.values().cloned().collect())
     }

@@ -1,4 +1,4 @@
-//! Operations on buckets themselves.
+//! Operations on buckets.
 
 use super::service::{bucket, held};
 use super::store::{BucketState, Contents, Store};

@@ -1,4 +1,4 @@
-//! What comes in a request's body, and the checksums that hold it.
+//! The body of a request and its checksums.
 
 use super::service::custom;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use s3s::crypto::{Checksum as _, Crc32, Crc32c, Crc64Nvme, Md5, Sha1, Sha256};
 use s3s::dto::{Checksum, ChecksumType, StreamingBlob};
 use s3s::{Body, S3Result, TrailingHeaders, s3_error};
 
-/// A body, and the headers that came after it.
+/// A request's body and trailers.
 pub(super) struct Received {
     pub(super) content: Bytes,
     trailers: Option<HeaderMap>,
@@ -24,7 +24,7 @@ pub(super) async fn receive(
         if error.is::<hyper::Error>() {
             s3_error!(IncompleteBody)
         } else {
-            // s3s found that it isn't what was signed.
+            // s3s found that the body isn't what was signed.
             custom(400, "XAmzContentSHA256Mismatch")
         }
     })?;
@@ -33,7 +33,7 @@ pub(super) async fn receive(
 }
 
 impl Received {
-    /// Holds the content to the MD5 and the checksums that came with it, of which it yields one.
+    /// Checks the content against the MD5 and the checksums of the request; returns one of these.
     pub(super) fn check(
         &self,
         md5: Option<&str>,
@@ -61,7 +61,7 @@ impl Received {
     }
 }
 
-/// The checksums in the headers of a PUT of an object or a part.
+/// Returns the checksums in the headers of a PUT of an object or a part.
 macro_rules! sent_checksums {
     ($input:expr) => {
         s3s::dto::Checksum {
@@ -76,7 +76,7 @@ macro_rules! sent_checksums {
 }
 pub(super) use sent_checksums;
 
-/// The names of all algorithms, and the values that are there.
+/// Returns the names of all algorithms with the values that are set.
 fn values(of: &Checksum) -> [(&'static str, Option<&String>); 5] {
     [
         ("crc32", of.checksum_crc32.as_ref()),
@@ -87,11 +87,11 @@ fn values(of: &Checksum) -> [(&'static str, Option<&String>); 5] {
     ]
 }
 
-/// A checksum in the form of a reply.
+/// Returns a checksum as a reply has it.
 pub(super) fn told(checksum: Option<&(&'static str, String)>) -> Checksum {
     let mut told = Checksum::default();
     if let Some((algorithm, value)) = checksum {
-        // One that was made of the parts' ends in their number.
+        // A composite checksum ends in the number of parts.
         let composite = value.contains('-');
         let kind = if composite { ChecksumType::COMPOSITE } else { ChecksumType::FULL_OBJECT };
         told.checksum_type = Some(ChecksumType::from_static(kind));
@@ -107,7 +107,7 @@ pub(super) fn told(checksum: Option<&(&'static str, String)>) -> Checksum {
     told
 }
 
-/// The checksum of a content in base64, by the name of its algorithm in headers.
+/// Returns the checksum of a content in base64, by the name of its algorithm in headers.
 pub fn sum(algorithm: &str, content: &[u8]) -> String {
     match algorithm {
         "crc32" => base64(&Crc32::checksum(content)),

@@ -1,4 +1,4 @@
-//! Faults, scripted: which requests, and what goes wrong with them.
+//! Scripted faults: which requests they affect, and how.
 
 use super::request::{Kind, Request};
 use bytes::Bytes;
@@ -8,53 +8,56 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// What goes wrong. A request that several rules choose suffers them in the order they were made,
-/// up to the first that answers it.
+/// A fault. If several rules match a request, their faults apply in the order in which they were
+/// added, up to the first that gives the reply.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// Nothing is done; this status, with the error code that S3 pairs with it.
+    /// The request isn't carried out; the reply has this status and the error code that belongs to
+    /// it.
     Status(u16),
-    /// Nothing is done; this status and error code.
+    /// The request isn't carried out; the reply has this status and error code.
     Error(u16, &'static str),
-    /// Nothing is done; 503 `SlowDown`, with `Retry-After` in seconds.
+    /// The request isn't carried out; 503 `SlowDown`, with `Retry-After` in seconds.
     SlowDown(Option<u32>),
-    /// Nothing is done; 200, whose body is an error of this code, as Copy and Complete may have it.
+    /// The request isn't carried out; 200 with an error in the body, as Copy and Complete may
+    /// return.
     ErrorInOk(&'static str),
-    /// Nothing is done; this reply, as it is.
+    /// The request isn't carried out; this is the reply.
     Reply(u16, Vec<(&'static str, String)>, Bytes),
-    /// Nothing is done, and the connection is reset.
+    /// The request isn't carried out, and the connection is reset.
     Reset,
-    /// All is done, and the connection is reset before the reply.
+    /// The request is carried out, and the connection is reset before the reply.
     LostReply,
-    /// All is done, and nothing is said of it for a while.
+    /// The request is carried out; the reply is delayed.
     Withheld(Duration),
-    /// All is done, and the connection is reset after half of the reply's body.
+    /// The request is carried out; the connection is reset after half of the reply's body.
     ResetMidBody,
-    /// All is done; the reply's body ends after its half, cleanly, short of its Content-Length.
+    /// The request is carried out; the connection is closed after half of the body, short of its
+    /// Content-Length.
     ShortBody,
-    /// All is done; half of the reply's body, and a Content-Length that agrees with that.
+    /// The request is carried out; the reply has half of its body, and a Content-Length to match.
     Truncated,
-    /// All is done; a bit in the middle of the reply's body is flipped.
+    /// The request is carried out; one bit in the middle of the reply's body is flipped.
     FlippedBit,
-    /// All is done; the reply carries this entity tag.
+    /// The request is carried out; the reply has this entity tag.
     ETag(&'static str),
-    /// All is done; the keys of this page are in the wrong order.
+    /// The request is carried out; the first entry of the page is moved to its end.
     Disordered,
-    /// All is done; the listing says that there is more, but not how to go on.
+    /// The request is carried out; the listing is truncated but has no continuation token.
     NoToken,
-    /// The object gets this content first, as if someone else had put it.
+    /// The object is replaced by this content first, as if by another client.
     Replaced(&'static [u8]),
-    /// The object is deleted first, as if someone else had.
+    /// The object is deleted first, as if by another client.
     Deleted,
-    /// All goes well after a while.
+    /// The request is carried out after a delay.
     Delay(Duration),
-    /// All goes well once it is let go.
+    /// The request is carried out after the test releases it.
     Held(Hold),
-    /// Nothing comes for a while after half of the reply's body; then the rest does.
+    /// The request is carried out; the reply pauses after half of its body.
     Stall(Duration),
 }
 
-/// What holds requests until the test lets them go, for good.
+/// Holds requests until the test releases them.
 #[derive(Clone, Debug)]
 pub struct Hold(Arc<Semaphore>);
 
@@ -63,7 +66,7 @@ impl Hold {
         Self(Arc::new(Semaphore::new(0)))
     }
 
-    /// Lets go what is held and what would be.
+    /// Releases the held requests and all later ones.
     pub fn release(&self) {
         self.0.close();
     }
@@ -73,7 +76,7 @@ impl Hold {
     }
 }
 
-/// Which requests a fault strikes. Without a restriction, every one.
+/// Selects the requests that a fault affects: without restrictions all.
 #[derive(Clone, Debug)]
 pub struct On {
     kinds: Option<Vec<Kind>>,
@@ -86,7 +89,7 @@ pub struct On {
 }
 
 impl On {
-    /// Every request, of whatever kind.
+    /// All requests.
     pub fn any() -> Self {
         Self {
             kinds: None,
@@ -99,69 +102,70 @@ impl On {
         }
     }
 
-    /// Every request of this kind.
+    /// All requests of a kind.
     pub fn every(kind: Kind) -> Self {
         Self::any().or(kind)
     }
 
-    /// The `n`th request of this kind, from 1. With `key` and the like: the `n`th that matches.
+    /// The `n`th request of a kind, from 1. With further restrictions, the `n`th that matches all.
     pub fn nth(kind: Kind, n: u64) -> Self {
         Self::every(kind).turns(n..=n)
     }
 
-    /// The first `n` requests of this kind.
+    /// The first `n` requests of a kind.
     pub fn first(kind: Kind, n: u64) -> Self {
         Self::every(kind).turns(1..=n)
     }
 
-    /// The `n`th request of this kind and all after it.
+    /// The `n`th request of a kind and all after it.
     pub fn from(kind: Kind, n: u64) -> Self {
         Self::every(kind).turns(n..=u64::MAX)
     }
 
-    /// Or requests of this kind.
+    /// Adds requests of another kind.
     pub fn or(mut self, kind: Kind) -> Self {
         self.kinds.get_or_insert_default().push(kind);
         self
     }
 
-    /// Those of the matching requests that come in these turns, from 1.
+    /// Restricts it to certain ones among the matching requests, counted from 1.
     pub fn turns(mut self, turns: RangeInclusive<u64>) -> Self {
         self.turns = turns;
         self
     }
 
-    /// About this bucket.
+    /// Restricts it to a bucket.
     pub fn bucket(mut self, name: &str) -> Self {
         self.bucket = Some(name.into());
         self
     }
 
-    /// With this in the key; for a listing, in its prefix.
+    /// Restricts it to keys (of a listing: prefixes) that contain this.
     pub fn key(mut self, part: impl AsRef<[u8]>) -> Self {
         self.key = Some(part.as_ref().into());
         self
     }
 
-    /// Without this in the key; for a listing, in its prefix.
+    /// Restricts it to keys (of a listing: prefixes) that don't contain this.
     pub fn without(mut self, part: impl AsRef<[u8]>) -> Self {
         self.without = Some(part.as_ref().into());
         self
     }
 
-    /// With this in a header, written `name: value`, the name in lower case.
+    /// Restricts it to requests with this in a header, written `name: value` with a lower-case
+    /// name.
     pub fn header(mut self, part: &str) -> Self {
         self.header = Some(part.into());
         self
     }
 
-    /// For these pages of listings, from 1.
+    /// Restricts it to pages of listings, counted from 1.
     pub fn pages(mut self, pages: RangeInclusive<u32>) -> Self {
         self.pages = pages;
         self
     }
 
-    /// For this page of listings, from 1.
+    /// Restricts it to one page of listings, counted from 1.
     pub fn page(self, page: u32) -> Self {
         self.pages(page..=page)
     }
@@ -190,18 +194,18 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
-/// A fault that was scripted, to ask whether it struck.
+/// A scripted fault, which can be asked how often it struck.
 #[derive(Clone, Debug)]
 pub struct Scripted(Arc<AtomicU64>);
 
 impl Scripted {
-    /// How many requests it struck.
+    /// Returns the number of requests that it affected.
     pub fn struck(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The faults that are to come.
+/// The scripted faults.
 #[derive(Debug, Default)]
 pub(super) struct Script {
     rules: Vec<Rule>,
@@ -226,7 +230,7 @@ impl Script {
         self.rules.clear();
     }
 
-    /// The faults that strike this request.
+    /// Returns the faults for a request.
     pub(super) fn strike(&mut self, request: &Request) -> Vec<Fault> {
         let mut faults = Vec::new();
         for rule in self.rules.iter_mut().filter(|rule| rule.on.matches(request)) {
@@ -240,7 +244,7 @@ impl Script {
     }
 }
 
-/// The error code that S3 pairs with a status.
+/// Returns the error code that belongs to a status.
 pub(super) fn code_of(status: u16) -> &'static str {
     match status {
         400 => "InvalidRequest",

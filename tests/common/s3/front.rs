@@ -1,4 +1,4 @@
-//! What stands before s3s: it writes the log, and makes things go wrong.
+//! The layer in front of s3s: it logs requests and applies faults.
 
 use super::fault::{Fault, Script, code_of};
 use super::reply::{Broken, Gauge, Middle, ReplyBody, UnderWay, Wire};
@@ -14,7 +14,7 @@ use s3s::service::S3Service;
 use std::sync::Arc;
 use tokio::time::sleep;
 
-/// What the connections share with the test.
+/// State shared by connections and test.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub(super) store: Arc<Mutex<Store>>,
@@ -23,7 +23,7 @@ pub(super) struct Shared {
     pub(super) gauge: Arc<Gauge>,
 }
 
-/// A reply that is whole in memory.
+/// A complete reply in memory.
 type Whole = Response<Bytes>;
 
 /// Answers a request, or ends its connection.
@@ -45,7 +45,7 @@ pub(super) async fn answer(
     let mut answered = None;
     for fault in &faults {
         if let Some(reply) = before(fault, &request, &shared, &wire).await? {
-            // A client that still sends would see a reset instead of the reply.
+            // Read the request first: a client that still sends would see a reset and no reply.
             let body = incoming.take().map(hyper::Request::into_body);
             if let Some(body) = body {
                 body.collect().await.map_err(|_| Broken)?;
@@ -69,7 +69,7 @@ pub(super) async fn answer(
             (reply, middle)
         }
     };
-    // Unless the test forgot it meanwhile.
+    // The test may have cleared the log.
     if let Some(entry) = shared.log.lock().get_mut(number).filter(|entry| entry.at == request.at) {
         entry.status = Some(reply.status().as_u16());
     }
@@ -95,7 +95,7 @@ fn send(
     Response::from_parts(parts, ReplyBody::new(&body, middle, wire, under_way))
 }
 
-/// What a fault does before the request is carried out: a reply in its place, perhaps.
+/// Applies a fault before the request is carried out; returns a reply if that replaces the request.
 async fn before(
     fault: &Fault,
     request: &Request,
@@ -144,7 +144,7 @@ async fn before(
     Ok(Some(reply))
 }
 
-/// Does to a request's object what someone else might.
+/// Changes a request's object as another client might.
 fn meddle(
     request: &Request,
     shared: &Shared,
@@ -161,7 +161,7 @@ fn meddle(
     change(bucket, key, id).expect("a synthetic bucket can't be written");
 }
 
-/// What a fault does to the reply once the request was carried out.
+/// Applies a fault to the reply after the request was carried out.
 fn after(
     fault: &Fault,
     reply: &mut Whole,
@@ -205,7 +205,7 @@ fn edit(reply: &mut Whole, change: impl FnOnce(String) -> String) {
     reply.headers_mut().insert(CONTENT_LENGTH, length.into());
 }
 
-/// A page whose first entry comes last.
+/// Moves the first entry of a page to its end.
 fn disordered(text: String) -> String {
     const END: &str = "</Contents>";
     let whole = text.find("<Contents>").zip(text.rfind(END));

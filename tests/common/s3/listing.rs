@@ -6,11 +6,11 @@ use super::store::{BucketState, Contents, Listed, Settings, StartAfter, Store, V
 use s3s::dto::*;
 use s3s::{S3Result, s3_error};
 
-/// What is asked of a page.
+/// The parameters of a page.
 struct Query<'a> {
     prefix: &'a str,
     delimiter: &'a str,
-    /// The last entry before the page, and whether it was a common prefix.
+    /// The last entry before the page, and whether it is a common prefix.
     after: (bool, &'a str),
     limit: usize,
 }
@@ -19,11 +19,11 @@ struct Query<'a> {
 struct Page<T> {
     entries: Vec<T>,
     prefixes: Vec<String>,
-    /// The last entry, where there are more.
+    /// The last entry of the page, if there are more.
     more: Option<(bool, String)>,
 }
 
-/// Gathers a page of `entries`, which are in order of their keys.
+/// Makes a page of `entries`, which are in key order.
 fn page<T>(
     entries: impl Iterator<Item = T>,
     key_of: impl Fn(&T) -> &str,
@@ -71,7 +71,7 @@ fn limit(asked: Option<i32>, settings: &Settings) -> S3Result<usize> {
     Ok(asked.min(settings.page))
 }
 
-/// Encodes keys, where the client asked for it.
+/// Encodes keys if the client asks for it.
 #[derive(Clone, Copy)]
 struct Encoding(bool);
 
@@ -80,7 +80,7 @@ impl Encoding {
         Self(asked.is_some() && settings.encoding)
     }
 
-    /// As S3 does: a space becomes a plus, a slash stays.
+    /// Encodes like S3: a space becomes a plus, a slash stays.
     fn text(self, text: &str) -> String {
         if !self.0 {
             return text.to_owned();
@@ -120,12 +120,12 @@ impl Encoding {
     }
 }
 
-/// The key behind which a listing begins that is to begin behind `after`.
+/// Returns the key after which the listing begins for `start-after`.
 fn begin(after: &str, start: StartAfter) -> String {
     match start {
         StartAfter::Behind | StartAfter::BehindWithLoss => after.to_owned(),
         StartAfter::Ignored => String::new(),
-        // No key of the tests lies between.
+        // No key of the tests is in between.
         StartAfter::At => match after.char_indices().next_back() {
             Some((at, last)) => {
                 format!("{}{}", &after[..at], char::from_u32(last as u32 - 1).unwrap_or('\0'))
@@ -191,7 +191,7 @@ pub(super) fn objects_v1(
     let limit = limit(input.max_keys, &settings)?;
     let marker = input.marker.as_deref().unwrap_or_default();
     let delimiter = input.delimiter.as_deref().unwrap_or_default();
-    // A marker that ends like a common prefix was one.
+    // A marker that ends in the delimiter is a common prefix.
     let was_prefix = !delimiter.is_empty() && marker.ends_with(delimiter);
     let query = Query {
         prefix: input.prefix.as_deref().unwrap_or_default(),
@@ -215,7 +215,7 @@ pub(super) fn objects_v1(
     })
 }
 
-/// Versions, the latest of each key first. A page ends with a key's last version only.
+/// Lists versions, the latest of each key first. A page only ends with the last version of a key.
 pub(super) fn versions(
     store: &mut Store,
     input: ListObjectVersionsInput,
@@ -272,7 +272,7 @@ pub(super) fn versions(
     })
 }
 
-/// Uploads that are under way, by key and then by their start.
+/// Lists uploads under way, by key and then by start.
 pub(super) fn uploads(
     store: &mut Store,
     input: ListMultipartUploadsInput,
@@ -285,7 +285,7 @@ pub(super) fn uploads(
     let id_marker = input.upload_id_marker.as_deref().unwrap_or_default();
     let mut open: Vec<_> = bucket(store, &input.bucket)?.uploads.values().collect();
     open.retain(|upload| upload.key.starts_with(prefix));
-    // Without an id, a marker's whole key is past.
+    // A marker without an upload id skips the whole key.
     open.retain(|upload| {
         let key = upload.key.as_str();
         key > key_marker || key == key_marker && !id_marker.is_empty() && *upload.id > *id_marker

@@ -1,5 +1,5 @@
-//! S3 in this process, to test against: it holds every key as it came, writes down every request,
-//! and goes wrong where it is told to.
+//! An S3 server in this process for tests: it keeps every key as it came, logs every request, and
+//! fails as scripted.
 //!
 //! ```ignore
 //! let server = S3Server::start();
@@ -10,11 +10,11 @@
 //! assert_eq!((fault.struck(), server.count(Kind::Head)), (1, 0));
 //! ```
 //!
-//! It is no part of `common`, so that only test binaries that want it build it: they have
+//! It isn't part of `common`, so that only test binaries that use it build it: they have
 //! `#[path = "../common/s3/mod.rs"] mod s3;` beside their `mod common;`.
 //!
-//! hyper carries it on a thread of its own, and s3s speaks the protocol and checks signatures. From
-//! outside in: `front` (the log and the faults), s3s, `service` (a call an operation), `store`.
+//! hyper runs it on a thread of its own; s3s implements the protocol and checks signatures. From
+//! outside in: `front` (log and faults), s3s, `service` (one method for each operation), `store`.
 
 #![allow(dead_code, unreachable_pub, unused_imports, reason = "each test binary uses a part of it")]
 #![allow(
@@ -61,12 +61,12 @@ pub struct S3Server {
 }
 
 impl S3Server {
-    /// Starts a server that wants requests signed by [`ACCESS_KEY`] and [`SECRET_KEY`].
+    /// Starts a server that requires signatures by [`ACCESS_KEY`] and [`SECRET_KEY`].
     pub fn start() -> Self {
         Self::started(false)
     }
 
-    /// Starts a server that takes requests without a signature, too.
+    /// Starts a server that accepts requests without a signature, too.
     pub fn start_anonymous() -> Self {
         Self::started(true)
     }
@@ -103,53 +103,53 @@ impl S3Server {
         self.address
     }
 
-    /// The variables that lead a child process here, with the right keys.
+    /// Returns the variables that configure a child process for this server.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         crate::common::servers::environment(&self.endpoint())
     }
 
-    /// The bucket of this name, made when it is missing. S3 wants three characters at least.
+    /// Returns a bucket, after making it if it is missing. Names have at least three characters.
     pub fn bucket(&self, name: &str) -> Bucket {
         Bucket::open(&self.shared.store, name, service::held())
     }
 
-    /// A read-only bucket of `count` keys, `key-000000000` and on, that are computed as they are
-    /// asked for.
+    /// Returns a read-only bucket of `count` keys, from `key-000000000` on, that are computed on
+    /// demand.
     pub fn synthetic_bucket(&self, name: &str, count: u32) -> Bucket {
         Bucket::open(&self.shared.store, name, store::Contents::Synthetic(count))
     }
 
-    /// Changes how the store behaves.
+    /// Changes the settings of the store.
     pub fn settings(&self, change: impl FnOnce(&mut Settings)) {
         change(&mut self.shared.store.lock().settings);
     }
 
-    /// Has requests go wrong.
+    /// Adds a fault.
     pub fn fail(&self, on: On, fault: Fault) -> Scripted {
         self.shared.script.lock().add(on, fault)
     }
 
-    /// Ends all faults.
+    /// Removes all faults.
     pub fn heal(&self) {
         self.shared.script.lock().clear();
     }
 
-    /// The requests that came, in order.
+    /// Returns all requests, in order.
     pub fn log(&self) -> Vec<Request> {
         self.shared.log.lock().clone()
     }
 
-    /// The requests of this kind that came, in order.
+    /// Returns the requests of a kind, in order.
     pub fn requests(&self, kind: Kind) -> Vec<Request> {
         self.shared.log.lock().iter().filter(|request| request.kind == kind).cloned().collect()
     }
 
-    /// How many requests of this kind came.
+    /// Returns the number of requests of a kind.
     pub fn count(&self, kind: Kind) -> usize {
         self.shared.log.lock().iter().filter(|request| request.kind == kind).count()
     }
 
-    /// How many requests came of each kind of which any did.
+    /// Returns the number of requests of each kind that occurred.
     pub fn counts(&self) -> std::collections::BTreeMap<Kind, usize> {
         let mut counts = std::collections::BTreeMap::new();
         for request in self.shared.log.lock().iter() {
@@ -158,17 +158,17 @@ impl S3Server {
         counts
     }
 
-    /// Forgets the requests that came.
+    /// Clears the log of requests.
     pub fn forget(&self) {
         self.shared.log.lock().clear();
     }
 
-    /// How many requests are under way.
+    /// Returns the number of requests under way.
     pub fn under_way(&self) -> usize {
         self.shared.gauge.now()
     }
 
-    /// The most requests that were under way at once. A request is, until its reply is sent.
+    /// Returns the most requests that were under way at once; each counts until its reply is sent.
     pub fn peak(&self) -> usize {
         self.shared.gauge.peak()
     }
@@ -192,7 +192,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, service: S3Service) 
         let (stream, _) = listener.accept().await.expect("accept a connection");
         stream.set_nodelay(true).expect("set a socket's option");
         let stream = stream.into_std().expect("take a socket out");
-        // A second handle, since hyper keeps the first to itself.
+        // A second handle, as hyper takes the first.
         let wire = Arc::new(reply::Wire(stream.try_clone().expect("duplicate a handle")));
         let stream = tokio::net::TcpStream::from_std(stream).expect("put a socket back");
         let (shared, service) = (shared.clone(), service.clone());
@@ -202,7 +202,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, service: S3Service) 
         let connection = hyper::server::conn::http1::Builder::new()
             .serve_connection(TokioIo::new(stream), answer);
         tokio::spawn(async move {
-            // It fails wherever a fault breaks it or a client goes away.
+            // It fails if a fault ends the connection or the client closes it.
             let _broken = connection.await;
         });
     }

@@ -1,4 +1,4 @@
-//! Uploads in parts.
+//! Multipart uploads.
 
 use super::content::{Received, sent_checksums, sum, told};
 use super::objects::{check_write, kept_headers, source, store_object};
@@ -10,10 +10,10 @@ use s3s::dto::*;
 use s3s::{S3Result, s3_error};
 use std::collections::BTreeMap;
 
-/// The parts of an upload are numbered from 1 to this.
+/// The largest part number; the smallest is 1.
 const LAST_PART: i32 = 10_000;
 
-/// The upload of this id, for this key.
+/// Returns the upload with an id and a key.
 fn open<'a>(store: &'a mut Store, name: &str, key: &str, id: &str) -> S3Result<&'a mut Upload> {
     let upload = bucket(store, name)?.uploads.get_mut(id).filter(|upload| upload.key == key);
     upload.ok_or_else(|| s3_error!(NoSuchUpload))
@@ -44,7 +44,7 @@ pub(super) fn create(
     })
 }
 
-/// The checksum that an upload asks for of all of its object; composite ones are not kept.
+/// Returns the full-object checksum that an upload asks for; composite ones are not kept.
 fn whole_checksum(input: &CreateMultipartUploadInput) -> Option<&'static str> {
     let kind = input.checksum_type.as_ref()?.as_str();
     let algorithm = input.checksum_algorithm.as_ref()?.as_str();
@@ -114,7 +114,7 @@ pub(super) fn part_copy(
     Ok(UploadPartCopyOutput { copy_part_result: Some(result), ..UploadPartCopyOutput::default() })
 }
 
-/// A copy's range must have both ends, and they must be within the source.
+/// Returns a copy's range, which must have both ends within the source.
 fn slice(content: &Bytes, range: &str) -> S3Result<Bytes> {
     let refused = || s3_error!(InvalidArgument, "the x-amz-copy-source-range is not valid");
     let Range::Int { first, last: Some(last) } = Range::parse(range).map_err(|_| refused())? else {

@@ -8,13 +8,13 @@ use s3s::dto::*;
 use s3s::{S3Result, s3_error};
 use std::collections::BTreeMap;
 
-/// S3 takes so many bytes of names and values.
+/// The most bytes of names and values of metadata, a limit of S3.
 const METADATA_LIMIT: usize = 2048;
 
-/// The most keys that one request deletes.
+/// The most keys that one request deletes, a limit of S3.
 const DELETE_LIMIT: usize = 1000;
 
-/// An object to be read.
+/// An object to be read, and the part of it.
 fn find(store: &mut Store, name: &str, key: &str, version: Option<&str>) -> S3Result<Object> {
     let bucket = bucket(store, name)?;
     match version {
@@ -27,12 +27,12 @@ fn find(store: &mut Store, name: &str, key: &str, version: Option<&str>) -> S3Re
     }
 }
 
-/// Whether a condition names this object; `*` names any.
+/// Returns whether a condition names this object; `*` names any.
 fn names(condition: &ETagCondition, object: &Object) -> bool {
     condition.as_etag().is_none_or(|etag| etag.value() == object.etag)
 }
 
-/// The conditions of a read, which are of the same types for a copy's source.
+/// The conditions of a read, which have the same types for a copy's source.
 struct ReadIf<'a> {
     matches: Option<&'a ETagCondition>,
     none_match: Option<&'a ETagCondition>,
@@ -43,7 +43,7 @@ struct ReadIf<'a> {
 impl ReadIf<'_> {
     fn check(&self, object: &Object) -> S3Result<()> {
         let modified = Timestamp::from(object.modified);
-        // An ETag that matches outweighs a time, as RFC 9110 has it.
+        // A matching ETag takes precedence over times (RFC 9110, section 13.2.2).
         if let Some(condition) = self.matches {
             if !names(condition, object) {
                 return Err(s3_error!(PreconditionFailed));
@@ -62,7 +62,7 @@ impl ReadIf<'_> {
     }
 }
 
-/// Holds a write to its conditions, unless the store ignores them.
+/// Checks the conditions of a write, unless the store ignores them.
 pub(super) fn check_write(
     store: &mut Store,
     name: &str,
@@ -87,7 +87,7 @@ pub(super) fn check_write(
     }
 }
 
-/// The fields of GET's and HEAD's replies that tell of an object.
+/// The fields about an object in the replies to GET and HEAD.
 macro_rules! describe {
     ($output:ident, $object:expr, $checksum:expr) => {{
         let object: &Object = $object;
@@ -121,7 +121,7 @@ macro_rules! describe {
     }};
 }
 
-/// What is kept beside the content, from a request of any kind that has it.
+/// Returns what is kept beside the content, from a request of any kind.
 macro_rules! kept_headers {
     ($input:expr) => {{
         let expires = $input.expires.as_ref().map(|time| {
@@ -147,7 +147,7 @@ macro_rules! kept_headers {
 }
 pub(super) use kept_headers;
 
-/// An object with all but its content.
+/// Returns an object without its content.
 pub(super) fn kept(
     headers: BTreeMap<String, String>,
     metadata: Metadata,
@@ -213,7 +213,7 @@ pub(super) fn head(store: &mut Store, input: HeadObjectInput) -> S3Result<HeadOb
     })
 }
 
-/// Makes an object the latest version of a key, and yields that version where there are several.
+/// Makes an object the latest version of a key; returns the version if the bucket has versions.
 pub(super) fn store_object(
     store: &mut Store,
     name: &str,
@@ -254,7 +254,7 @@ pub(super) fn put(
     })
 }
 
-/// The source of a copy, if it fulfils what is asked of it.
+/// Returns the source of a copy if it fulfils the conditions.
 pub(super) fn source(
     store: &mut Store,
     source: &CopySource,
@@ -266,7 +266,7 @@ pub(super) fn source(
     };
     let object = find(store, bucket, key, version_id.as_deref())?;
     let conditions = ReadIf { matches, none_match, modified_since: None, unmodified_since: None };
-    // What a GET answers with 304 is a failed precondition here.
+    // A 304 of a GET is a failed precondition here.
     conditions.check(&object).map_err(|_| s3_error!(PreconditionFailed))?;
     if object.is_archived() {
         return Err(s3_error!(InvalidObjectState));
@@ -274,7 +274,7 @@ pub(super) fn source(
     Ok(object)
 }
 
-/// The conditions of a copy on what stands at its target, which s3s doesn't know yet.
+/// The conditions of a copy on the object it replaces, which s3s doesn't parse yet.
 pub(super) struct WriteIf {
     matches: Option<ETagCondition>,
     none_match: Option<ETagCondition>,

@@ -1,4 +1,4 @@
-//! Replies that break off: the body that hyper sends, piece by piece, and the connection below it.
+//! Replies that break off: the body that hyper sends in pieces, and the connection below it.
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -12,13 +12,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Sleep, sleep};
 
-/// So much of a large body is handed to the connection at a time.
+/// In bytes: large bodies are passed to the connection in pieces of this size.
 const PIECE: usize = 256 << 10;
 
-/// The client sees what was sent before a break: it is on the wire by then.
+/// A pause before a break, so that the client receives what was sent before.
 const FLUSH: Duration = Duration::from_millis(20);
 
-/// What ends a connection.
+/// The error that ends a connection.
 #[derive(Debug)]
 pub(super) struct Broken;
 
@@ -30,19 +30,19 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-/// A connection, to be reset.
+/// A connection that can be reset.
 #[derive(Debug)]
 pub(super) struct Wire(pub(super) std::net::TcpStream);
 
 impl Wire {
-    /// Has the connection end by a reset when it is closed, as it then must be at once.
+    /// Makes closing the connection, which must follow at once, send a reset.
     pub(super) fn reset(&self) -> Broken {
         set_socket_linger(&self.0, Some(Duration::ZERO)).expect("set how a socket closes");
         Broken
     }
 }
 
-/// Counts what is under way, and the most that ever was.
+/// Counts the requests under way, and their maximum.
 #[derive(Debug, Default)]
 pub(super) struct Gauge {
     now: AtomicUsize,
@@ -65,7 +65,7 @@ impl Gauge {
     }
 }
 
-/// A request, until its reply is sent.
+/// Counts as a request under way until it is dropped.
 #[derive(Debug)]
 pub(super) struct UnderWay(Arc<Gauge>);
 
@@ -75,7 +75,7 @@ impl Drop for UnderWay {
     }
 }
 
-/// How a body goes on in its middle.
+/// What happens in the middle of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Middle {
     Reset,
@@ -89,7 +89,7 @@ enum Step {
     Reset,
 }
 
-/// A reply's body.
+/// The body of a reply.
 pub(super) struct ReplyBody {
     steps: VecDeque<Step>,
     left: u64,
@@ -128,7 +128,7 @@ impl ReplyBody {
                 }
             }
         }
-        // What is promised, also where less comes.
+        // The promised length, even if less is sent.
         let left = content.len() as u64;
         Self { steps, left, waiting: None, wire, _under_way: under_way }
     }

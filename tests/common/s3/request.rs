@@ -1,19 +1,19 @@
-//! Requests as they came, to count and to assert on.
+//! The log of requests, to count and to check.
 
 use hyper::header::HeaderMap;
 use hyper::{Method, Uri};
 use std::time::Instant;
 
-/// What a request asks for.
+/// The kind of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     ListBuckets,
     HeadBucket,
     CreateBucket,
     DeleteBucket,
-    /// Where the bucket is, and whether it keeps versions.
+    /// The location of a bucket, or its versioning.
     BucketSettings,
-    /// A page of objects, of either version of the call.
+    /// A page of objects, by either version of the call.
     List,
     ListVersions,
     ListUploads,
@@ -32,23 +32,23 @@ pub enum Kind {
     Other,
 }
 
-/// A request as it came.
+/// A logged request.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub kind: Kind,
     pub method: Method,
     pub bucket: String,
-    /// Decoded; empty where the request is about a bucket.
+    /// Decoded; empty for requests about a bucket.
     pub key: Vec<u8>,
-    /// As it came, encoded.
+    /// As sent, encoded.
     pub path: String,
     /// Names and values, decoded.
     pub query: Vec<(String, String)>,
     pub headers: HeaderMap,
-    /// Which page of a listing, from 1: the server's tokens carry the number.
+    /// The page of a listing, from 1: the server's tokens contain the number.
     pub page: u32,
     pub at: Instant,
-    /// The reply's status; `None` while there is none, and where it was lost.
+    /// The reply's status; `None` if there is no reply yet or it was lost.
     pub status: Option<u16>,
 }
 
@@ -74,12 +74,12 @@ impl Request {
         }
     }
 
-    /// The first value of this name in the query.
+    /// Returns the first value of a name in the query.
     pub fn value(&self, name: &str) -> Option<&str> {
         self.query.iter().find(|pair| pair.0 == name).map(|pair| pair.1.as_str())
     }
 
-    /// The first value of this header, where it is text.
+    /// Returns the first value of a header if it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
     }
@@ -118,14 +118,14 @@ fn kind_of(
     }
 }
 
-/// The continuation token after page `page`, where `key` was the last entry. It has characters
-/// that must be encoded in a query, as S3's own have.
+/// Returns the continuation token after page `page`, whose last entry was `key`. It contains
+/// characters that must be encoded in a query, like S3's own.
 pub(super) fn token(page: u32, prefix: bool, key: &str) -> String {
     let kind = if prefix { 'p' } else { 'k' };
     format!("{}/+{kind}={}", page + 1, super::store::hex(key.as_bytes()))
 }
 
-/// The last entry before a token, and whether it was a common prefix.
+/// Returns the last entry before a token, and whether it was a common prefix.
 pub(super) fn token_key(token: &str) -> Option<(bool, String)> {
     let (kind, key) = token.split_once("/+")?.1.split_once('=')?;
     let digits = |at| u8::from_str_radix(key.get(at..at + 2)?, 16).ok();
@@ -146,7 +146,7 @@ fn query_of(query: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// Undoes percent-encoding; in a query, `+` is a space.
+/// Decodes percent-encoding; in a query, `+` is a space.
 pub(super) fn decoded(encoded: &str, plus: bool) -> Vec<u8> {
     let bytes = encoded.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());

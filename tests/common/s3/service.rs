@@ -1,4 +1,4 @@
-//! The operations of S3, each handed to the file that carries it out.
+//! The operations of S3, each forwarded to the file that implements it.
 
 use super::content::receive;
 use super::store::{BucketState, Contents, ReadOnly, Store};
@@ -23,7 +23,7 @@ impl Service {
     }
 }
 
-/// The bucket of this name.
+/// Returns a bucket.
 pub(super) fn bucket<'a>(store: &'a mut Store, name: &str) -> S3Result<&'a mut BucketState> {
     store.buckets.get_mut(name).ok_or_else(|| s3_error!(NoSuchBucket))
 }
@@ -34,7 +34,7 @@ impl From<ReadOnly> for S3Error {
     }
 }
 
-/// An error whose code s3s has no name for.
+/// Returns an error with a code that s3s doesn't know.
 pub(super) fn custom(status: u16, code: &'static str) -> S3Error {
     let mut error = S3Error::new(S3ErrorCode::Custom(code.into()));
     let status = hyper::StatusCode::from_u16(status).expect("a legal status");
@@ -211,7 +211,7 @@ impl S3 for Service {
     }
 }
 
-/// The one pair of keys there is.
+/// The only pair of keys.
 pub(super) struct Keys;
 
 #[async_trait::async_trait]
@@ -225,7 +225,7 @@ impl S3Auth for Keys {
     }
 }
 
-/// Whether requests without a signature are let in.
+/// Whether requests without a signature are accepted.
 pub(super) struct Access {
     pub(super) anonymous: bool,
 }
@@ -241,7 +241,7 @@ impl S3Access for Access {
     }
 }
 
-/// A bucket as a test makes it.
+/// Returns the contents of a new bucket.
 pub(super) fn held() -> Contents {
     Contents::Held(std::collections::BTreeMap::new())
 }

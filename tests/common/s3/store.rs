@@ -1,4 +1,4 @@
-//! What the server holds: buckets of keys, every key as it came, each with its versions; and the
+//! The store of the server: buckets of keys, each exactly as it came, with its versions; and
 //! uploads that are under way.
 
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use s3s::crypto::{Checksum as _, Md5};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-/// What a test may set about how the store behaves. The defaults are S3's own limits.
+/// Settings of the store. The defaults are S3's own limits.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// The largest object that one request copies.
@@ -15,25 +15,25 @@ pub struct Settings {
     pub put_limit: u64,
     /// The smallest part of an upload but for its last one.
     pub part_minimum: u64,
-    /// The most entries that a page of a listing holds, whatever is asked for.
+    /// The most entries of a page of a listing, whatever is asked for.
     pub page: usize,
-    /// Conditions on writes hold; look-alikes exist that ignore them.
+    /// Whether conditions on writes are checked; some other stores ignore them.
     pub conditions: bool,
-    /// Listings encode keys when asked to; look-alikes exist that don't, nor say so.
+    /// Whether listings encode keys on request; some other stores don't, without saying so.
     pub encoding: bool,
-    /// HEAD of a part tells that part; look-alikes exist that tell the whole.
+    /// Whether HEAD of a part describes that part; some other stores describe the whole object.
     pub part_numbers: bool,
-    /// Where a listing begins that is to begin behind a key.
+    /// Where a listing with `start-after` begins.
     pub start_after: StartAfter,
 }
 
-/// Where a listing begins that is to begin behind a key.
+/// Where a listing with `start-after` begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartAfter {
-    /// Behind it.
+    /// After the key.
     Behind,
-    /// Behind it, but where it is no key, the first page is followed by one that lacks its first key
-    /// (`MinIO`, minio/minio#21463).
+    /// After the key; but if there is no such key, the second page lacks its first key (`MinIO`,
+    /// minio/minio#21463).
     BehindWithLoss,
     /// With the key itself.
     At,
@@ -56,7 +56,7 @@ impl Default for Settings {
     }
 }
 
-/// An object as the store holds it. Build one with [`Object::new`] and the `with_` methods.
+/// An object in the store. Build one with [`Object::new`] and the `with_` methods.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Object {
     pub content: Bytes,
@@ -69,16 +69,16 @@ pub struct Object {
     /// `content-type`, `content-encoding` and their like, by lower-case name.
     pub headers: BTreeMap<String, String>,
     pub storage_class: String,
-    /// The checksum that came with it: an algorithm, as in `x-amz-checksum-ALGORITHM`, and a value.
+    /// The checksum that was sent with it: algorithm, as in `x-amz-checksum-ALGORITHM`, and value.
     pub checksum: Option<(&'static str, String)>,
-    /// The sizes of the parts that it was uploaded in, if it was.
+    /// The sizes of its parts, if it was uploaded in parts.
     pub parts: Vec<usize>,
-    /// `null` where the bucket isn't versioned.
+    /// `null` if the bucket has no versions.
     pub version: String,
 }
 
 impl Object {
-    /// An object as a plain PUT leaves it.
+    /// Returns an object as a plain PUT makes it.
     pub fn new(content: impl Into<Bytes>) -> Self {
         let content = content.into();
         Self {
@@ -109,19 +109,19 @@ impl Object {
         self
     }
 
-    /// The algorithm is as in `x-amz-checksum-ALGORITHM`.
+    /// Sets the checksum; the algorithm is as in `x-amz-checksum-ALGORITHM`.
     pub fn with_checksum(mut self, algorithm: &'static str, value: &str) -> Self {
         self.checksum = Some((algorithm, value.into()));
         self
     }
 
-    /// For entity tags that are no MD5, as those of multipart uploads or of keys managed elsewhere.
+    /// Sets an entity tag that is no MD5, as for multipart uploads or keys managed elsewhere.
     pub fn with_etag(mut self, etag: &str) -> Self {
         self.etag = etag.into();
         self
     }
 
-    /// `GLACIER` and `DEEP_ARCHIVE` can't be read.
+    /// Sets the storage class; `GLACIER` and `DEEP_ARCHIVE` can't be read.
     pub fn with_storage_class(mut self, class: &str) -> Self {
         self.storage_class = class.into();
         self
@@ -136,7 +136,7 @@ impl Object {
     }
 }
 
-/// What a listing tells of an object.
+/// An object as a listing describes it.
 #[derive(Clone, Debug)]
 pub struct Listed {
     pub key: String,
@@ -146,7 +146,7 @@ pub struct Listed {
     pub storage_class: String,
 }
 
-/// A version of a key: an object, or the mark that it was deleted.
+/// A version of a key: an object, or a delete marker.
 #[derive(Clone, Debug)]
 pub enum Version {
     Object(Object),
@@ -162,16 +162,16 @@ impl Version {
     }
 }
 
-/// An upload in parts that was neither completed nor aborted.
+/// A multipart upload that was neither completed nor aborted.
 #[derive(Clone, Debug)]
 pub struct Upload {
     pub key: String,
     pub id: String,
     pub started: SystemTime,
-    /// What becomes the object: its metadata and headers, its content still empty.
+    /// The future object: its metadata and headers, still without content.
     pub object: Object,
     pub parts: BTreeMap<i32, Object>,
-    /// The algorithm of the checksum that the whole object is to have.
+    /// The algorithm of the full-object checksum.
     pub checksum: Option<&'static str>,
 }
 
@@ -180,11 +180,11 @@ pub struct Upload {
 pub enum Contents {
     /// The versions of each key, the latest last.
     Held(BTreeMap<String, Vec<Version>>),
-    /// `key-000000000` and on, so many of them, computed when they are asked for; read-only.
+    /// A number of keys from `key-000000000` on, computed on demand; read-only.
     Synthetic(u32),
 }
 
-/// The refusal of a write to a synthetic bucket.
+/// The error for a write to a synthetic bucket.
 #[derive(Debug)]
 pub struct ReadOnly;
 
@@ -201,7 +201,7 @@ impl BucketState {
         Self { contents, versioned: false, uploads: BTreeMap::new(), created: now() }
     }
 
-    /// The latest version of a key, unless it is deleted.
+    /// Returns the latest version of a key, unless it is deleted.
     pub fn get(&self, key: &str) -> Option<Object> {
         match &self.contents {
             Contents::Held(keys) => match keys.get(key)?.last()? {
@@ -212,7 +212,7 @@ impl BucketState {
         }
     }
 
-    /// A certain version of a key.
+    /// Returns a version of a key.
     pub fn version(&self, key: &str, id: &str) -> Option<Version> {
         match &self.contents {
             Contents::Held(keys) => {
@@ -222,7 +222,7 @@ impl BucketState {
         }
     }
 
-    /// What is to be listed, in order, from the first key that isn't below `from`.
+    /// Returns the objects to be listed, in order, beginning with the first key not below `from`.
     pub fn listed<'a>(&'a self, from: &str) -> Box<dyn Iterator<Item = Listed> + 'a> {
         let list = |key: &str, object: &Object| Listed {
             key: key.into(),
@@ -250,7 +250,7 @@ impl BucketState {
         }
     }
 
-    /// Makes an object the latest version of a key, and yields that version's id.
+    /// Makes an object the latest version of a key; returns the version's id.
     pub fn put(
         &mut self,
         key: &str,
@@ -269,7 +269,7 @@ impl BucketState {
         Ok(version)
     }
 
-    /// Deletes a key, or one version of it, and yields the id of the mark that this left, if any.
+    /// Deletes a key, or one version of it; returns the id of a new delete marker, if any.
     pub fn delete(
         &mut self,
         key: &str,
@@ -297,7 +297,7 @@ impl BucketState {
     }
 }
 
-/// Everything that the server holds.
+/// Everything that the server stores.
 #[derive(Debug, Default)]
 pub struct Store {
     pub buckets: BTreeMap<String, BucketState>,
@@ -306,19 +306,19 @@ pub struct Store {
 }
 
 impl Store {
-    /// An id that was never given before, above all that were.
+    /// Returns a new id, greater than all before.
     pub fn new_id(&mut self) -> String {
         self.ids += 1;
         format!("{:08}{}", self.ids, &md5(&self.ids.to_le_bytes())[..24])
     }
 }
 
-/// The `number`th key of a synthetic bucket.
+/// Returns the `number`th key of a synthetic bucket.
 pub fn synthetic_key(number: u32) -> String {
     format!("key-{number:09}")
 }
 
-/// The object at a synthetic key: its key is its content.
+/// Returns the object of a synthetic key: its content is the key.
 pub fn synthetic(key: &str) -> Object {
     Object::new(key.to_owned()).with_modified(1_700_000_000)
 }
@@ -328,7 +328,7 @@ fn synthetic_number(key: &str, count: u32) -> Option<u32> {
     (number < count && synthetic_key(number) == key).then_some(number)
 }
 
-/// The first synthetic key that isn't below `from`, by halving.
+/// Returns the first synthetic key not below `from`, by bisection.
 fn first_synthetic(from: &str, count: u32) -> u32 {
     let (mut low, mut high) = (0, count);
     while low < high {
@@ -342,14 +342,14 @@ fn first_synthetic(from: &str, count: u32) -> u32 {
     low
 }
 
-/// Now, in whole seconds.
+/// Returns the current time in whole seconds.
 pub fn now() -> SystemTime {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seconds = since.expect("the clock is past 1970").as_secs();
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// The MD5 in hexadecimal digits: the entity tag of an object that was put whole.
+/// Returns the MD5 in hexadecimal digits: the entity tag of an object that was put in one piece.
 pub fn md5(content: &[u8]) -> String {
     hex(&Md5::checksum(content))
 }
