@@ -12,8 +12,7 @@ use std::collections::BinaryHeap;
 
 /// The rows of a published manifest in key order, each with the id of its run.
 ///
-/// Memory is bounded by one row and a window of at most 8 MiB for each of at most
-/// [`SEGMENTS`](super::head::SEGMENTS) segments.
+/// Memory is bounded by one row and a window of at most 8 MiB for each of at most 32 segments.
 pub struct Merged {
     readers: Vec<SegmentReader>,
     /// The next row of each segment.
