@@ -1,7 +1,7 @@
 //! Decisions: what is done to an entry, and why.
 //!
-//! An [`Action`] is decided on by the policy, carried out by the engine, and told of by events: it is
-//! the one word for what is done to an entry, from the plan to the report.
+//! The policy decides on an [`Action`], the engine carries it out, and events report it: plan,
+//! engine and reports use this one type for what is done to an entry.
 
 use super::error::Side;
 use super::{Digest, Reason};
@@ -12,67 +12,67 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
-    /// Nothing: it is as it should be.
+    /// Nothing: the entry is up to date.
     Keep,
-    /// Nothing: the options leave it alone.
+    /// Nothing: the options exclude the entry from any change.
     Skip,
-    /// Take the target's copy as it is, and record it without a digest.
+    /// Accept the target's copy as it is, and record it without a digest.
     Adopt,
-    /// Copy its content; where the content has this digest, the target's copy is kept and only its
-    /// metadata set.
+    /// Copy the content. If the source's content has the digest `unless`, the target's copy is kept
+    /// and only its metadata is set.
     Copy {
-        /// The digest of the target's copy, which its stamp vouches for.
+        /// The digest of the target's copy, valid as long as its stamp is unchanged.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         unless: Option<Digest>,
     },
-    /// Hash what is in doubt, and copy where it differs.
+    /// Hash the content that may have changed, and copy it if it differs.
     Check(Check),
-    /// Look at what was only listed, and decide then.
+    /// Look up what the listing left open (HEAD), then decide.
     Look,
-    /// Hash one side's file, and take the target's copy as it is where the other side's tag is the
-    /// content's MD5; else copy.
+    /// Hash the file on one side, and adopt the target's copy if the other side's tag is the MD5 of
+    /// that content; else copy.
     CompareTag {
-        /// The side that is read.
+        /// The side whose content is read.
         read: Side,
     },
-    /// Hash the target's file, which the source lacks, for digests that its row lacks.
+    /// Hash a file that only the target has, to record digests that its row lacks.
     HashSurplus,
-    /// Set its metadata.
+    /// Set the metadata.
     UpdateMetadata,
-    /// Set its mode, owner and group; neither its time is set nor anything recorded, so that what may be
-    /// another content shows to a later run.
+    /// Set mode, owner and group only. The time isn't set and nothing is recorded, so that a later
+    /// run still notices that the content may differ.
     UpdateRights,
-    /// It is as it should be; its row isn't.
+    /// Update the row only: the entry itself is up to date.
     Record,
-    /// Make the symbolic link.
+    /// Create the symbolic link.
     MakeLink,
-    /// Make the directory.
+    /// Create the directory.
     MakeDirectory,
-    /// The directory stands; its metadata is compared when all in it is done.
+    /// Keep the existing directory; its metadata is compared once everything in it is done.
     KeepDirectory,
-    /// Remove it from the target.
+    /// Delete the entry from the target.
     Delete,
-    /// Remove it from the target once the directory that took its place is whole.
+    /// Remove a leaf that was set aside, once the directory that replaces it is complete.
     RemoveSetAside,
-    /// Remove what a killed run left.
+    /// Remove a leftover of a killed run.
     Sweep,
-    /// Drop its row: nothing is there any more.
+    /// Drop the row: neither side has the entry any more.
     Forget,
-    /// Copy or link it once a directory in its place has been deleted.
+    /// Copy or link the entry after the directory in its place has been deleted.
     AfterDeletion,
-    /// Copy the file back, if the source's content has the digest of the step's entry, which is as it
-    /// was recorded.
+    /// Repair: copy the file back, if the source's content has the digest of the step's entry (the
+    /// recorded one).
     Mend,
-    /// Set the metadata of the step's entry, which is as it was recorded.
+    /// Repair: set the recorded metadata, which is that of the step's entry.
     MendMetadata {
-        /// Whether the content was found to be what was recorded: only then the entry's new stamp
-        /// says anything.
+        /// Whether the content was found to be the recorded one. Only then is the new stamp
+        /// recorded.
         is_proven: bool,
     },
 }
 
 impl Action {
-    /// Whether the entry is copied only if what is read of it says so.
+    /// Returns whether the entry is copied only if its content turns out to differ.
     pub fn is_conditional(self) -> bool {
         match self {
             Self::Copy { unless } => unless.is_some(),
@@ -80,8 +80,8 @@ impl Action {
         }
     }
 
-    /// Its code, by which programs know it: in plan files, records and histories. It stays the same from
-    /// release to release.
+    /// Returns the code that stands for the action in plan files, records and histories. It stays
+    /// the same from release to release.
     pub fn code(self) -> &'static str {
         match self {
             Self::Keep => "keep",
@@ -108,7 +108,7 @@ impl Action {
         }
     }
 
-    /// What is done to the entry, in a word or two: all that it takes to know what changes.
+    /// Returns one or two words for people that say what changes.
     pub fn word(self) -> &'static str {
         match self {
             Self::Keep | Self::Skip | Self::KeepDirectory | Self::HashSurplus => "keep",
@@ -129,54 +129,54 @@ impl Action {
 }
 
 impl fmt::Display for Action {
-    /// Its [`Action::word`].
+    /// Prints [`Action::word`].
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(self.word())
     }
 }
 
 impl fmt::Display for Decision {
-    /// `copy (new)`.
+    /// Prints action and reason, as in `copy (new)`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} ({})", self.action, self.reason)
     }
 }
 
-/// Which content is hashed to know whether it has to be copied, and what it should be.
+/// Whose content is hashed to decide whether to copy, and the digest to compare it with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "hash", rename_all = "snake_case")]
 pub enum Check {
-    /// The source's, which should have the recorded digest; the target's stamp vouches for its own.
+    /// The source's is compared with the recorded digest; the target's stamp is unchanged.
     Source {
         /// The recorded digest.
         expected: Digest,
     },
-    /// The target's, which should have the recorded digest; the source's stamp vouches for its own.
+    /// The target's is compared with the recorded digest; the source's stamp is unchanged.
     Target {
         /// The recorded digest.
         expected: Digest,
     },
-    /// That of both sides, which should have the recorded digest.
+    /// Both sides' are compared with the recorded digest.
     Both {
         /// The recorded digest.
         expected: Digest,
     },
-    /// That of both sides, of which none is recorded: they should be the same.
+    /// Both sides' are compared with each other; no digest is recorded.
     EachOther,
 }
 
 impl Check {
-    /// Whether the source's content is hashed.
+    /// Returns whether the source's content is hashed.
     pub fn reads_source(self) -> bool {
         !matches!(self, Self::Target { .. })
     }
 
-    /// Whether the target's content is hashed.
+    /// Returns whether the target's content is hashed.
     pub fn reads_target(self) -> bool {
         !matches!(self, Self::Source { .. })
     }
 
-    /// The recorded digest that content is compared with, where there is one.
+    /// Returns the recorded digest to compare with, if there is one.
     pub fn expected(self) -> Option<Digest> {
         match self {
             Self::Source { expected } | Self::Target { expected } | Self::Both { expected } => {

@@ -1,4 +1,4 @@
-//! Digests: BLAKE3 of an entry's content, and those that other tools ask for.
+//! BLAKE3 digests of content, and digests of other kinds that are recorded on request.
 
 use super::hex::Hex;
 use std::fmt;
@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Digest(pub [u8; 32]);
 
 impl Digest {
-    /// The digest of `content`, held in memory.
+    /// Computes the digest of content in memory.
     pub fn of(content: &[u8]) -> Self {
         blake3::hash(content).into()
     }
@@ -38,19 +38,18 @@ impl fmt::Debug for Digest {
 pub struct ExtraKinds {
     /// SHA-256 (FIPS 180-4).
     pub sha256: bool,
-    /// MD5 (RFC 1321). Nobody should trust it; there are tools that know nothing else.
+    /// MD5 (RFC 1321). It is broken, but some tools know nothing else.
     pub md5: bool,
 }
 
 impl ExtraKinds {
-    /// Whether any is asked for.
+    /// Returns whether any is requested.
     pub fn any(self) -> bool {
         self.sha256 || self.md5
     }
 }
 
-/// What is recorded of a file's content beside its BLAKE3: digests that other tools ask for. Each is
-/// of the content that the BLAKE3 is of.
+/// Digests of a file's content that are recorded beside its BLAKE3, of the same content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExtraDigests {
     /// SHA-256, 32 bytes.
@@ -60,12 +59,12 @@ pub struct ExtraDigests {
 }
 
 impl ExtraDigests {
-    /// Whether a digest that is wanted is missing.
+    /// Returns whether a wanted digest is missing.
     pub fn lack(&self, wanted: ExtraKinds) -> bool {
         wanted.sha256 && self.sha256.is_none() || wanted.md5 && self.md5.is_none()
     }
 
-    /// These, and of the `others` (which are of the same content) those that are missing.
+    /// Fills in missing digests from `others`, which are of the same content.
     #[must_use]
     pub fn or(self, others: Self) -> Self {
         Self { sha256: self.sha256.or(others.sha256), md5: self.md5.or(others.md5) }

@@ -4,12 +4,12 @@ use super::{Digest, Key, Stamp, Timestamp, serial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// The longest text that a symbolic link can have, in bytes (`PATH_MAX` without its NUL).
+/// Maximum length in bytes of a symbolic link's text (`PATH_MAX` without its NUL).
 pub const LONGEST_LINK: u64 = 4095;
 
-/// The bit of a mode by which a program runs as its owner.
+/// Mode bit: the program runs as the file's owner.
 pub const SET_UID: u32 = 0o4000;
-/// The bit of a mode by which a program runs as its group, and a directory passes its group on.
+/// Mode bit: the program runs as the file's group; in a directory, new entries inherit its group.
 pub const SET_GID: u32 = 0o2000;
 
 /// What an entry is.
@@ -19,9 +19,9 @@ pub enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link; its text is content, never followed.
+    /// A symbolic link; never followed, its text is its content.
     Symlink,
-    /// Neither of them: never opened, never copied.
+    /// Anything else: never opened, never copied.
     Special(SpecialKind),
 }
 
@@ -36,7 +36,7 @@ pub enum SpecialKind {
     CharacterDevice,
     /// A block device.
     BlockDevice,
-    /// A type this system doesn't name.
+    /// A type that this program doesn't know.
     Unknown,
 }
 
@@ -70,9 +70,9 @@ pub struct Metadata {
 }
 
 impl Metadata {
-    /// What is left of it where it stands under an owner and group that may be others: a set-id bit
-    /// that was meant for one never passes to another. That of a directory's group only says which
-    /// group new entries get, and stays.
+    /// Returns the metadata that is set if the file gets another owner or group than intended: a
+    /// set-id bit never passes to another owner or group. A directory's set-group-id bit only says
+    /// which group new entries get, and is kept.
     #[must_use]
     pub fn owned_by(self, uid: u32, gid: u32, kind: EntryKind) -> Self {
         let mut mode = self.mode;
@@ -86,20 +86,20 @@ impl Metadata {
     }
 }
 
-/// How much is known of an entry.
+/// How much is known about an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Completeness {
-    /// All that there is.
+    /// Everything.
     #[default]
     Full,
-    /// Key and stamp: a store's listing tells no more. Kind, metadata and link text are guesses
-    /// until somebody looks, or a row with this stamp is found.
+    /// Key and stamp only, from a store's listing. Kind, metadata and link text are guesses until
+    /// the object is looked up, or a row with this stamp is found.
     ListingOnly,
-    /// All that there is, and nobody stored metadata with it: mode, owner, group and mtime are
-    /// guesses for good.
+    /// Everything there is, but no metadata was stored with the object: mode, owner, group and
+    /// mtime are guesses that no lookup improves.
     NoStoredMetadata,
-    /// It is a directory because keys lie below it; nothing else is there.
+    /// A directory without an object of its own, implied by keys below it.
     Implicit,
 }
 
@@ -107,15 +107,15 @@ impl Completeness {
     const ALL: [Self; 4] = [Self::Full, Self::ListingOnly, Self::NoStoredMetadata, Self::Implicit];
 }
 
-/// One thing at a key, as a listing saw it.
+/// One thing at a key, as listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Its name below the root; ends in `/` just when it is a directory.
+    /// The name below the root; ends in `/` if and only if the entry is a directory.
     #[serde(flatten, with = "serial::key")]
     pub key: Key,
-    /// What it is.
+    /// File, directory, link or special.
     pub kind: EntryKind,
-    /// Evidence of its content.
+    /// Cheap evidence of its content.
     pub stamp: Stamp,
     /// Mode, owner, group and mtime.
     pub metadata: Metadata,
@@ -124,14 +124,13 @@ pub struct Entry {
     pub link: Option<Box<[u8]>>,
     /// How much of this is known.
     pub completeness: Completeness,
-    /// The digest that was recorded when this version was written.
+    /// The digest that was stored with this version when it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Digest>,
 }
 
 impl Entry {
-    /// A regular file that is to be, of a size as far as anybody knows: nothing stands there that
-    /// could have a stamp.
+    /// Makes a regular file that doesn't exist yet, and so has no stamp. `size` may be an estimate.
     pub fn new_file(key: Key, size: u64, metadata: Metadata) -> Self {
         Self {
             key,
@@ -144,14 +143,14 @@ impl Entry {
         }
     }
 
-    /// The size of its content in bytes: a regular file's; 0 for anything else.
+    /// Returns the size of a regular file's content in bytes; 0 for any other kind.
     pub fn size(&self) -> u64 {
         if self.kind == EntryKind::File { self.stamp.size } else { 0 }
     }
 }
 
 impl Entry {
-    /// Encodes the entry for a spool of this run; read back by [`Entry::decode`] alone.
+    /// Encodes the entry for a spool of this run; only [`Entry::decode`] reads it.
     pub fn encode(&self) -> Vec<u8> {
         let stamp = self.stamp.encode();
         let link = self.link.as_deref().unwrap_or_default();
@@ -216,7 +215,7 @@ impl EntryKind {
         Self::Special(SpecialKind::Unknown),
     ];
 
-    /// What programs call it, in plan files and histories.
+    /// Returns the name in plan files and histories.
     pub fn name(self) -> &'static str {
         match self {
             Self::File => "file",
@@ -230,17 +229,17 @@ impl EntryKind {
         }
     }
 
-    /// The kind of a name; `None` for names that no kind has.
+    /// Returns the kind of a name; `None` for unknown names.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
-    /// The number that spools and the state database keep for this kind.
+    /// Returns the number in spools and the state database.
     pub fn code(self) -> u8 {
         Self::ALL.iter().position(|&kind| kind == self).map_or(u8::MAX, |at| at as u8)
     }
 
-    /// The kind of a number; `None` for numbers that no kind has.
+    /// Returns the kind of a number; `None` for unknown numbers.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()
     }
@@ -268,8 +267,8 @@ mod tests {
     }
 
     #[test]
-    fn a_set_id_bit_passes_to_no_other_owner_or_group() {
-        let meant = Metadata { mode: 0o7755, uid: 1, gid: 2, mtime: Timestamp::default() };
+    fn a_set_id_bit_is_not_passed_to_another_owner_or_group() {
+        let intended = Metadata { mode: 0o7755, uid: 1, gid: 2, mtime: Timestamp::default() };
         for (uid, gid, file, directory) in [
             (1, 2, 0o7755, 0o7755),
             (9, 2, 0o3755, 0o3755),
@@ -277,8 +276,8 @@ mod tests {
             (9, 9, 0o1755, 0o3755),
         ] {
             for (kind, mode) in [(EntryKind::File, file), (EntryKind::Directory, directory)] {
-                let owned = meant.owned_by(uid, gid, kind);
-                assert_eq!(owned, Metadata { mode, uid, gid, ..meant }, "{kind} {uid} {gid}");
+                let owned = intended.owned_by(uid, gid, kind);
+                assert_eq!(owned, Metadata { mode, uid, gid, ..intended }, "{kind} {uid} {gid}");
             }
         }
     }

@@ -25,22 +25,22 @@ pub enum Operation {
     Publish,
     /// Setting mode, owner, group or times.
     SetMetadata,
-    /// Setting the time of a directory again, which entries made in it changed.
+    /// Setting a directory's time again after entries in it were changed.
     KeepTime,
     /// Removing an entry.
     Delete,
     /// Making what was written durable.
     Sync,
-    /// Deciding: the entry can't be mirrored as it stands.
+    /// Deciding: the entry can't be mirrored as it is.
     Mirror,
     /// Comparing content with its recorded digest.
     Verify,
-    /// Declaring it a part of a bag.
+    /// Listing the entry as part of a bag.
     Vouch,
 }
 
 impl Operation {
-    /// The verb of a message: "cannot *read* …".
+    /// Returns the verb of a message: "cannot *read* …".
     pub fn verb(self) -> &'static str {
         match self {
             Self::List => "list",
@@ -64,9 +64,9 @@ impl Operation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// Where entries come from.
+    /// The side that is copied from.
     Source,
-    /// Where they go.
+    /// The side that is copied to.
     Target,
 }
 
@@ -79,93 +79,91 @@ impl std::fmt::Display for Side {
     }
 }
 
-/// Why an entry failed. As data it is a code, which stays the same from release to release, and what
-/// the code says it of.
+/// Why an entry failed. Serialised as a code, which stays the same from release to release, and the
+/// variant's data.
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[serde(tag = "code", content = "data", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Cause {
-    /// The system refused.
+    /// A system call failed.
     #[error("{0}")]
     #[serde(with = "io_error")]
     Io(#[source] Arc<io::Error>),
-    /// It was listed, and gone when it was to be read.
+    /// The entry was listed, but is gone.
     #[error("vanished while the run was going on")]
     Vanished,
-    /// Each attempt to read it met a change of size, mtime or ctime.
+    /// The size, mtime or ctime changed during each attempt to read it.
     #[error("changed while it was read ({attempts} attempt{})", if *attempts == 1 { "" } else { "s" })]
     Changed {
         /// How often it was read.
         attempts: u32,
     },
-    /// It has more or fewer bytes than its size says, and nothing changed: what a kernel makes up when
-    /// it is read, as in /proc and /sys.
+    /// The number of bytes read isn't the listed size, though nothing changed: the kernel generates
+    /// such files when they are read, as in /proc and /sys.
     #[error(
-        "its size is listed as {size} bytes, and it has another number, as files in /proc and /sys \
-         have: such files can't be copied"
+        "it has more or fewer bytes than its listed size of {size}, as files in /proc and /sys have: \
+         such files can't be copied"
     )]
     NotItsSize {
-        /// The size that was listed.
+        /// The size as listed.
         size: u64,
     },
-    /// It is no file, directory or symbolic link.
+    /// It is neither a file nor a directory nor a symbolic link.
     #[error("is a {0}; special files are not copied")]
     Special(EntryKind),
     /// The target's entry is not the one that was listed.
     #[error("the target's entry changed while the run was going on")]
     TargetChanged,
-    /// The target could not be listed here, so that what it holds is unknown.
+    /// The target could not be listed at this key, so that its entries are unknown.
     #[error("the target could not be listed here")]
     TargetUnknown,
-    /// A directory that holds entries stands where a file or link belongs, and nothing is to be
-    /// deleted.
-    #[error("a directory that is not empty stands in its place")]
+    /// A directory that isn't empty is in the place of a file or link, and deletion isn't enabled.
+    #[error("a directory that is not empty is in its place")]
     DirectoryInTheWay,
-    /// A directory stands where a file or link belongs, and is not removed for it.
-    #[error("a directory stands in its place")]
+    /// A directory is in the place of a file or link, and is not removed.
+    #[error("a directory is in its place")]
     DirectoryStands,
-    /// A directory stands where a file or link belongs that could not be removed for it: a filter hides
-    /// entries of the target.
+    /// A directory in the place of a file or link could not be removed, because it isn't empty: a
+    /// filter hides entries of the target.
     #[error(
-        "a directory stands in its place that is not empty: it holds what is excluded and so \
-         protected, or what was made in it meanwhile"
+        "a directory that is not empty is in its place: it holds entries that are excluded and so \
+         protected, or that were made meanwhile"
     )]
     DirectoryProtected,
-    /// A directory stands where a file or link belongs, and all deletions were refused.
-    #[error("a directory stands in its place that would be deleted, and deletions were refused")]
+    /// A directory is in the place of a file or link, and all deletions were refused.
+    #[error("a directory that would be deleted is in its place, and deletions were refused")]
     DeletionRefused,
-    /// A directory stands where a file or link belongs, and all deletions wait.
+    /// A directory is in the place of a file or link, and all deletions are postponed.
     #[error(
-        "a directory stands in its place that would be deleted, and deletions wait for a run in \
-         which no copy fails"
+        "a directory that would be deleted is in its place, and deletions wait for a run in which no \
+         copy fails"
     )]
     DeletionWaits,
-    /// A directory that was to be removed holds something.
+    /// A directory that was to be deleted isn't empty.
     #[error(
-        "it is not empty: something was made in it since it was listed, or its listing leaves out what \
-         it holds"
+        "it is not empty: something was made in it since it was listed, or its listing is incomplete"
     )]
     NotEmpty,
-    /// It has the name of a temporary, and can't be one.
+    /// It has the name of a temporary, but not the form of one.
     #[error(
-        "it has the name of a temporary, but is none that vidimus made: look at it, then remove or \
-         rename it"
+        "it has the name of a temporary, but vidimus did not make it: check it, then remove or rename \
+         it"
     )]
     NoTemporary,
-    /// A leaf stands where a directory belongs, and the options protect it.
-    #[error("a file stands in its place that the options leave alone")]
+    /// A leaf is in the place of a directory, and the options protect it.
+    #[error("a file that the options protect is in its place")]
     LeafInTheWay,
-    /// The directory that would hold it could not be made.
+    /// Its parent directory could not be made.
     #[error("its directory could not be made")]
     NoParent,
-    /// One key is a file and a directory at once.
+    /// A store has an object at this key and others below it.
     #[error("is a file and a directory at once, and a directory holds only one of them")]
     LeafAndDirectory,
-    /// The directory that holds it takes new entries, and renames and removes none.
+    /// Its directory is append-only: entries can be created, but not renamed or removed.
     #[error("its directory is append-only, so that nothing can be put in its place there")]
     AppendOnly,
-    /// The name is kept for vidimus's own temporary files.
-    #[error("its name is kept for vidimus's own temporary files")]
+    /// The name is reserved for vidimus's temporary files.
+    #[error("its name is reserved for vidimus's temporary files")]
     ReservedName,
     /// The name can't exist in a directory.
     #[error(
@@ -173,28 +171,28 @@ pub enum Cause {
          bytes)"
     )]
     IllegalName,
-    /// A fault in words, with a way out.
+    /// Another cause, as text, with a hint.
     #[error("{message}")]
     Advised {
         /// What is wrong.
         message: String,
-        /// The way out.
+        /// What to do about it.
         help: Hint,
     },
-    /// The target's file system takes no such name.
-    #[error("the target's file system takes no name that {0}")]
+    /// The target's file system doesn't allow the name.
+    #[error("the target's file system allows no name that {0}")]
     NameRefused(NameLimit),
     /// Another entry appeared under this name since the target was listed, or two keys fold to one
     /// name there.
     #[error(
-        "another entry stands under this name: made since the listing, or the target folds two names \
-         to one"
+        "another entry has this name: it was made since the listing, or the target treats two names \
+         as one"
     )]
     NameTaken,
-    /// What the target keeps is not what was asked.
+    /// The target did not keep metadata as set.
     #[error("the target does not keep {0}")]
     NotKept(String),
-    /// Its content isn't what was recorded with it.
+    /// The content doesn't have the digest recorded with it.
     #[error("its content is not what was recorded with it: BLAKE3 {found}, recorded {recorded}")]
     OtherDigest {
         /// The digest recorded.
@@ -202,7 +200,7 @@ pub enum Cause {
         /// The digest of what was read.
         found: Digest,
     },
-    /// A source's content isn't what was recorded, though nothing else says that it changed.
+    /// The source's content doesn't have the recorded digest, though its stamp is unchanged.
     #[error(
         "its content changed and its times did not, as on a failing disk: BLAKE3 {found}, recorded \
          {recorded}"
@@ -213,7 +211,7 @@ pub enum Cause {
         /// The digest of what was read.
         found: Digest,
     },
-    /// Its content isn't what its store has.
+    /// The content doesn't have the checksum that its store has recorded.
     #[error(
         "its content is not what the store has: CRC-64/NVME {found:016x}, the store's {recorded:016x}"
     )]
@@ -226,71 +224,71 @@ pub enum Cause {
     /// Fewer or more bytes were written than read.
     #[error("wrote {written} bytes of {expected}")]
     ShortWrite {
-        /// Bytes that arrived.
+        /// Bytes written.
         written: u64,
-        /// Bytes that were to arrive.
+        /// Bytes read.
         expected: u64,
     },
     /// The run was asked to stop; the entry is as it was.
     #[error("the run was stopped")]
     Stopped,
-    /// The place refused, in its own words, and would refuse every other entry too.
+    /// The store or server refused in a way that every other entry would meet too.
     #[error("{message}")]
     Lost {
-        /// What it said.
+        /// Its message.
         message: String,
-        /// The way out.
+        /// What to do about it.
         help: Hint,
     },
-    /// A store did not do it, in its own words.
+    /// A request to a store failed.
     #[error("{message}")]
     Store {
-        /// What these mean.
+        /// The class of the error.
         trouble: Trouble,
-        /// What it said.
+        /// The store's message.
         message: String,
-        /// The way out, where there is one.
+        /// What to do about it, if known.
         help: Option<Hint>,
     },
-    /// A store did not take the marker of a directory, in words that may mean that it takes none.
+    /// A store refused the marker of a directory, possibly because it supports none.
     #[error("{0}")]
     MarkerRefused(#[source] Box<Cause>),
-    /// What is to be read at once is no file, or one that is larger than that.
+    /// The entry to read into memory is not a file, or is too large.
     #[error("a {kind} of {size} bytes")]
     NoSmallFile {
-        /// What it is.
+        /// What kind of entry it is.
         kind: EntryKind,
-        /// How many bytes it has.
+        /// Its size in bytes.
         size: u64,
     },
-    /// A fault in words.
+    /// Another cause, as text.
     #[error("{0}")]
     Other(String),
 }
 
-/// What a store's word means: whether to ask for a right, for patience, or for a network.
+/// Class of a store's error, which says what helps: other permissions, waiting, or a network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Trouble {
-    /// What was asked for, or asked of, is not there.
+    /// The object or bucket doesn't exist.
     Missing,
-    /// The credentials are not those that it takes.
+    /// The credentials are not accepted, or lack a permission.
     Denied,
-    /// It can't be reached, or the connection broke off.
+    /// The store can't be reached, or the connection was lost.
     Network,
-    /// It asks for fewer requests.
+    /// The store asks for fewer requests.
     Throttled,
-    /// It failed.
+    /// The store failed.
     Unavailable,
-    /// What came, or arrived, is not what was sent.
+    /// Data was corrupted in transit.
     Damaged,
     /// Anything else.
     Refused,
 }
 
 impl Cause {
-    /// Its code, by which programs know it.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Io(_) => "io",
@@ -330,7 +328,7 @@ impl Cause {
         }
     }
 
-    /// The way out, where the place that failed tells one.
+    /// Returns the hint of the store or server that failed, if it has one.
     pub fn help(&self) -> Option<&Hint> {
         match self {
             Self::Lost { help, .. } => Some(help),
@@ -340,7 +338,7 @@ impl Cause {
         }
     }
 
-    /// The way out that the cause itself has, wherever it happens.
+    /// Returns the hint that applies to this cause in any place.
     pub fn way_out(&self) -> Option<Hint> {
         use Setting::{AcceptSilentChanges, Delete, DeleteExcluded, Exclude, NoMarkers};
         Some(match self {
@@ -386,16 +384,16 @@ impl From<rustix::io::Errno> for Cause {
     }
 }
 
-/// An error of one entry (or, where the key is a directory's and the operation is
-/// [`Operation::List`], of everything below it).
+/// An error of one entry; if the key is a directory's and the operation is [`Operation::List`], of
+/// everything below it.
 #[derive(Clone, Debug, thiserror::Error, Serialize, Deserialize)]
 #[error("cannot {} {side} \"{key}\": {cause}", operation.verb())]
 pub struct EntryError {
     /// What was being done.
     pub operation: Operation,
-    /// On which side.
+    /// The side it happened on.
     pub side: Side,
-    /// To which entry.
+    /// The entry's key.
     #[serde(flatten, with = "super::serial::key")]
     pub key: Key,
     /// Why it failed.
@@ -419,9 +417,9 @@ impl EntryError {
         Self::new(operation, Side::Target, key, cause)
     }
 
-    /// Whether content of the source may be missing in the target because of it: something could not
-    /// be listed, read or written. What only the target has may be the last copy of just that, under
-    /// an older name.
+    /// Returns whether content of the source may be missing in the target because of this error:
+    /// something could not be listed, read or written. An entry that only the target has may then
+    /// be the last copy of that content, under an older name.
     pub fn is_failed_copy(&self) -> bool {
         match self.operation {
             Operation::List => self.side == Side::Source,
@@ -431,7 +429,7 @@ impl EntryError {
             | Operation::MakeLink
             | Operation::Publish
             | Operation::Sync => true,
-            // A special file has no content, and of an entry that lacks metadata it is there.
+            // A special file has no content; an entry that merely lost metadata has been copied.
             Operation::Mirror => !matches!(self.cause, Cause::Special(_) | Cause::NotKept(_)),
             Operation::SetMetadata
             | Operation::KeepTime
@@ -442,7 +440,7 @@ impl EntryError {
     }
 }
 
-/// A system's error as data: its number, where it has one, and its text.
+/// Serialises a system error as its number, if it has one, and its text.
 mod io_error {
     use super::{Arc, Deserialize, Serialize, io};
     use serde::{Deserializer, Serializer};
@@ -469,20 +467,19 @@ mod io_error {
     }
 }
 
-/// What a fatal error means to the caller; the command line turns it into an exit code.
+/// The class of a fatal error; the command line turns it into an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorKind {
-    /// What was asked makes no sense.
+    /// The request makes no sense.
     Usage,
     /// The manifest or state can't be used.
     Manifest,
-    /// The published manifest, or a part of it, is not what it should be, or is gone: it can be
-    /// published anew.
+    /// The published manifest or a part of it is damaged or missing; a run can publish it anew.
     Damaged,
-    /// A newer version made the published manifest.
+    /// A newer version of vidimus wrote the published manifest.
     Newer,
-    /// The published manifest isn't signed as is demanded.
+    /// The published manifest doesn't have the required signature.
     Untrusted,
     /// Another run holds the target.
     Locked,
@@ -496,19 +493,19 @@ pub enum ErrorKind {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
-    /// What it means to the caller.
+    /// The class of the error.
     pub kind: ErrorKind,
     /// What happened, to what: a lower-case fragment.
     pub message: String,
-    /// A way out, where there is one.
+    /// A hint, if there is one.
     pub help: Option<Hint>,
-    /// The system's or a library's word.
+    /// The underlying error.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 impl Error {
-    /// What it tells, as data.
+    /// Returns the error as data.
     pub fn report(&self) -> ErrorReport {
         ErrorReport { code: self.kind, error: self.sentence(), help: self.help.clone() }
     }
@@ -518,20 +515,20 @@ impl Error {
         Self { kind, message: message.into(), help: None, source: None }
     }
 
-    /// Makes the error of a place that can't be used, of what an entry would have failed with.
+    /// Makes the error of a place that can't be used, from the cause of an entry's failure.
     pub fn unusable(message: impl Into<String>, cause: Cause) -> Self {
         let help = cause.help().cloned().or_else(|| cause.way_out());
         Self { help, ..Self::new(ErrorKind::Unusable, message).because(cause) }
     }
 
-    /// Adds the cause; the command line prints it behind the message.
+    /// Adds the underlying error; the command line prints it after the message.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         self.source = Some(source.into());
         self
     }
 
-    /// Adds a way out.
+    /// Adds a hint.
     #[must_use]
     pub fn help(mut self, help: impl Into<Hint>) -> Self {
         self.help = Some(help.into());
@@ -539,15 +536,15 @@ impl Error {
     }
 }
 
-/// What a fatal error or a refusal tells, as data.
+/// A fatal error or a refusal, as data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorReport {
-    /// What it means to the caller.
+    /// The class of the error.
     #[serde(rename = "error_code")]
     pub code: ErrorKind,
     /// What happened, to what, and why.
     pub error: String,
-    /// A way out, where there is one.
+    /// A hint, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<Hint>,
 }
@@ -557,7 +554,7 @@ mod tests {
     use super::*;
     use crate::model::SpecialKind;
 
-    /// One of each cause. Without a new one in it this doesn't compile.
+    /// Returns one of each cause. It doesn't compile if a new one is missing.
     fn causes() -> Vec<Cause> {
         let first = io::Error::from_raw_os_error(13).into();
         std::iter::successors(Some(first), following).collect()
@@ -610,7 +607,7 @@ mod tests {
 
     #[test]
     fn errors_of_entries_have_codes_that_stay_and_come_back_as_they_were() {
-        let mut told = Vec::new();
+        let mut errors = Vec::new();
         for cause in causes() {
             let (code, sentence) = (cause.code(), cause.to_string());
             let key = Key::new(&b"a/\xff"[..]);
@@ -620,9 +617,9 @@ mod tests {
             let back: EntryError = serde_json::from_value(value.clone()).unwrap();
             assert_eq!(back.to_string(), error.to_string());
             assert_eq!(serde_json::to_value(&back).unwrap(), value, "{sentence}");
-            told.push(value["cause"].to_string());
+            errors.push(value["cause"].to_string());
         }
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(errors.join("\n"));
     }
 
     #[test]

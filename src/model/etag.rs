@@ -1,30 +1,30 @@
-//! Entity tags: what a store says of an object's content.
+//! Entity tags: a store's version tags of an object's content.
 
 use super::{Digest, hex};
 use std::fmt;
 
 /// An object's `ETag` as the store lists it, without the quotes around it.
 ///
-/// It changes with the content; it is an MD5 only where [`ETag::md5`] says that it can be one, and
-/// even then only if the store says so. At most [`ETag::LONGEST`] bytes, kept inline: stamps are
-/// copied a lot. A tag that is longer, or that no header can hold, is kept as a digest of it, which
-/// tells it from others and can't be sent back ([`ETag::is_whole`]).
+/// It changes with the content. It can be an MD5 only if [`ETag::md5`] returns one, and even then
+/// only if the store documents it so. At most [`ETag::LONGEST`] bytes, kept inline because stamps
+/// are copied a lot. A tag that is longer, or that a header can't hold, is replaced by its digest,
+/// which distinguishes it from others but can't be sent back ([`ETag::is_whole`]).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ETag {
     length: u8,
     bytes: [u8; Self::LONGEST],
 }
 
-/// What the digest of a tag begins with; 32 hexadecimal digits follow.
+/// Prefix of a tag's digest; 32 hexadecimal digits follow.
 const DIGEST: &str = "~";
 
 impl ETag {
-    /// The longest tag that is kept as it is, in bytes: those of the stores in use have at most 40.
+    /// Maximum length in bytes of a tag that is kept as it is: known stores use at most 40.
     pub const LONGEST: usize = 63;
 
-    /// Takes a tag as a listing or a header has it, in quotes or without; `None` for an empty one.
+    /// Parses a tag from a listing or a header, quoted or not; `None` for an empty one.
     ///
-    /// The mark of a weak one is left out: proxies add it to what the store lists without.
+    /// The prefix `W/` of a weak tag is dropped: proxies add it to tags that listings have without.
     pub fn new(text: &[u8]) -> Option<Self> {
         let text = text.strip_prefix(b"W/").filter(|rest| rest.starts_with(b"\"")).unwrap_or(text);
         let text =
@@ -46,24 +46,24 @@ impl ETag {
         Self { length: text.len() as u8, bytes }
     }
 
-    /// Whether it is what the store gave, rather than a digest of that: only then can it be sent
+    /// Returns whether this is the store's tag rather than a digest of it: only then can it be sent
     /// back.
     pub fn is_whole(&self) -> bool {
         !self.as_str().starts_with(DIGEST)
     }
 
-    /// The tag without quotes: printable ASCII.
+    /// Returns the tag without quotes: printable ASCII.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.length.into()]).expect("only ASCII is let in")
     }
 
-    /// The MD5 of the whole content that this tag may be.
+    /// Returns the MD5 of the whole content, if the tag has the form of one.
     pub fn md5(&self) -> Option<[u8; 16]> {
         self.hash().filter(|hash| hash.parts.is_none()).map(|hash| hash.md5)
     }
 
-    /// The hash that this tag may be: that of an object that was uploaded in one part has 32
-    /// hexadecimal digits, that of several parts goes on with `-` and their number
+    /// Returns the hash, if the tag has the form of one: 32 hexadecimal digits for an object
+    /// uploaded in one part, followed by `-` and the number of parts for others
     /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>).
     pub fn hash(&self) -> Option<TagHash> {
         let (text, parts) = match self.as_str().split_once('-') {
@@ -77,12 +77,12 @@ impl ETag {
     }
 }
 
-/// The hash of an object's content that its tag may be.
+/// The hash of an object's content, read from its tag.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TagHash {
-    /// The MD5 of the content, or where that came in parts the MD5 of their MD5s.
+    /// The MD5 of the content; for a multipart upload the MD5 of the parts' MD5s.
     pub md5: [u8; 16],
-    /// How many parts it came in; `None` where it came as a whole.
+    /// The number of parts; `None` for an object uploaded as a whole.
     pub parts: Option<u32>,
 }
 
@@ -111,11 +111,11 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_of_any_length_and_form_is_told_from_others() {
+    fn long_and_illegal_tags_are_replaced_by_distinct_digests() {
         for text in [&b"a b"[..], b"a\"b", b"a\nb", b"\xff", &[b'x'; 64], &[b'x'; 5000]] {
             let tag = ETag::new(text).expect("a tag");
             assert!(!tag.is_whole(), "{text:?}");
-            assert_eq!(ETag::new(tag.as_str().as_bytes()), Some(tag), "as a record has it");
+            assert_eq!(ETag::new(tag.as_str().as_bytes()), Some(tag), "as read from a record");
             let other = ETag::new(&[text, b"x"].concat()).expect("a tag");
             assert_ne!(tag, other);
         }
@@ -126,9 +126,9 @@ mod tests {
     }
 
     #[test]
-    fn a_weak_tag_is_the_one_that_the_store_lists() {
+    fn a_weak_tag_equals_the_tag_that_the_store_lists() {
         assert_eq!(ETag::new(b"W/\"0a-2\""), ETag::new(b"0a-2"));
-        assert_ne!(ETag::new(b"W/0a-2"), ETag::new(b"0a-2"), "no mark, but a part of it");
+        assert_ne!(ETag::new(b"W/0a-2"), ETag::new(b"0a-2"), "a part of the tag, not a prefix");
     }
 
     #[test]

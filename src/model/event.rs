@@ -1,7 +1,7 @@
-//! Events: what the engine says of a run. Presenters fold them; the engine never prints.
+//! Events: what the engine reports of a run. Presenters print them; the engine never does.
 //!
-//! Only what a person may want to see of single entries is an event (a change, a failure, a note);
-//! progress is [`Progress`](super::Progress), counters that a presenter samples.
+//! There are events of single entries only for what a person may want to see: changes, failures and
+//! notices. Progress is reported by [`Progress`](super::Progress), counters that presenters sample.
 
 use super::{
     Action, Decision, EntryError, EntryKind, ErrorReport, Features, Key, Notice, Reason, RunId,
@@ -10,56 +10,56 @@ use super::{
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// What became of an entry, or in a dry run: what would.
+/// What happened to an entry, or would in a dry run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The entry.
     #[serde(flatten, with = "serial::key")]
     pub key: Key,
-    /// What it is, where that was looked at.
+    /// Its kind, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<EntryKind>,
     /// What was done, and why.
     #[serde(flatten)]
     pub decision: Decision,
-    /// Whether it was done.
+    /// Whether the action was carried out.
     pub status: Status,
-    /// Bytes of its content, where content moves.
+    /// Bytes of content copied; 0 if none.
     pub bytes: u64,
 }
 
-/// Whether what was decided of an entry was done.
+/// Whether the decided action was carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It was; in a dry run: it would be.
     Done,
-    /// It waits for a run in which no copy fails.
+    /// Postponed to a run in which no copy fails.
     Waits,
-    /// A guard refused it.
+    /// Refused by a guard.
     Refused,
 }
 
 impl Outcome {
-    /// Makes the outcome of what was done to an entry without moving content.
+    /// Makes the outcome of an action that moves no content.
     pub fn new(key: &Key, kind: Option<EntryKind>, action: Action, reason: Reason) -> Self {
         let decision = Decision::new(action, reason);
         Self { key: key.clone(), kind, decision, status: Status::Done, bytes: 0 }
     }
 
-    /// It, with so many bytes of content moved.
+    /// Sets the number of bytes of content that were copied.
     #[must_use]
     pub fn moving(self, bytes: u64) -> Self {
         Self { bytes, ..self }
     }
 
-    /// It, where that was not simply done.
+    /// Sets the status.
     #[must_use]
     pub fn with_status(self, status: Status) -> Self {
         Self { status, ..self }
     }
 
-    /// What is done, in a word or two.
+    /// Returns one or two words for what was done.
     pub fn word(&self) -> &'static str {
         match self.status {
             Status::Done => self.decision.action.word(),
@@ -70,21 +70,21 @@ impl Outcome {
 }
 
 impl fmt::Display for Outcome {
-    /// `copy a/b (new)`.
+    /// Prints as in `copy a/b (new)`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{} {} ({})", self.word(), self.key, self.decision.reason)
     }
 }
 
-/// One thing that happened in a run: plain data, which a program may keep, send and read back. As data
-/// it is a code, which stays the same from release to release, with what the code says it of.
+/// One thing that happened in a run: plain data, which a program may store, send and read back.
+/// Serialised as a code, which stays the same from release to release, and the variant's data.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Event {
-    /// The run began; the two sides as they print.
+    /// The run began. The locations are printed without secrets.
     Started {
-        /// Its id.
+        /// The run's id.
         run: RunId,
         /// The source.
         source: String,
@@ -92,30 +92,30 @@ pub enum Event {
         target: String,
         /// Whether nothing will be written.
         dry_run: bool,
-        /// What the last finished run of this pair counted, to estimate by.
+        /// The totals of this pair's last finished run, for estimates.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         previous: Option<Box<Totals>>,
     },
-    /// Something was done to an entry (in a dry run: would be), or is not, for a reason worth telling.
+    /// An entry was changed (in a dry run: would be), or was not, for a reason worth reporting.
     Changed(Outcome),
-    /// An entry was copied without what it has; it is counted.
+    /// An entry was copied, but its copy lacks features; counted in the totals.
     NotKept {
         /// The entry.
         #[serde(flatten, with = "serial::key")]
         key: Key,
-        /// What its copy hasn't.
+        /// The features that its copy lacks.
         features: Features,
     },
-    /// An entry failed; it is counted.
+    /// An entry failed; counted in the totals.
     Failed(EntryError),
-    /// Something to know beside that.
+    /// Something else worth knowing.
     Notice(Notice),
-    /// Something was refused; the copies stand.
+    /// A guard refused something; finished copies remain.
     Refused(ErrorReport),
 }
 
 impl Event {
-    /// Its code, by which programs know it.
+    /// Returns the stable code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Started { .. } => "started",
@@ -129,7 +129,7 @@ impl Event {
 }
 
 impl fmt::Display for Event {
-    /// In a line, without the names of flags.
+    /// Prints one line, without names of flags.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Started { source, target, .. } => write!(out, "mirror {source} to {target}"),
@@ -142,12 +142,12 @@ impl fmt::Display for Event {
     }
 }
 
-/// Who is told of events. Called from several threads; must not block for long.
+/// Receiver of events. Called from several threads; must not block for long.
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn observe(&self, event: &Event);
 
-    /// Whether [`Event::Changed`] and [`Event::NotKept`] are of interest; without, they aren't sent.
+    /// Returns whether to send [`Event::Changed`] and [`Event::NotKept`].
     fn wants_changes(&self) -> bool {
         false
     }
@@ -158,8 +158,8 @@ mod tests {
     use super::*;
     use crate::model::{Cause, Error, ErrorKind, Feature, Operation, Setting, hint::hint};
 
-    /// An event after this one; with [`Event::Started`] in front, all of them. Without a new one in it
-    /// this doesn't compile.
+    /// Returns the next event; starting from [`Event::Started`] this yields all of them. It doesn't
+    /// compile if a new one is missing.
     fn following(event: &Event) -> Option<Event> {
         let key = Key::new(&b"a/\xff"[..]);
         Some(match event {
@@ -193,15 +193,15 @@ mod tests {
             dry_run: false,
             previous: None,
         };
-        let mut told = Vec::new();
+        let mut events = Vec::new();
         for event in std::iter::successors(Some(first), following) {
             let value = serde_json::to_value(&event).unwrap();
             assert_eq!(value["event"], event.code());
             let back: Event = serde_json::from_value(value.clone()).unwrap();
             assert_eq!(back.to_string(), event.to_string());
             assert_eq!(serde_json::to_value(&back).unwrap(), value);
-            told.push(format!("{value}\n  {event}"));
+            events.push(format!("{value}\n  {event}"));
         }
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(events.join("\n"));
     }
 }

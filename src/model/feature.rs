@@ -1,21 +1,21 @@
-//! What files and directories have that their copies don't: it is told, not kept.
+//! Features of files and directories that copies lack: they are reported, not copied.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// One thing that an entry can have beside content and [`Metadata`](super::Metadata).
+/// A property that an entry can have beside content and [`Metadata`](super::Metadata).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Feature {
-    /// Other names of the same file.
+    /// Other names of the same file (`st_nlink` above 1).
     HardLinks,
-    /// Parts that were never written, and read as zeros.
+    /// Unallocated ranges, which read as zeros.
     Holes,
     /// Extended attributes.
     Attributes,
     /// A POSIX ACL, for access or as a directory's default.
     Acl,
-    /// Extended attributes and ACLs, if it has any: which ones could not be read.
+    /// Extended attributes or ACLs, if there are any: they could not be read.
     UnreadAttributes,
 }
 
@@ -46,30 +46,30 @@ impl Features {
         self.0 |= 1 << feature as u8;
     }
 
-    /// Whether a feature is among them.
+    /// Returns whether the set contains a feature.
     pub fn has(self, feature: Feature) -> bool {
         self.0 & 1 << feature as u8 != 0
     }
 
-    /// Whether there are none.
+    /// Returns whether the set is empty.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those that are not among `others`.
+    /// Returns the features that are not in `others`.
     #[must_use]
     pub fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
-    /// Goes through them, in the order of [`Feature`].
+    /// Iterates over the features, in the order of [`Feature`].
     pub fn iter(self) -> impl Iterator<Item = Feature> {
         Feature::ALL.into_iter().filter(move |&feature| self.has(feature))
     }
 }
 
 impl fmt::Display for Features {
-    /// `hard links, ACL`.
+    /// Prints as in `hard links, ACL`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (number, feature) in self.iter().enumerate() {
             let comma = if number > 0 { ", " } else { "" };
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_set_has_what_was_added_and_names_it() {
+    fn a_set_contains_what_was_added_and_prints_it() {
         let mut some = Features::default();
         assert!(some.is_empty());
         some.add(Feature::Acl);

@@ -1,8 +1,8 @@
-//! Inputs for readers of what strangers write: what lies in `fixtures/fuzz/`, changed at random.
+//! Random inputs for parsers of untrusted data: mutations of the corpus in `fixtures/fuzz/`.
 //!
-//! A target is a test that takes [`inputs`] and holds its reader to more than not breaking down. Each
-//! `cargo test` tries new ones, [`CASES`] a target or what `PROPTEST_CASES` says. What fails is made
-//! smaller and printed: it belongs into the corpus, which is tried as it is, too.
+//! A fuzz target is a test that takes [`inputs`] and checks more than that the parser doesn't
+//! panic. Each `cargo test` tries [`CASES`] new ones per target, or `PROPTEST_CASES`. A failing
+//! input is shrunk and printed: add it to the corpus, which is also tried unchanged.
 
 use super::key::is_printable;
 use proptest::prelude::*;
@@ -10,13 +10,13 @@ use proptest::sample::Index;
 use std::path::{Path, PathBuf};
 use std::{fmt, fs};
 
-/// Inputs of each target: all of them together take a few seconds.
+/// Inputs per target: all of them together take a few seconds.
 const CASES: u32 = 4_000;
-/// The most changes of one input. A few get further into a reader than many.
+/// Maximum mutations of one input. A few get further into a parser than many.
 const CHANGES: usize = 6;
 
-/// What readers stumble over: numbers at their limits, what opens, closes or escapes, and what would
-/// move a cursor.
+/// Bytes that break parsers: numbers at their limits, brackets, quotes and escapes, and what would
+/// move a terminal's cursor.
 const TOKENS: [&[u8]; 44] = [
     b"0",
     b"-1",
@@ -64,7 +64,7 @@ const TOKENS: [&[u8]; 44] = [
     b"</",
 ];
 
-/// What a reader is given.
+/// One input of a parser.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Input(pub(crate) Vec<u8>);
 
@@ -74,35 +74,35 @@ impl fmt::Debug for Input {
     }
 }
 
-/// What is done to an input.
+/// A mutation of an input.
 #[derive(Clone, Debug)]
 enum Change {
     Flip(Index, u8),
     Insert(Index, Index),
-    /// Where a value begins.
+    /// Insert a token where a value begins.
     Begin(Index, Index),
-    /// In place of as many bytes.
+    /// Overwrite as many bytes as the token has.
     Write(Index, Index),
-    /// In place of a number.
+    /// Replace a number by a token.
     Number(Index, Index),
     Remove(Index, usize),
     Repeat(Index, usize, usize),
-    /// Another input's bytes in place of these.
+    /// Replace bytes by those of another seed.
     Cross(Index, Index, usize),
     Cut(Index),
 }
 
-/// The seeds of a target: each file below `fixtures/fuzz/NAME`, and of those that end in `.lines` each
-/// line, without its end.
+/// Returns the seeds of a target: each file below `fixtures/fuzz/NAME`; a file that ends in
+/// `.lines` has one seed per line.
 pub(crate) fn seeds(name: &str) -> Vec<Vec<u8>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/fuzz").join(name);
     let entries = fs::read_dir(&directory).expect("the corpus of a target");
     let mut paths: Vec<PathBuf> =
-        entries.map(|entry| entry.expect("an entry of it").path()).collect();
+        entries.map(|entry| entry.expect("an entry of the corpus").path()).collect();
     paths.sort();
     let mut seeds = Vec::new();
     for path in paths {
-        let content = fs::read(&path).expect("a file of it");
+        let content = fs::read(&path).expect("a file of the corpus");
         if path.extension().is_some_and(|extension| extension == "lines") {
             let lines = content.strip_suffix(b"\n").unwrap_or(&content);
             seeds.extend(lines.split(|&byte| byte == b'\n').map(<[u8]>::to_vec));
@@ -114,12 +114,12 @@ pub(crate) fn seeds(name: &str) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Seeds of a target, as they are or changed.
+/// Generates seeds of a target, unchanged or mutated.
 pub(crate) fn inputs(name: &str) -> impl Strategy<Value = Input> + use<> {
     changed(seeds(name))
 }
 
-/// Some bytes, as they are or changed.
+/// Generates the given seeds, unchanged or mutated.
 pub(crate) fn changed(seeds: Vec<Vec<u8>>) -> impl Strategy<Value = Input> {
     let index = any::<Index>;
     let change = prop_oneof![
@@ -192,14 +192,14 @@ fn apply(change: &Change, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
     }
 }
 
-/// How long a target goes on.
+/// Returns the number of cases per target.
 pub(crate) fn config() -> ProptestConfig {
     let config = ProptestConfig { failure_persistence: None, ..ProptestConfig::default() };
-    let is_told = std::env::var_os("PROPTEST_CASES").is_some();
-    if is_told { config } else { ProptestConfig { cases: CASES, ..config } }
+    let is_set = std::env::var_os("PROPTEST_CASES").is_some();
+    if is_set { config } else { ProptestConfig { cases: CASES, ..config } }
 }
 
-/// Holds an error, which a stranger's bytes brought about, to what can be printed as it stands.
+/// Asserts that an error about untrusted data prints without control characters.
 #[track_caller]
 pub(crate) fn assert_printable(error: &dyn std::error::Error) {
     let mut next = Some(error);

@@ -1,13 +1,13 @@
-//! Words for people, with the settings that they speak of as data: ways out of an error, say.
+//! Text for people in which settings are data, such as hints on how to avoid an error.
 //!
-//! The library names a setting as its builders do, the command line by its flag: nothing below the
-//! command line knows flags.
+//! The library prints a setting under the name of its builder's method, the command line under its
+//! flag: nothing below the command line knows flags.
 
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// A way out of an error, or something else that speaks of settings.
+/// A hint on how to avoid an error, or other text that mentions settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hint(Vec<Part>);
 
@@ -15,15 +15,15 @@ pub struct Hint(Vec<Part>);
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
-    /// Words.
+    /// Plain text.
     Text(Cow<'static, str>),
-    /// A setting's name.
+    /// The name of a setting.
     Setting(Setting),
 }
 
 macro_rules! settings {
     ($($(#[$doc:meta])* $name:ident = $code:literal,)*) => {
-        /// Something that a run is told, of which a hint may speak.
+        /// A setting of a run that a hint may mention.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
@@ -33,7 +33,7 @@ macro_rules! settings {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// Its stable name: that of a builder's method.
+            /// Returns the stable name: that of the builder's method.
             pub fn code(self) -> &'static str {
                 match self { $(Self::$name => $code,)* }
             }
@@ -42,75 +42,75 @@ macro_rules! settings {
 }
 
 settings! {
-    /// A source's silent changes are taken for meant.
+    /// Accept silent changes of the source as intended.
     AcceptSilentChanges = "accept_silent_changes",
-    /// A source of another identity is taken for the right one.
+    /// Accept a source of another identity.
     AcceptSource = "accept_source",
-    /// What a target is held against.
+    /// What a target is compared with.
     Against = "against",
-    /// A store may be spoken to without encryption.
+    /// Allow unencrypted connections to a store.
     AllowHttp = "allow_http",
-    /// Content is compared.
+    /// Compare content.
     Checksum = "checksum",
-    /// What only the target has is deleted.
+    /// Delete entries that only the target has.
     Delete = "delete",
-    /// It is deleted though a copy failed.
+    /// Delete even if a copy failed.
     DeleteDespiteErrors = "delete_despite_errors",
-    /// So is what is excluded.
+    /// Delete excluded entries, too.
     DeleteExcluded = "delete_excluded",
-    /// Which digests are recorded beside BLAKE3.
+    /// Kinds of digests to record beside BLAKE3.
     Digest = "digest",
-    /// Nothing is done, but told.
+    /// Report what would be done, but do nothing.
     DryRun = "dry_run",
-    /// How durable copies are.
+    /// Durability of copies.
     Durability = "durability",
-    /// Patterns of what is left out.
+    /// Patterns of entries to exclude.
     Exclude = "exclude",
-    /// How many bytes a stream will have.
+    /// Expected size of a stream in bytes.
     ExpectedSize = "expected_size",
-    /// What stands is replaced.
+    /// Replace what exists.
     Force = "force",
-    /// The form of a list.
+    /// The format of a list.
     Format = "format",
-    /// Patterns of what takes part.
+    /// Patterns of entries to include.
     Include = "include",
-    /// The key that a manifest is to be signed with.
+    /// The key to sign a manifest with.
     Key = "key",
-    /// To whom the manifest is open.
+    /// Permissions of the published manifest.
     ManifestMode = "manifest_mode",
-    /// How much may be deleted.
+    /// Maximum number of deletions.
     MaxDelete = "max_delete",
-    /// How many requests a second a store is sent.
+    /// Maximum requests a second to a store.
     MaxRequests = "max_requests",
-    /// How much memory content may take.
+    /// Maximum memory for content.
     Memory = "memory",
-    /// No markers of directories are written.
+    /// Write no markers of directories.
     NoMarkers = "no_markers",
     /// The file of a public key.
     Public = "public",
-    /// Manifests alone are compared.
+    /// Compare manifests only.
     Recorded = "recorded",
-    /// A file that the source must hold.
+    /// A file that the source must contain.
     RequireFile = "require_file",
     /// The file of a secret key.
     Secret = "secret",
-    /// What the manifest is signed with.
+    /// Sign the manifest.
     Sign = "sign",
-    /// Where the record of runs is kept.
+    /// The directory of the state databases.
     StateDir = "state_dir",
-    /// How many files are copied at the same time.
+    /// Number of files copied concurrently.
     Transfers = "transfers",
 }
 
 impl Hint {
-    /// Adds words, or a setting.
+    /// Appends text or a setting.
     #[must_use]
     pub fn and(mut self, part: impl Into<Part>) -> Self {
         self.0.push(part.into());
         self
     }
 
-    /// Tells it with settings named by `name`.
+    /// Formats the hint; `name` names the settings.
     pub fn say(&self, name: impl Fn(Setting) -> String) -> String {
         let part = |part: &Part| match part {
             Part::Text(text) => text.clone(),
@@ -121,7 +121,7 @@ impl Hint {
 }
 
 impl fmt::Display for Hint {
-    /// Names settings by their [codes](Setting::code).
+    /// Prints settings as their [codes](Setting::code).
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.say(|setting| format!("`{}`", setting.code())))
     }
@@ -151,7 +151,7 @@ impl<T: Into<Part>> From<T> for Hint {
     }
 }
 
-/// Makes a hint of words and settings.
+/// Makes a hint from text and settings.
 macro_rules! hint {
     ($($part:expr),+ $(,)?) => { $crate::model::Hint::default()$(.and($part))+ };
 }
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn settings_are_named_by_whoever_tells_a_hint() {
+    fn the_caller_names_the_settings_in_a_hint() {
         let hint = hint!["raise ", Setting::MaxDelete, ", or leave it"];
         assert_eq!(hint.to_string(), "raise `max_delete`, or leave it");
         let flag = |setting: Setting| format!("--{}", setting.code());

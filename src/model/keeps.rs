@@ -1,33 +1,33 @@
-//! What a place keeps of what is written to it.
+//! Which metadata and entries a place can store.
 
 use super::stamp::Timestamp;
 use super::{EntryKind, Metadata, NameLimits};
 
-/// What a place keeps of metadata that is set, and of entries.
+/// Which metadata and entries a place can store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(default)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, each by its name in records")]
 pub struct Keeps {
-    /// `None` where modes are kept, else the one that every file has.
+    /// The mode that every file has; `None` if modes are kept.
     pub file_mode: Option<u32>,
-    /// The same of directories.
+    /// The mode that every directory has; `None` if modes are kept.
     pub directory_mode: Option<u32>,
-    /// `None` where owners and groups are kept, else those that everything has.
+    /// The owner and group that every entry has; `None` if they are kept.
     pub owner: Option<(u32, u32)>,
     /// Whether modification times are kept.
     pub times: bool,
-    /// Of how many nanoseconds kept times are multiples, from 1 to 2,000,000,000: a time that is set
-    /// is cut down to one.
+    /// The resolution of modification times, in nanoseconds from 1 to 2,000,000,000: times are
+    /// rounded down to a multiple of it.
     pub time_unit: u32,
-    /// Whether owner, group and time of a symbolic link are its own: some set those of the file that
-    /// it points to.
+    /// Whether symbolic links have an owner, group and time of their own; some file systems set
+    /// those of the file that a link points to.
     pub of_links: bool,
-    /// Whether a directory is kept for itself: an empty one, and what is set of any. Else it is what
-    /// lies in it.
+    /// Whether directories exist in themselves, so that empty ones and directories' metadata are
+    /// kept; else they are implied by the entries in them.
     pub directories: bool,
-    /// Whether there are symbolic links.
+    /// Whether symbolic links can be stored.
     pub links: bool,
-    /// What keeps a name out.
+    /// Names that can't be stored.
     pub names: NameLimits,
 }
 
@@ -38,7 +38,7 @@ impl Default for Keeps {
 }
 
 impl Keeps {
-    /// All of it.
+    /// Everything is kept.
     pub const ALL: Self = Self {
         file_mode: None,
         directory_mode: None,
@@ -51,30 +51,31 @@ impl Keeps {
         names: NameLimits::NONE,
     };
 
-    /// The unit of times of which `set` became `found`; 1 where it is none that is known.
+    /// Returns the resolution with which `set` became `found`, in nanoseconds; 1 if no known one
+    /// fits.
     pub fn unit_of(set: Timestamp, found: Timestamp) -> u32 {
         // Windows, SMB and exFAT have 100 ns, 10 ms, 2 s; others 1 us, 1 ms or 1 s.
         let units = [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000];
         units.into_iter().find(|&unit| set.cut(unit) == found).unwrap_or(1)
     }
 
-    /// Whether a time that was set is kept as `found`.
+    /// Returns whether `found` is what the place keeps of the time `set`.
     pub fn is_time(&self, set: Timestamp, found: Timestamp) -> bool {
         set.cut(self.time_unit) == found
     }
 
-    /// Returns the metadata that an entry has after `wanted` was set: what isn't kept stays as in the
-    /// `existing` entry, and no set-id bit is set under another owner or group.
+    /// Returns the metadata that results from setting `wanted`. An existing entry keeps what can't
+    /// be set, and no set-id bit passes to another owner or group.
     pub fn achievable(
         &self,
         wanted: Metadata,
         kind: EntryKind,
         existing: Option<&Metadata>,
     ) -> Metadata {
-        let mut held = wanted;
+        let mut result = wanted;
         if let Some((uid, gid)) = self.owner {
             let (uid, gid) = existing.map_or((uid, gid), |existing| (existing.uid, existing.gid));
-            held = held.owned_by(uid, gid, kind);
+            result = result.owned_by(uid, gid, kind);
         }
         let given = match kind {
             EntryKind::File => self.file_mode,
@@ -82,17 +83,17 @@ impl Keeps {
             EntryKind::Symlink | EntryKind::Special(_) => None,
         };
         if let Some(mode) = given {
-            held.mode = existing.map_or(mode, |existing| existing.mode);
+            result.mode = existing.map_or(mode, |existing| existing.mode);
         }
         if let Some(existing) = existing {
             if !self.times {
-                held.mtime = existing.mtime;
+                result.mtime = existing.mtime;
             }
             if kind == EntryKind::Symlink && !self.of_links {
-                held = Metadata { mode: held.mode, ..*existing };
+                result = Metadata { mode: result.mode, ..*existing };
             }
         }
-        held
+        result
     }
 }
 

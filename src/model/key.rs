@@ -11,7 +11,7 @@ use std::fmt;
 pub struct Key(Box<[u8]>);
 
 impl Key {
-    /// Makes a key of bytes as they are.
+    /// Makes a key from bytes as they are.
     pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
         Self(bytes.into())
     }
@@ -32,27 +32,28 @@ impl Key {
         Self(bytes.into_boxed_slice())
     }
 
-    /// The bytes.
+    /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 
-    /// Whether this is the root directory.
+    /// Returns whether this is the root directory.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether this is a directory's key: the root, or one that ends in `/`.
+    /// Returns whether this is a directory's key: the root, or one that ends in `/`.
     pub fn is_directory(&self) -> bool {
         self.0.last().is_none_or(|&byte| byte == b'/')
     }
 
-    /// The key without a directory's final `/`.
+    /// Returns the key without a directory's final `/`.
     pub fn trimmed(&self) -> &[u8] {
         self.0.strip_suffix(b"/").unwrap_or(&self.0)
     }
 
-    /// The key of the directory that holds this entry, with its final `/`; empty for the root.
+    /// Returns the key of the directory that holds this entry, with its final `/`; empty for the
+    /// root.
     pub fn parent(&self) -> &[u8] {
         let trimmed = self.trimmed();
         match trimmed.iter().rposition(|&byte| byte == b'/') {
@@ -61,12 +62,13 @@ impl Key {
         }
     }
 
-    /// The last component, without a directory's final `/`.
+    /// Returns the last component, without a directory's final `/`.
     pub fn name(&self) -> &[u8] {
         &self.trimmed()[self.parent().len()..]
     }
 
-    /// Whether this entry lies in the directory `prefix` (at any depth) or is that directory.
+    /// Returns whether this entry lies in the directory `prefix` (at any depth) or is that
+    /// directory.
     pub fn is_within(&self, prefix: &[u8]) -> bool {
         self.0.starts_with(prefix)
     }
@@ -128,8 +130,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// The bytes that [`Escaped`] prints as `text`; `None` where it prints nothing so, or the text has no
-/// escape in it.
+/// Reverses [`Escaped`]; `None` if `text` has no escapes, or illegal ones.
 pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     let mut rest = std::str::from_utf8(text).ok().filter(|text| text.contains('\\'))?;
@@ -160,19 +161,19 @@ pub fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// Whether a text, which may be a stranger's, can be printed as it stands: nothing in it moves a
-/// cursor or turns the writing direction.
+/// Returns whether untrusted text can be printed as it is: nothing in it moves a cursor or changes
+/// the writing direction.
 pub fn is_printable(text: &str) -> bool {
     !text.chars().any(|character| character.is_control() || turns_direction(character))
 }
 
-/// A text that may be a stranger's, as it can be printed: escaped where it can't stand as it is.
+/// Makes untrusted text printable, escaping it if necessary.
 pub fn printable(text: String) -> String {
     if is_printable(&text) { text } else { Escaped(text.as_bytes()).to_string() }
 }
 
-/// Whether a character reorders or hides its neighbours (Unicode's `Bidi_Control`, line separators,
-/// and the byte-order mark).
+/// Returns whether a character reorders or hides its neighbours (Unicode's `Bidi_Control`, line
+/// separators, and the byte-order mark).
 fn turns_direction(character: char) -> bool {
     matches!(character,
         '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

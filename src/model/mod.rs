@@ -1,6 +1,6 @@
 //! Plain data that every layer shares: keys, entries, stamps, digests, events, errors and runs.
 //!
-//! Nothing here does I/O. The words are those of `docs/architecture.md`.
+//! Nothing here does I/O. `docs/architecture.md` defines the terms.
 
 pub mod decision;
 pub mod digest;

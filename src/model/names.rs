@@ -1,38 +1,38 @@
-//! What names a place takes: those that no directory can hold, and those that one takes for no name.
+//! Legal names: those that any directory can hold, and the limits of particular file systems.
 
 use super::{Cause, Key};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 
-/// One thing that no name may have at a place.
+/// A kind of name that a place may not allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum NameLimit {
-    /// A character from U+0001 to U+001F.
+    /// It has a character from U+0001 to U+001F.
     Control,
-    /// `"`.
+    /// It has a `"`.
     Quote,
-    /// `*`.
+    /// It has a `*`.
     Asterisk,
-    /// `:`.
+    /// It has a `:`.
     Colon,
-    /// `<`.
+    /// It has a `<`.
     Less,
-    /// `>`.
+    /// It has a `>`.
     Greater,
-    /// `?`.
+    /// It has a `?`.
     Question,
-    /// `\`.
+    /// It has a `\`.
     Backslash,
-    /// `|`.
+    /// It has a `|`.
     Bar,
-    /// Bytes that are no UTF-8.
+    /// It isn't UTF-8.
     NotUtf8,
-    /// A dot at its end.
+    /// It ends in a dot.
     DotAtEnd,
-    /// A space at its end.
+    /// It ends in a space.
     SpaceAtEnd,
-    /// It is a device's to Windows, whatever follows its first dot: `CON`, `nul.txt`.
+    /// Windows takes it for a device, whatever follows the first dot: `CON`, `nul.txt`.
     Device,
 }
 
@@ -54,7 +54,7 @@ impl NameLimit {
         Self::Device,
     ];
 
-    /// The byte that is in no name, where it is one.
+    /// Returns the byte that is not allowed, if the limit is about a single one.
     fn byte(self) -> Option<u8> {
         Some(match self {
             Self::Quote => b'"',
@@ -69,7 +69,7 @@ impl NameLimit {
         })
     }
 
-    /// A name that only this keeps from being one.
+    /// Returns a name that violates this limit and no other.
     pub fn sample(self) -> Vec<u8> {
         const SAMPLE: &[u8] = b"probe";
         let end: &[u8] = match self {
@@ -83,7 +83,7 @@ impl NameLimit {
         [SAMPLE, end].concat()
     }
 
-    /// Whether it is what keeps a name from being one.
+    /// Returns whether a name violates this limit.
     fn keeps_out(self, name: &[u8]) -> bool {
         match self {
             Self::Control => name.iter().any(|byte| (1..0x20).contains(byte)),
@@ -97,7 +97,7 @@ impl NameLimit {
 }
 
 impl fmt::Display for NameLimit {
-    /// As the end of "no name that …".
+    /// Prints the end of the sentence "no name that …".
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Control => out.write_str("holds a control character"),
@@ -112,7 +112,7 @@ impl fmt::Display for NameLimit {
     }
 }
 
-/// Whether Windows takes a name for a device
+/// Returns whether Windows takes a name for a device
 /// (<https://learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file>).
 fn is_device(name: &[u8]) -> bool {
     let stem = name.split(|&byte| byte == b'.').next().unwrap_or_default();
@@ -123,7 +123,7 @@ fn is_device(name: &[u8]) -> bool {
         || is_port && matches!(number, [b'1'..=b'9'])
 }
 
-/// What keeps names out of a place; by default nothing.
+/// The limits that a place has for names; none by default.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NameLimits(u16);
 
@@ -131,7 +131,7 @@ impl NameLimits {
     /// None.
     pub const NONE: Self = Self(0);
 
-    /// What keeps a name out, if anything does.
+    /// Returns the first limit that a name violates, if any.
     pub fn keeps_out(self, name: &[u8]) -> Option<NameLimit> {
         self.iter().find(|limit| limit.keeps_out(name))
     }
@@ -159,13 +159,13 @@ impl<'de> Deserialize<'de> for NameLimits {
     }
 }
 
-/// Whether a directory can hold an entry of this name.
+/// Returns whether a directory can hold an entry of this name.
 pub fn is_legal_name(name: &[u8]) -> bool {
     is_legal_component(name) && !name.iter().any(|&byte| byte == b'/' || byte == 0)
 }
 
-/// Whether a directory's key (every component followed by `/`, or empty for the root) names one
-/// directory below the root, and by the only name it has. Every file's key passes here: one loop.
+/// Returns whether the key of a directory (each component followed by `/`, or empty for the root)
+/// is the normal form of a path below the root. A single loop, because it runs for every file.
 pub fn is_legal_path(path: &[u8]) -> bool {
     let mut start = 0;
     for (at, &byte) in path.iter().enumerate() {
@@ -183,17 +183,17 @@ pub fn is_legal_path(path: &[u8]) -> bool {
     start == path.len()
 }
 
-/// Whether a name is none of `.` and `..`, nor empty, nor too long.
+/// Returns whether a name is neither `.` nor `..`, nor empty, nor too long.
 fn is_legal_component(name: &[u8]) -> bool {
     !matches!(name, b"" | b"." | b"..") && name.len() <= 255
 }
 
-/// The name of an entry in its directory, where both are safe to act on.
+/// Returns the name of an entry in its directory, if it is safe to use as a path.
 ///
-/// Keys of a store are bytes from strangers: `a/../b` stays beneath the root, and is not `a/../b`.
+/// Keys in a store are untrusted: as a path, `a/../b` would be another entry.
 ///
 /// # Errors
-/// [`Cause::IllegalName`] where no directory can hold such an entry.
+/// [`Cause::IllegalName`] if no directory can hold such an entry.
 pub fn legal(key: &Key) -> Result<&[u8], Cause> {
     let name = key.name();
     if is_legal_name(name) && is_legal_path(key.parent()) {
@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_limit_keeps_out_its_own_sample_and_no_other() {
+    fn each_limit_refuses_its_own_sample_and_no_other() {
         for limit in NameLimit::ALL {
             let limits = NameLimits::from_iter([limit]);
             for sample in NameLimit::ALL {
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_are_told_by_what_stands_before_the_first_dot() {
+    fn a_device_is_recognised_by_the_name_before_the_first_dot() {
         for (name, expected) in [
             ("con", true),
             ("Nul.tar.gz", true),

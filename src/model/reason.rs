@@ -1,11 +1,12 @@
-//! Why an entry is treated as it is, as it is told and recorded in words.
+//! Reasons for decisions.
 
 use super::Setting;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::fmt;
 
-/// Why. As data it is a code, which stays the same from release to release; for people it is words.
+/// Why an action was chosen. Serialised as a code, which stays the same from release to release;
+/// printed as words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -13,20 +14,20 @@ pub enum Reason {
     New,
     /// The sizes differ.
     Size,
-    /// The times of change differ.
+    /// The modification times differ.
     Mtime,
     /// The store's tags differ.
     Tag,
-    /// No row; both sides have this size, and only a look tells more.
+    /// No row; both sides have this size, and only a lookup shows more.
     SameSizeUnseen,
-    /// The entry of this name is of another kind.
+    /// The target has an entry of another kind at this key.
     Kind,
     /// The link's text differs.
     LinkText,
-    /// The source's stamp is the recorded one but for ctime or inode, or lies within a clock tick
-    /// of its recording.
+    /// The source's stamp differs from the recorded one in ctime or inode only, or lies within a
+    /// clock tick of its recording.
     SourceDoubtful,
-    /// The target's stamp is the recorded one but for ctime or inode.
+    /// The target's stamp differs from the recorded one in ctime or inode only.
     TargetDoubtful,
     /// The target's entry is not the one recorded.
     TargetDrift,
@@ -34,36 +35,36 @@ pub enum Reason {
     Unchanged,
     /// No row; both sides have this size and mtime, or this link text.
     SameSizeAndTime,
-    /// A row from another source, whose digest is the target's content's; both sides have this size
+    /// A row from another source has the digest of the target's content; both sides have its size
     /// and mtime.
     KnownByDigest,
-    /// No row; both sides have this size and this tag, which is made of the content's MD5.
+    /// No row; both sides have this size and this tag, which is derived from the content's MD5.
     SameSizeAndTag,
-    /// Both sides have this size, which is said to be enough.
+    /// Both sides have this size, and the options say that this is enough.
     SameSize,
-    /// A comparison of content is asked for.
+    /// The options ask for a comparison of content.
     Checksum,
-    /// A digest is asked for that isn't on record.
+    /// The options ask for a digest that isn't recorded.
     Digest,
     /// Only mode, owner, group or mtime differ.
     Metadata,
-    /// It is newer in the target, which is to stay then.
+    /// The target's is newer, and the options keep it.
     NewerInTarget,
-    /// It exists in the target, which is to stay then.
+    /// The target has it already, and the options keep it.
     Exists,
     /// Too small or too large to take part.
     SizeExcluded,
     /// Only the target has it.
     Extra,
-    /// Only the target has the directory, and something in it stays.
+    /// Only the target has the directory, and an entry in it is kept.
     HoldsKept,
-    /// Only the target has it, and a copy that failed collided with it.
+    /// Only the target has it, and a failed copy collided with it.
     Collided,
-    /// A directory took its place.
+    /// A directory replaced it.
     SetAside,
-    /// A killed run left it.
+    /// It is a leftover of a killed run.
     LeftOver,
-    /// Only the manifest knows it.
+    /// Only the manifest has it.
     Gone,
     /// It could not be listed.
     Unknown,
@@ -107,7 +108,7 @@ impl Reason {
 }
 
 impl Reason {
-    /// Tells it with settings named by `name`.
+    /// Formats the reason; `name` names the settings.
     pub fn say(self, name: impl Fn(Setting) -> String) -> Cow<'static, str> {
         Cow::Borrowed(match self {
             Self::New => "new",
@@ -149,7 +150,7 @@ impl Reason {
 }
 
 impl fmt::Display for Reason {
-    /// Names settings by their [codes](Setting::code).
+    /// Prints settings as their [codes](Setting::code).
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(&self.say(|setting| format!("`{}`", setting.code())))
     }
@@ -160,8 +161,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_are_all() {
-        // What is added at the end of the enum is added to the list.
+    fn the_list_of_all_is_complete() {
+        // A variant added at the end of the enum must be added to the list, too.
         assert_eq!(Reason::NoLinks as usize + 1, Reason::ALL.len());
         assert!(Reason::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
     }

@@ -1,21 +1,21 @@
-//! Kinds of requests to an object store, as they are counted, limited and paid for.
+//! Kinds of requests to an object store, by which they are counted, limited and paid for.
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident => $name:literal,)*) => {
-        /// What a request asks of an object store.
+        /// The kind of a request to an object store.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum RequestKind { $($(#[$doc])* $variant,)* }
 
         impl RequestKind {
-            /// All kinds, in the order that they are told.
+            /// All kinds, in the order of reports.
             #[cfg(test)]
             pub const ALL: &[Self] = &[$(Self::$variant,)*];
 
-            /// The name in reports: lower case, words joined by `_`.
+            /// Returns the name in reports: lower case, words joined by `_`.
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
@@ -28,27 +28,27 @@ kinds! {
     List => "list",
     /// An object's content, or a range of it.
     Get => "get",
-    /// What is kept with an object, without its content.
+    /// An object's metadata without its content.
     Head => "head",
-    /// A whole object.
+    /// Writing a whole object.
     Put => "put",
-    /// A whole object from another one, within the store.
+    /// A server-side copy of a whole object.
     Copy => "copy",
-    /// One object removed.
+    /// Deletion of one object.
     Delete => "delete",
-    /// Up to 1,000 objects removed.
+    /// Deletion of up to 1,000 objects.
     DeleteMany => "delete_many",
-    /// The beginning of an upload in parts.
+    /// The start of a multipart upload.
     CreateUpload => "create_upload",
-    /// One part.
+    /// One part of a multipart upload.
     UploadPart => "upload_part",
-    /// One part from another object, within the store.
+    /// A server-side copy of one part.
     CopyPart => "copy_part",
-    /// The end of an upload in parts.
+    /// The completion of a multipart upload.
     CompleteUpload => "complete_upload",
-    /// An upload in parts given up.
+    /// The abortion of a multipart upload.
     AbortUpload => "abort_upload",
-    /// A page of the uploads under way.
+    /// A page of the multipart uploads in progress.
     ListUploads => "list_uploads",
     /// A page of an upload's parts.
     ListParts => "list_parts",

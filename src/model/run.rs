@@ -1,4 +1,4 @@
-//! Runs: one execution, with an id, totals and a verdict, and the counters that show how far it is.
+//! Runs: their ids, totals, verdicts and progress counters.
 
 use super::{Entry, EntryError, EntryKind, Key};
 use parking_lot::Mutex;
@@ -15,8 +15,8 @@ use std::time::Duration;
 pub struct RunId(pub String);
 
 impl RunId {
-    /// The random bytes at its end, by which a run's temporaries are told from others'; `None` of an
-    /// id of another form.
+    /// Returns the random bytes at the end, which identify a run's temporaries; `None` if the id
+    /// has another form.
     pub fn token(&self) -> Option<u32> {
         let (_, token) = self.0.rsplit_once('-')?;
         u32::from_str_radix(token, 16).ok().filter(|_| token.len() == 8)
@@ -33,13 +33,13 @@ impl fmt::Display for RunId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// All as asked.
+    /// Everything was done.
     Complete,
     /// Some entries failed, the rest is done.
     Incomplete,
-    /// A guard refused the deletions; the copies stand.
+    /// A guard refused the deletions; finished copies remain.
     Refused,
-    /// A signal stopped it; the next run goes on.
+    /// A signal stopped it; the next run continues.
     Interrupted,
     /// A fatal error stopped it.
     Failed,
@@ -59,32 +59,32 @@ impl fmt::Display for Verdict {
 
 macro_rules! totals {
     ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// What a run has counted. "Files" are all entries but directories.
+        /// The counts of a run. "Files" are all entries but directories.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
         #[serde(default)]
         pub struct Totals { $($(#[$doc])* pub $name: u64,)* }
 
-        /// The counters of a run under way, shared by its threads and sampled by presenters.
+        /// The counters of a running run, shared by its threads and sampled by presenters.
         #[derive(Debug, Default)]
         pub struct Progress {
             $($(#[$doc])* pub $name: Counter,)*
-            /// What the workers are at, a slot each.
+            /// What each worker is copying, one slot per worker.
             pub in_flight: Mutex<Vec<Option<InFlight>>>,
-            /// Whether the plan is whole, so that what is planned is all there is.
+            /// Whether planning is finished, so that the planned totals are final.
             pub plan_final: AtomicBool,
-            /// What there is to go through, as far as it is known beforehand.
+            /// The amount of work, counted in advance.
             pub ahead: Ahead,
-            /// What is over of the copies planned.
+            /// Finished copies among those planned.
             pub settled: Settled,
         }
 
         impl Progress {
-            /// The counters as they stand.
+            /// Returns the current counts.
             pub fn totals(&self) -> Totals {
                 Totals { $($name: self.$name.get(),)* }
             }
 
-            /// Sets all counters to 0: the run begins anew.
+            /// Sets all counters to 0 for a new run.
             pub fn reset(&self) {
                 $(self.$name.set(0);)*
                 self.plan_final.store(false, Ordering::Relaxed);
@@ -97,8 +97,8 @@ macro_rules! totals {
 }
 
 totals! {
-    /// What was looked at: each key that the source or the target has, each part of them that could
-    /// not be listed, and whatever else failed by itself. What fails is one of these.
+    /// Everything examined: each key of the source or the target, each part of them that could not
+    /// be listed, and anything else that failed by itself. Each failure is of one of these.
     entries,
     /// Entries listed in the source.
     source_entries,
@@ -108,7 +108,7 @@ totals! {
     target_entries,
     /// Files copied.
     files_copied,
-    /// Of these, symbolic links, which were made.
+    /// Of these, symbolic links.
     links_copied,
     /// Files found unchanged.
     files_unchanged,
@@ -118,18 +118,18 @@ totals! {
     files_adopted,
     /// Of these, symbolic links.
     links_adopted,
-    /// Files that were adopted and whose content no digest is known of.
+    /// Adopted files whose content has no known digest.
     adopted_without_digest,
     /// Files whose content in the target is known by the digest that a run from another source
-    /// recorded; this source has files of the same size and time, which were not read.
+    /// recorded. This source's files have the same size and time, and were not read.
     known_by_digest,
-    /// Files without a row that a store was asked about, to know whether to adopt the target's.
+    /// Files without a row that were looked up in a store to decide whether to adopt the target's.
     adoption_files,
-    /// Bytes hashed to know that.
+    /// Bytes hashed for that decision.
     adoption_bytes,
-    /// Microseconds that took, summed over the workers, which do it side by side.
+    /// Microseconds spent on it, summed over the concurrent workers.
     adoption_worker_us,
-    /// Files that a store copied by itself and of which no digest was known.
+    /// Files copied server-side whose digest is unknown.
     files_without_digest,
     /// Files deleted.
     files_deleted,
@@ -139,10 +139,10 @@ totals! {
     files_skipped,
     /// Of these, symbolic links.
     links_skipped,
-    /// Entries of the target that stay as they are though no row tells of them: the options leave them
-    /// alone, or ask for no closer look.
+    /// Entries of the target that are kept though they have no row: the options protect them, or
+    /// ask for no closer look.
     kept_unrecorded,
-    /// Entries that failed, directories too.
+    /// Entries that failed, including directories.
     files_failed,
     /// Of these, entries whose content may be missing in the target because of it.
     copies_failed,
@@ -152,62 +152,63 @@ totals! {
     directories_created,
     /// Directories deleted.
     directories_deleted,
-    /// Files that only the target has, or whose place a directory took, and whose deletion waits for a
-    /// run in which no copy fails.
+    /// Files that only the target has, or that a directory replaced, whose deletion waits for a run
+    /// in which no copy fails.
     file_deletions_waiting,
     /// Of these, symbolic links.
     link_deletions_waiting,
-    /// Directories that only the target has, and whose deletion waits likewise.
+    /// Directories that only the target has, whose deletion waits as well.
     directory_deletions_waiting,
-    /// Names of files with several, each copied as a file of its own.
+    /// Further names of hard-linked files, each copied as a file of its own.
     hard_links_lost,
-    /// Files copied whose holes were written out as zeros.
+    /// Files copied whose holes were written as zeros.
     holes_lost,
     /// Files and directories copied without their extended attributes.
     attributes_lost,
     /// Files and directories copied without their ACLs.
     acls_lost,
-    /// Files and directories whose attributes and ACLs could not be read: the copy's group got no
-    /// rights.
+    /// Files and directories whose attributes and ACLs could not be read: their copies' groups got
+    /// no permissions.
     attributes_unread,
-    /// Files to copy that the plan has found so far.
+    /// Files to copy, as planned so far.
     files_planned,
-    /// Bytes to copy that the plan has found so far.
+    /// Bytes to copy, as planned so far.
     bytes_planned,
     /// Bytes of the files copied.
     bytes_copied,
-    /// Bytes read of files that are still being copied, and of all before.
+    /// Bytes read so far, including those of files that are still being copied.
     bytes_moved,
-    /// Bytes hashed, those of files that turned out unchanged too.
+    /// Bytes hashed, including those of files that turned out to be unchanged.
     bytes_hashed,
-    /// Deletions the plan has found so far.
+    /// Deletions planned so far.
     deletions_planned,
-    /// Temporary files of killed runs removed, and leaves whose place a directory took in an earlier run.
+    /// Temporary files of killed runs that were removed, and leaves that a directory replaced in an
+    /// earlier run.
     leftovers_swept,
-    /// Requests to stores, tries of one counted singly: pages of listings.
+    /// Requests to stores, counting each attempt: pages of listings.
     requests_list,
     /// Requests for content.
     requests_get,
-    /// Requests for what is kept with an object.
+    /// Requests for an object's metadata.
     requests_head,
     /// Requests that wrote a whole object.
     requests_put,
-    /// Requests that had a store copy by itself.
+    /// Server-side copies.
     requests_copy,
-    /// Requests that deleted.
+    /// Deletions.
     requests_delete,
-    /// Requests of uploads in parts: their beginnings, parts, ends, and listings of them.
+    /// Requests of multipart uploads: starts, parts, completions, and listings of them.
     requests_multipart,
     /// Requests for the target's lock.
     requests_lock,
-    /// Requests that had to be sent again.
+    /// Requests that were retried.
     requests_retried,
-    /// Requests that a store answered by asking for fewer of them.
+    /// Requests that a store throttled.
     requests_throttled,
 }
 
 impl Progress {
-    /// Counts an entry that is left alone; a directory is none of the files.
+    /// Counts an entry that the options leave alone; directories aren't counted as files.
     pub fn skip(&self, kind: Option<EntryKind>) {
         self.files_skipped.add(u64::from(kind != Some(EntryKind::Directory)));
         self.links_skipped.add(u64::from(kind == Some(EntryKind::Symlink)));
@@ -227,17 +228,17 @@ impl Progress {
 }
 
 impl Totals {
-    /// Error rate E = F/D: entries that failed of all that were looked at.
+    /// Returns the error rate E = F/D: failed entries F of all entries examined D.
     pub fn error_rate(&self) -> f64 {
         error_rate(self.files_failed, self.entries)
     }
 
-    /// Speed S = D/T in bytes a second, of a run that took so long; D is the bytes copied.
+    /// Returns the speed S = D/T in bytes a second, with D the bytes copied and T `duration`.
     pub fn throughput(&self, duration: Duration) -> f64 {
         throughput(self.bytes_copied, duration)
     }
 
-    /// Whether the run changed the target.
+    /// Returns whether the run changed the target.
     pub fn changed_anything(&self) -> bool {
         self.files_copied
             + self.files_deleted
@@ -248,23 +249,24 @@ impl Totals {
     }
 }
 
-/// Error rate E = F/D: F entries failed of D looked at, between 0 and 1; 0 where nothing was.
+/// Returns the error rate E = F/D of F failures among D entries examined, from 0 to 1; 0 if there
+/// were none.
 ///
-/// D counts each key that any side has, and beside them each part of a side that could not be listed
-/// and whatever else can fail by itself, so that each failure is of one of the D.
+/// D counts each key that either side has, each part of a side that could not be listed, and
+/// anything else that can fail by itself, so that each failure is of one of the D.
 pub fn error_rate(failed: u64, entries: u64) -> f64 {
     if entries == 0 { 0.0 } else { failed as f64 / entries.max(failed) as f64 }
 }
 
-/// Speed S = D/T in bytes a second, D the bytes that a run of length T is measured by; 0 for a run that
+/// Returns the speed S = D/T in bytes a second of D bytes in a run of length T; 0 for a run that
 /// took no time.
 pub fn throughput(bytes: u64, duration: Duration) -> f64 {
     let seconds = duration.as_secs_f64();
     if seconds > 0.0 { bytes as f64 / seconds } else { 0.0 }
 }
 
-/// What there is to go through, counted beside a run to estimate by: names and sizes of the source, or
-/// what the rows tell that a target is verified by.
+/// The amount of work, counted alongside a run for its estimates: names and sizes in the source, or
+/// the rows that a target is verified with.
 #[derive(Debug, Default)]
 pub struct Ahead {
     /// Entries.
@@ -273,12 +275,12 @@ pub struct Ahead {
     pub files: Counter,
     /// Bytes of their content.
     pub bytes: Counter,
-    /// Whether that is all.
+    /// Whether the count is complete.
     pub is_whole: AtomicBool,
 }
 
 impl Ahead {
-    /// Counts an entry; the size is that of a regular file.
+    /// Counts an entry; only regular files have a size.
     pub fn add(&self, size: Option<u64>) {
         self.entries.add(1);
         if let Some(size) = size {
@@ -287,15 +289,15 @@ impl Ahead {
         }
     }
 
-    /// The counts as they stand.
+    /// Returns the current counts.
     pub fn counted(&self) -> Counted {
-        // Looked at first: a count that is whole doesn't grow.
+        // Read first: a complete count no longer grows.
         let is_whole = self.is_whole.load(Ordering::Acquire);
         let (entries, files, bytes) = (self.entries.get(), self.files.get(), self.bytes.get());
         Counted { entries, files, bytes, is_whole }
     }
 
-    /// Says that all is counted.
+    /// Marks the count as complete.
     pub fn end(&self) {
         self.is_whole.store(true, Ordering::Release);
     }
@@ -308,7 +310,7 @@ impl Ahead {
     }
 }
 
-/// What [`Ahead`] counted.
+/// The counts of [`Ahead`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Entries.
@@ -317,16 +319,16 @@ pub struct Counted {
     pub files: u64,
     /// Bytes of their content.
     pub bytes: u64,
-    /// Whether that is all.
+    /// Whether the count is complete.
     pub is_whole: bool,
 }
 
-/// What is over of the copies planned, whether it stands in its place yet or not.
+/// Finished copies among those planned, whether or not they are published yet.
 #[derive(Debug, Default)]
 pub struct Settled {
     /// Files read to their end, or failed.
     pub files: Counter,
-    /// Bytes of those that were not moved: they failed, or a store copied them by itself.
+    /// Bytes of these that were not read: the copy failed, or was done server-side.
     pub bytes_unmoved: Counter,
 }
 
@@ -340,7 +342,7 @@ impl Counter {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
-    /// Takes `amount` back (bytes of an attempt that was discarded).
+    /// Subtracts `amount` (bytes of a discarded attempt).
     pub fn sub(&self, amount: u64) {
         self.0.fetch_sub(amount, Ordering::Relaxed);
     }
@@ -349,13 +351,13 @@ impl Counter {
         self.0.store(value, Ordering::Relaxed);
     }
 
-    /// The count.
+    /// Returns the count.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// What one worker is at.
+/// The file that a worker is copying.
 #[derive(Clone, Debug)]
 pub struct InFlight {
     /// The file.
@@ -366,35 +368,35 @@ pub struct InFlight {
     pub done: u64,
 }
 
-/// How durable a file is before its row says "done".
+/// What must be synced before a file's row is committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Durability {
-    /// One by one: each file and its directory is synced.
+    /// Each file and its directory.
     File,
-    /// A batch at a time: one sync of the file system for many files.
+    /// A batch of files, by one sync of the file system.
     #[default]
     Batch,
-    /// At the kernel's pace; a power cut may lose or empty files that were copied.
+    /// Nothing: a power cut may lose or truncate copied files.
     None,
 }
 
-/// A wish to stop, set from a signal handler or another thread and looked at by all workers.
+/// A request to stop, set from a signal handler or another thread and checked by all workers.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Asks the run to stop: nothing new is begun.
+    /// Asks the run to stop: no new work is started.
     pub fn request(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the run is to stop.
+    /// Returns whether the run is to stop.
     pub fn requested(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// The flag itself, for a signal handler to set.
+    /// Returns the flag itself, for a signal handler to set.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.0)
     }

@@ -1,17 +1,17 @@
-//! Errors as sentences: one line each, causes behind the message, nothing said twice.
+//! Errors as sentences: one line each, causes after the message, nothing repeated.
 
 use super::{Cause, EntryError, Error};
 use std::error::Error as StdError;
 
 impl Error {
-    /// Tells in one line what happened, and the chain of its causes.
+    /// Formats the error and the chain of its causes on one line.
     pub fn sentence(&self) -> String {
         chain(self.message.clone(), self.source())
     }
 }
 
 impl EntryError {
-    /// Tells in one line what failed, of which entry, and the chain of its causes.
+    /// Formats what failed, for which entry, and the chain of causes on one line.
     pub fn sentence(&self) -> String {
         let Self { operation, side, key, cause } = self;
         let message = format!("cannot {} {side} \"{key}\"", operation.verb());
@@ -20,13 +20,13 @@ impl EntryError {
 }
 
 impl Cause {
-    /// Tells in one line why an entry failed, without the entry.
+    /// Formats why an entry failed on one line, without the entry.
     pub fn sentence(&self) -> String {
         chain(lower_case_start(&self.to_string()), self.source())
     }
 }
 
-/// Appends each cause that the text doesn't say yet.
+/// Appends each cause that the text doesn't contain yet.
 fn chain(mut text: String, mut cause: Option<&(dyn StdError + 'static)>) -> String {
     while let Some(error) = cause {
         let words = match error.downcast_ref::<EntryError>() {
@@ -42,7 +42,8 @@ fn chain(mut text: String, mut cause: Option<&(dyn StdError + 'static)>) -> Stri
     text
 }
 
-/// Lowers the first letter of a sentence ("Permission denied"), not of an acronym ("TLS failure").
+/// Lowers the first letter of a sentence ("Permission denied"), but not of an acronym ("TLS
+/// failure").
 fn lower_case_start(words: &str) -> String {
     let mut characters = words.chars();
     match (characters.next(), characters.clone().next()) {
@@ -70,9 +71,9 @@ mod tests {
     #[test]
     fn a_cause_that_the_message_holds_is_not_repeated() {
         let disk_full = || io::Error::other("disk full");
-        let told = Error::new(ErrorKind::Unusable, "cannot write \"x\": Disk full");
-        assert_eq!(told.because(disk_full()).sentence(), "cannot write \"x\": Disk full");
-        let untold = Error::new(ErrorKind::Unusable, "cannot write \"x\"");
-        assert_eq!(untold.because(disk_full()).sentence(), "cannot write \"x\": disk full");
+        let repeated = Error::new(ErrorKind::Unusable, "cannot write \"x\": Disk full");
+        assert_eq!(repeated.because(disk_full()).sentence(), "cannot write \"x\": Disk full");
+        let other = Error::new(ErrorKind::Unusable, "cannot write \"x\"");
+        assert_eq!(other.because(disk_full()).sentence(), "cannot write \"x\": disk full");
     }
 }

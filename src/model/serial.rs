@@ -1,8 +1,8 @@
-//! How plain data is written for programs, and read back without loss.
+//! Lossless serialisation of plain data.
 //!
-//! The forms are those of the published manifest (`docs/manifest.md`): times are strings of seconds
-//! since the epoch with nine decimals, so that no reader rounds them; modes are octal digits, digests
-//! hexadecimal ones; a name that isn't UTF-8 stands in Base64 under a name of its own.
+//! The forms are those of the published manifest (`docs/manifest.md`). Times are strings of seconds
+//! since the epoch with nine decimals, so that no reader rounds them; modes are octal and digests
+//! hexadecimal digits. A name that isn't UTF-8 is written in Base64, in a field of another name.
 
 use super::stamp::{Evidence, Inode, NO_NUMBER};
 use super::{Digest, ETag, EntryKind, Key, Stamp, Timestamp};
@@ -12,7 +12,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 
-/// The key of an entry as the fields `key` or `key_base64`, to be flattened into what names it.
+/// The key of an entry as the field `key` or `key_base64`, to be flattened into a struct.
 pub mod key {
     use super::{Cow, Deserialize, Deserializer, Key, Serialize, Serializer, base64, bytes, utf8};
     use serde::de::Error as _;
@@ -28,7 +28,7 @@ pub mod key {
     /// Writes the fields.
     ///
     /// # Errors
-    /// Those of the format.
+    /// Fails if the format's serialiser does.
     pub fn serialize<S: Serializer>(key: &Key, serializer: S) -> Result<S::Ok, S::Error> {
         let key = key.as_bytes();
         Fields { key: utf8(key), key_base64: base64(key) }.serialize(serializer)
@@ -37,7 +37,7 @@ pub mod key {
     /// Reads the fields.
     ///
     /// # Errors
-    /// Where there is none of them, both, or no Base64.
+    /// Fails if neither or both are present, or for illegal Base64.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Key, D::Error> {
         let Fields { key, key_base64 } = Fields::deserialize(deserializer)?;
         let key = bytes(key.as_deref(), key_base64.as_deref()).map_err(D::Error::custom)?;
@@ -45,7 +45,7 @@ pub mod key {
     }
 }
 
-/// The text of a symbolic link as the fields `link` or `link_base64`, to be flattened; neither where
+/// The text of a symbolic link as the field `link` or `link_base64`, to be flattened; neither if
 /// there is none.
 pub mod link {
     use super::{Cow, Deserialize, Deserializer, Serialize, Serializer, base64, bytes, utf8};
@@ -62,7 +62,7 @@ pub mod link {
     /// Writes the fields.
     ///
     /// # Errors
-    /// Those of the format.
+    /// Fails if the format's serialiser does.
     pub fn serialize<S: Serializer>(
         link: &Option<Box<[u8]>>,
         serializer: S,
@@ -75,7 +75,7 @@ pub mod link {
     /// Reads the fields.
     ///
     /// # Errors
-    /// Where both are there, or one is no Base64.
+    /// Fails if both are present, or for illegal Base64.
     pub fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<Option<Box<[u8]>>, D::Error> {
@@ -93,7 +93,7 @@ pub mod octal {
     /// Writes the digits.
     ///
     /// # Errors
-    /// Those of the format.
+    /// Fails if the format's serialiser does.
     pub fn serialize<S: Serializer>(mode: &u32, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{mode:04o}"))
     }
@@ -101,7 +101,7 @@ pub mod octal {
     /// Reads the digits.
     ///
     /// # Errors
-    /// Where they aren't octal, or are more than a mode has.
+    /// Fails if they aren't octal digits, or exceed `7777`.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
         mode(&Cow::<str>::deserialize(deserializer)?).map_err(D::Error::custom)
     }
@@ -115,10 +115,11 @@ fn base64(bytes: &[u8]) -> Option<Cow<'static, str>> {
     std::str::from_utf8(bytes).is_err().then(|| BASE64_STANDARD.encode(bytes).into())
 }
 
-/// The bytes that one of two fields tells: as text, or in Base64. `None` where neither is there.
+/// Returns the bytes of a pair of fields, of which one has text and the other Base64; `None` if
+/// neither is present.
 ///
 /// # Errors
-/// Where both are there, or one is no Base64.
+/// Fails if both are present, or for illegal Base64.
 pub fn bytes(text: Option<&str>, base64: Option<&str>) -> Result<Option<Vec<u8>>, String> {
     match (text, base64) {
         (None, None) => Ok(None),
@@ -130,28 +131,28 @@ pub fn bytes(text: Option<&str>, base64: Option<&str>) -> Result<Option<Vec<u8>>
     }
 }
 
-/// Reads two hexadecimal digits a byte.
+/// Parses two hexadecimal digits per byte.
 ///
 /// # Errors
-/// Where there are others, fewer or more.
+/// Fails for other characters, and for fewer or more digits.
 pub fn hex<const BYTES: usize>(text: &str) -> Result<[u8; BYTES], String> {
     let bytes = super::hex::decode(text.as_bytes());
     bytes.ok_or_else(|| format!("a digest is not {} hexadecimal digits", 2 * BYTES))
 }
 
-/// Reads a mode of octal digits.
+/// Parses an octal mode.
 ///
 /// # Errors
-/// Where it is none.
+/// Fails if it isn't octal digits, or exceeds `7777`.
 pub fn mode(text: &str) -> Result<u32, String> {
     let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
-    mode.ok_or_else(|| format!("\"{}\" is no mode", text.escape_default()))
+    mode.ok_or_else(|| format!("\"{}\" is not a mode", text.escape_default()))
 }
 
-/// Reads seconds since the epoch with nine decimals.
+/// Parses seconds since the epoch with nine decimals.
 ///
 /// # Errors
-/// Where it is something else, or no [`Timestamp`] holds it.
+/// Fails for any other form, and if the time doesn't fit into a [`Timestamp`].
 pub fn time(text: &str) -> Result<Timestamp, String> {
     let read = || {
         let (sign, digits) = match text.strip_prefix('-') {
@@ -168,7 +169,7 @@ pub fn time(text: &str) -> Result<Timestamp, String> {
         let seconds = i64::try_from(all.div_euclid(1_000_000_000)).ok()?;
         Some(Timestamp { seconds, nanos: all.rem_euclid(1_000_000_000) as u32 })
     };
-    read().ok_or_else(|| format!("\"{}\" is no time", text.escape_default()))
+    read().ok_or_else(|| format!("\"{}\" is not a time", text.escape_default()))
 }
 
 impl Serialize for Timestamp {
@@ -205,7 +206,7 @@ impl<'de> Deserialize<'de> for ETag {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let tag = Cow::<str>::deserialize(deserializer)?;
         let read = Self::new(tag.as_bytes()).filter(|read| read.as_str() == tag);
-        read.ok_or_else(|| D::Error::custom("it has a tag that none can be"))
+        read.ok_or_else(|| D::Error::custom("it has an illegal tag"))
     }
 }
 
@@ -219,12 +220,12 @@ impl<'de> Deserialize<'de> for EntryKind {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let name = Cow::<str>::deserialize(deserializer)?;
         Self::from_name(&name).ok_or_else(|| {
-            D::Error::custom(format!("\"{}\" is no kind of entry", name.escape_default()))
+            D::Error::custom(format!("\"{}\" is not a kind of entry", name.escape_default()))
         })
     }
 }
 
-/// A stamp: a file system's has times and an inode, a store's at most a tag.
+/// A stamp's fields: a file system's stamp has times and an inode, a store's at most a tag.
 #[derive(Serialize, Deserialize)]
 struct StampForm {
     size: u64,
@@ -264,7 +265,7 @@ impl<'de> Deserialize<'de> for Stamp {
                 Ok(Self::of_inode(size, Inode { mtime, ctime, number }))
             }
             (None, None, None, tag) => Ok(Self::of_object(size, tag)),
-            _ => Err(D::Error::custom("it has half a stamp")),
+            _ => Err(D::Error::custom("it has an incomplete stamp")),
         }
     }
 }

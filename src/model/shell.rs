@@ -1,11 +1,11 @@
-//! Words as a shell reads them, for commands that somebody is told to type.
+//! Quoting for shells, in commands that messages suggest.
 
 use std::fmt;
 
-/// A word, quoted where a POSIX shell would read anything else in it.
+/// A word, quoted if a POSIX shell would not read it as it is.
 ///
-/// What has control characters, or is not UTF-8, is written in `$'…'`, which bash, zsh and ksh read:
-/// no name moves a terminal's cursor.
+/// A word that has control characters, or isn't UTF-8, is written as `$'…'`, which bash, zsh and
+/// ksh read, so that no name moves a terminal's cursor.
 pub struct Quoted<'a>(pub &'a [u8]);
 
 impl fmt::Display for Quoted<'_> {
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_is_quoted_as_far_as_it_needs() {
+    fn a_word_is_quoted_only_where_necessary() {
         for (word, quoted) in [
             (&b"/mnt/a-b_c.d"[..], "/mnt/a-b_c.d"),
             (b"", "''"),

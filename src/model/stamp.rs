@@ -3,11 +3,11 @@
 use super::ETag;
 use std::time::Duration;
 
-/// The coarsest clock tick of file systems that keep fractions of a second, in nanoseconds: Linux's
-/// (`CONFIG_HZ=100`).
+/// The coarsest clock tick of file systems that store fractions of a second, in nanoseconds:
+/// Linux's (`CONFIG_HZ=100`).
 const FINE_TICK: u128 = 10_000_000;
 
-/// The coarsest times a file system in use keeps, in nanoseconds: FAT's 2 seconds.
+/// The coarsest resolution of times in file systems in use, in nanoseconds: FAT's 2 seconds.
 pub const COARSEST_TIMES: u128 = 2_000_000_000;
 
 /// A point in time as file systems keep it: seconds since the epoch (negative before 1970) and
@@ -21,24 +21,23 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// The distance to another point in time, in nanoseconds.
+    /// Returns the distance to another point in time, in nanoseconds.
     pub fn distance(self, other: Self) -> u128 {
         self.as_nanos().abs_diff(other.as_nanos())
     }
 
-    /// Seconds since the epoch with nine decimals, as files and objects have it that other programs
-    /// read.
+    /// Returns the time as seconds since the epoch with nine decimals, the form in files and
+    /// objects that other programs read.
     pub fn decimal(self) -> Decimal {
         Decimal(self)
     }
 
-    /// The last point in time up to this one that is a multiple of `unit` nanoseconds, which is from
-    /// 1 to 2,000,000,000.
+    /// Rounds down to a multiple of `unit` nanoseconds, which is from 1 to 2,000,000,000.
     pub(super) fn cut(self, unit: u32) -> Self {
         let nanos = self.as_nanos();
         let cut = nanos - nanos.rem_euclid(i128::from(unit.max(1)));
         let seconds = cut.div_euclid(1_000_000_000);
-        // What is cut is at most two seconds before a time that there is.
+        // At most two seconds before `self`.
         let (seconds, nanos) = (seconds as i64, cut.rem_euclid(1_000_000_000) as u32);
         Self { seconds, nanos }
     }
@@ -49,11 +48,11 @@ impl Timestamp {
 }
 
 impl std::fmt::Display for Timestamp {
-    /// Prints date and time in UTC (RFC 3339), with as many decimals as it has; what no calendar
-    /// holds, before the year -9999 or after 9999, as `@` and [`Timestamp::decimal`].
+    /// Prints date and time in UTC (RFC 3339), with as many decimals as necessary; a time before
+    /// the year -9999 or after 9999 as `@` and [`Timestamp::decimal`].
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match jiff::Timestamp::new(self.seconds, 0) {
-            // Decimals count on from the whole second, before the epoch too.
+            // Nanoseconds count from the second below, before the epoch too.
             Ok(whole) => {
                 let date = whole.strftime("%Y-%m-%dT%H:%M:%S");
                 let decimals = format!(".{:09}", self.nanos);
@@ -77,67 +76,67 @@ impl std::fmt::Display for Decimal {
     }
 }
 
-/// Cheap evidence of an entry's content: its size, and what else its place tells of it.
+/// Cheap evidence of an entry's content: its size, and the times or the tag of its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// Size in bytes.
     pub size: u64,
-    /// What else is known without reading.
+    /// What is known without reading the content.
     pub evidence: Evidence,
 }
 
-/// What a place tells of content beside its size.
+/// Evidence of content beside its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
-    /// A file system's word, by `statx`.
+    /// From a file system, by `statx`.
     Inode(Inode),
-    /// A store's word: the tag that it lists; `None` where there is no object (a directory that is
-    /// there only because of keys below it), or no tag that could be kept.
+    /// From a store: the listed tag; `None` if there is no object (a directory implied by keys
+    /// below it), or the store lists no tag.
     Tag(Option<ETag>),
 }
 
-/// What a file system tells of content. The device number is not part of it: it changes across
-/// mounts.
+/// A file system's evidence of content. The device number is not part of it, because it changes
+/// across mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inode {
-    /// When the content changed, as anybody may set it.
+    /// When the content changed; programs can set it.
     pub mtime: Timestamp,
-    /// When the inode changed, as only the kernel sets it.
+    /// When the inode changed; only the kernel sets it.
     pub ctime: Timestamp,
-    /// The inode's number; `None` where numbers identify nothing, as on file systems that give them
-    /// out anew.
+    /// The inode number; `None` on file systems whose numbers are not stable and so identify
+    /// nothing.
     pub number: Option<u64>,
 }
 
 impl Inode {
-    /// Whether the numbers don't speak against both being of one inode.
+    /// Returns whether both may be the same inode: their numbers are equal, or one is unknown.
     pub fn may_be(&self, other: &Self) -> bool {
         let known = self.number.zip(other.number);
         known.is_none_or(|(number, other)| number == other)
     }
 }
 
-/// How a stamp that was listed compares with the one recorded.
+/// How a listed stamp compares with the recorded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StampMatch {
-    /// Every field that counts is equal: content is the same.
+    /// Every field that counts is equal: the content is the same.
     Same,
-    /// Size and mtime are equal, ctime or inode not: only content can tell.
+    /// Size and mtime are equal, ctime or inode differs: only the content can decide.
     Doubtful,
     /// The size differs.
     Size,
-    /// The size is equal, the mtime not.
+    /// The size is equal, the mtime differs.
     Mtime,
-    /// The size is equal, the store's tag not.
+    /// The size is equal, the store's tag differs.
     Tag,
 }
 
-/// Which fields of a stamp count (`--ignore-ctime`, `--ignore-inode`).
+/// Which fields of a stamp are compared (`--ignore-ctime`, `--ignore-inode`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct StampFields {
-    /// Leave ctime out: it changes by itself on FUSE, SMB, and trees of hard-linked generations.
+    /// Ignore ctime: it changes by itself on FUSE, SMB, and in trees of hard-linked generations.
     pub ignore_ctime: bool,
-    /// Leave the inode out: it isn't stable on FUSE and SMB.
+    /// Ignore the inode number: it isn't stable on FUSE and SMB.
     pub ignore_inode: bool,
 }
 
@@ -152,18 +151,19 @@ impl Stamp {
         Self { size, evidence: Evidence::Tag(tag) }
     }
 
-    /// Makes a stamp that vouches for nothing, not even the size: of what nobody saw as it is
+    /// Makes a stamp that proves nothing, not even the size, for an entry that isn't known to be as
     /// recorded.
     pub fn unknown(size: u64) -> Self {
         Self::of_object(size, None)
     }
 
-    /// Whether it vouches for nothing. So does that of an object whose store lists no tag.
+    /// Returns whether it proves nothing. So does that of an object for which the store lists no
+    /// tag.
     pub fn is_unknown(&self) -> bool {
         self.evidence == Evidence::Tag(None)
     }
 
-    /// What a file system tells, where one does.
+    /// Returns the file system's evidence, if any.
     pub fn inode(&self) -> Option<&Inode> {
         match &self.evidence {
             Evidence::Inode(inode) => Some(inode),
@@ -171,12 +171,12 @@ impl Stamp {
         }
     }
 
-    /// When the content changed, where a file system tells.
+    /// Returns the modification time, if it is a file system's stamp.
     pub fn mtime(&self) -> Option<Timestamp> {
         self.inode().map(|inode| inode.mtime)
     }
 
-    /// The store's tag, where there is one.
+    /// Returns the store's tag, if there is one.
     pub fn tag(&self) -> Option<ETag> {
         match self.evidence {
             Evidence::Inode(_) => None,
@@ -184,7 +184,7 @@ impl Stamp {
         }
     }
 
-    /// Compares this stamp, listed now, with the one recorded.
+    /// Compares this listed stamp with the recorded one.
     pub fn compare(&self, recorded: &Self, trust: StampFields) -> StampMatch {
         if self.size != recorded.size {
             return StampMatch::Size;
@@ -209,38 +209,38 @@ impl Stamp {
         }
     }
 
-    /// Whether this is the stamp of the entry that had `listed`, unchanged: all that both know is
-    /// equal.
+    /// Returns whether this is the stamp of the unchanged entry that had `listed`: everything that
+    /// both know is equal.
     pub fn is_still(&self, listed: &Self) -> bool {
         self.compare(listed, StampFields::default()) == StampMatch::Same || self == listed
     }
 
-    /// Whether content could have changed since `began`, when this stamp was in force already,
-    /// without a trace in it: its ctime lies less than a clock tick before, or after, or its mtime
-    /// within a tick. `began` is a time before the first byte was read.
+    /// Returns whether content may have changed after `began` without a trace in this stamp, which
+    /// was already valid then: its ctime is less than a clock tick before `began`, or later, or its
+    /// mtime is within a tick. `began` is a time before the first byte was read.
     ///
     /// This is git's "racily clean" rule (git's Documentation/technical/racy-git.txt). The tick is
-    /// 10 ms; where both times have no fraction of a second the file system is taken to keep none,
-    /// and the tick to be 2 s (FAT). A store's tag changes with the content, whenever that is.
+    /// 10 ms; if neither time has a fraction of a second, the file system is assumed to store none,
+    /// and the tick is 2 s (FAT). A store's tag changes with the content at any time.
     pub fn is_racy(&self, began: Timestamp) -> bool {
         let Some((Inode { mtime, ctime, .. }, tick)) = self.inode_and_tick() else { return false };
         ctime >= began || ctime.distance(began) <= tick || mtime.distance(began) <= tick
     }
 
-    /// Whether the inode may have changed since `began`, given that the clock of its times may lag
-    /// behind by a tick (see [`Stamp::is_racy`]). What tells no times never did.
+    /// Returns whether the inode may have changed since `began`, given that its clock may lag by a
+    /// tick (see [`Stamp::is_racy`]); false for a store's stamp.
     pub fn may_be_since(&self, began: Timestamp) -> bool {
         self.inode_and_tick().is_some_and(|(Inode { ctime, .. }, tick)| {
             ctime >= began || ctime.distance(began) <= tick
         })
     }
 
-    /// How long to wait until the clock tick of its ctime is over for certain, at most 30 ms; `None`
-    /// where it is. A change within that tick leaves no trace in it, so that content is read when
-    /// the tick is over: all of it is then of one state, or the stamp tells.
+    /// Returns how long to wait until the clock tick of the ctime is certainly over, at most 30 ms;
+    /// `None` if it is. A change within that tick doesn't change the ctime again. Content read
+    /// after it is of one state, or the stamp shows the change.
     ///
-    /// `now` may itself lag behind by a tick (and the ctime be ahead of it), so two are waited for.
-    /// A tick of whole seconds is not: its stamp stays racy.
+    /// `now` may itself lag by a tick (so that the ctime is ahead of it), so the wait is two ticks.
+    /// A tick of 2 s is not waited for: such a stamp stays racy.
     pub fn tick_left(&self, now: Timestamp) -> Option<Duration> {
         let (Inode { ctime, .. }, tick) = self.inode_and_tick()?;
         let is_within = tick == FINE_TICK && ctime.distance(now) <= tick;
@@ -248,16 +248,16 @@ impl Stamp {
         is_within.then(|| Duration::from_nanos(left as u64))
     }
 
-    /// Its times, and the tick of the clock that set them, in nanoseconds.
+    /// Returns the times and the tick of the clock that set them, in nanoseconds.
     fn inode_and_tick(&self) -> Option<(Inode, u128)> {
         let Evidence::Inode(inode) = self.evidence else { return None };
         let whole_seconds = inode.mtime.nanos == 0 && inode.ctime.nanos == 0;
         Some((inode, if whole_seconds { 2_000_000_000 } else { FINE_TICK }))
     }
 
-    /// Encodes the stamp for the state database: a byte for its form, then the size, little-endian
-    /// base-128 integers (signed ones zigzag). Form 1 goes on with mtime, ctime and inode (0 for none),
-    /// form 2 with the bytes of the store's tag.
+    /// Encodes the stamp for the state database: a byte for its form, then the size, as
+    /// little-endian base-128 integers (signed ones zigzag). Form 1 continues with mtime, ctime and
+    /// inode (0 for none), form 2 with the bytes of the store's tag.
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(48);
         match self.evidence {
@@ -302,7 +302,7 @@ impl Stamp {
 const INODE_FORM: u8 = 1;
 const TAG_FORM: u8 = 2;
 
-/// Stands for no inode number where stamps are kept: no inode has it.
+/// Stands for an unknown inode number in stored stamps: no inode has it.
 pub const NO_NUMBER: u64 = 0;
 
 fn put(out: &mut Vec<u8>, mut value: u64) {
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_number_that_is_not_known_speaks_against_nothing() {
+    fn an_unknown_inode_number_matches_any() {
         let (one, other) = (stamp(1, 2), without_number(1, 2));
         for (now, before) in [(one, other), (other, one), (other, other)] {
             assert_eq!(now.compare(&before, StampFields::default()), StampMatch::Same);
@@ -373,7 +373,7 @@ mod tests {
         let touched = without_number(1, 3);
         assert_eq!(touched.compare(&one, StampFields::default()), StampMatch::Doubtful);
         assert!(!touched.is_still(&one));
-        assert!(Stamp::unknown(1).is_still(&Stamp::unknown(1)), "no tag is no other tag");
+        assert!(Stamp::unknown(1).is_still(&Stamp::unknown(1)), "two missing tags are equal");
     }
 
     #[test]
@@ -401,18 +401,18 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_alone_settles_what_an_object_is() {
+    fn a_tag_alone_decides_whether_an_object_changed() {
         let object = |size, tag: &str| Stamp::of_object(size, ETag::new(tag.as_bytes()));
         let compare = |one: Stamp, other| one.compare(&other, StampFields::default());
         assert_eq!(compare(object(1, "a"), object(1, "a")), StampMatch::Same);
         assert_eq!(compare(object(1, "a"), object(1, "b")), StampMatch::Tag);
         assert_eq!(compare(object(1, "a"), object(2, "a")), StampMatch::Size);
-        assert_eq!(compare(object(1, ""), object(1, "")), StampMatch::Doubtful, "no tag, no word");
+        assert_eq!(compare(object(1, ""), object(1, "")), StampMatch::Doubtful, "without a tag");
         assert!(!object(1, "a").is_racy(Timestamp::default()));
     }
 
     #[test]
-    fn a_tick_is_waited_for_to_its_end() {
+    fn the_wait_for_a_tick_ends_when_it_is_over() {
         let at = |nanos| Timestamp { seconds: 100, nanos };
         let left = |nanos| stamp(3, 100).tick_left(at(nanos));
         assert_eq!(left(5), Some(Duration::from_millis(20)));

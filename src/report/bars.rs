@@ -1,7 +1,7 @@
-//! Progress: a bar and lines in a terminal, now and then a plain line elsewhere.
+//! Progress: bars and lines in a terminal, a plain line every ten seconds elsewhere.
 //!
-//! Main type: [`Bars`]. What the lines say is made by plain functions of the counters; what has no room
-//! is left out.
+//! Main type: [`Bars`]. Pure functions of the counters make the text; parts for which a line has no
+//! room are left out.
 
 use super::estimate::{Estimate, TotalWork};
 use super::format::{count, counted, rough_duration, size, speed};
@@ -17,16 +17,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How many of the files in flight have a line: more than that nobody reads.
-const FLYING: usize = 4;
+/// Maximum number of files in flight that are shown.
+const SHOWN_FILES: usize = 4;
 /// Steps of a bar, finer than any terminal shows.
 const STEPS: u64 = 10_000;
-/// Columns of the smallest bar, with what stands around it.
+/// Columns of the smallest bar, with its brackets and space.
 const SMALLEST_BAR: usize = 11;
-/// How long a terminal's size must stand before it is drawn to: while it changes, a terminal may have
-/// broken lines anew for another width than it tells (tmux tells it a quarter of a second later).
+/// How long a terminal's size must be stable before anything is drawn. A terminal that is being
+/// resized may already have wrapped lines for a width that it doesn't report yet (tmux reports it a
+/// quarter of a second later).
 const SETTLED: Duration = Duration::from_millis(300);
-/// Terminals of fewer columns show of a file in flight how much of it is done, not its size.
+/// Below this many columns, a file in flight shows a percentage instead of its size.
 const NARROW: usize = 60;
 
 /// How progress is shown.
@@ -35,52 +36,52 @@ pub enum ProgressStyle {
     /// Not at all.
     #[default]
     Off,
-    /// As bars on stderr, a terminal.
+    /// As bars on stderr, which is a terminal.
     Bars,
-    /// As a plain line on stderr each ten seconds.
+    /// As a plain line on stderr every ten seconds.
     Lines,
 }
 
 impl ProgressStyle {
-    /// How often the counters are looked at.
+    /// Returns how often the counters are sampled.
     pub(crate) fn interval(self) -> Duration {
         match self {
             Self::Bars => Duration::from_millis(100),
-            // Lines on stdout that are held back go out with the tick.
+            // Buffered lines of stdout are written at each tick.
             Self::Off | Self::Lines => Duration::from_millis(250),
         }
     }
 }
 
-/// What the bars say at one moment.
+/// The text of the bars at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Shown {
-    /// The share that is done, between 0 and 1, where it is known.
+    /// The share that is done, from 0 to 1, if it is known.
     pub(crate) share: Option<f64>,
-    /// How far the whole is: behind the bar.
+    /// Overall progress, beside the bar.
     pub(crate) figures: Vec<Piece>,
-    /// What was done: the line below.
+    /// Counts of what was done, on the line below.
     pub(crate) counts: Vec<Piece>,
-    /// What is under way.
+    /// Files in flight.
     pub(crate) in_flight: Vec<InFlight>,
 }
 
 impl Shown {
-    /// As one plain line of any length.
+    /// Formats everything but the files as one plain line of any length.
     pub(crate) fn line(self) -> String {
         let [figures, counts] = [self.figures, self.counts].map(|part| fit(part, usize::MAX));
         format!("{figures}; {counts}")
     }
 }
 
-/// The files that are under way, as many as are shown.
+/// Returns the files in flight, as many as are shown.
 pub(crate) fn in_flight(progress: &Progress) -> Vec<InFlight> {
     let slots = progress.in_flight.lock();
-    slots.iter().flatten().take(FLYING).cloned().collect()
+    slots.iter().flatten().take(SHOWN_FILES).cloned().collect()
 }
 
-/// The lines of a run at the lower end of a terminal: one for the whole with a bar, one of what was
-/// done, some for what is in flight.
+/// The lines of a run at the bottom of a terminal: one with the bar for the whole run, one with
+/// counts, and one for each file in flight.
 #[derive(Debug)]
 pub(crate) struct Bars {
     bar: ProgressBar,
@@ -88,7 +89,7 @@ pub(crate) struct Bars {
     size: Mutex<Size>,
 }
 
-/// The size of a terminal, and since when it has it.
+/// The size of a terminal, and when it last changed.
 #[derive(Debug, Default)]
 struct Size {
     known: Option<TerminalSize>,
@@ -96,7 +97,7 @@ struct Size {
 }
 
 impl Size {
-    /// Takes the size that the terminal has now; whether it has had it for long enough.
+    /// Records the current size. Returns whether it has been stable for long enough.
     fn is_settled(&mut self, now: Instant, size: TerminalSize) -> bool {
         if self.known.replace(size).is_some_and(|was| was != size) {
             self.changed = Some(now);
@@ -113,18 +114,18 @@ struct Frame {
 }
 
 impl Bars {
-    /// Makes the bars; nothing shows before the first [`Bars::show`].
+    /// Makes the bars; nothing is drawn before the first [`Bars::show`].
     pub(crate) fn new() -> Self {
         let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::hidden());
         Self { bar, frame: Arc::default(), size: Mutex::default() }
     }
 
-    /// What output must suspend to appear above the bars.
+    /// Returns the bar that other output must suspend to appear above it.
     pub(crate) fn bar(&self) -> ProgressBar {
         self.bar.clone()
     }
 
-    /// Draws, unless the terminal's size is just being changed.
+    /// Draws, unless the terminal is being resized.
     pub(crate) fn show(&self, shown: Shown) {
         let size = stderr_size();
         let mut known = self.size.lock();
@@ -150,7 +151,7 @@ impl Bars {
             None => "{spinner} {figures}\n{below}",
         };
         let lines = [format!("  {}", fit(counts, width.saturating_sub(2)))];
-        let files = in_flight.iter().take(FLYING).map(|file| flying_line(file, width));
+        let files = in_flight.iter().take(SHOWN_FILES).map(|file| file_line(file, width));
         let below = lines.into_iter().chain(files).collect::<Vec<_>>().join("\n");
         *self.frame.lock() = Frame { figures, below };
         self.bar.set_style(self.look(template));
@@ -162,7 +163,7 @@ impl Bars {
             let frame = Arc::clone(&self.frame);
             move |_: &ProgressState, out: &mut dyn fmt::Write| {
                 let frame = frame.lock();
-                // Writing to a line that is being made doesn't fail.
+                // Writing to a string doesn't fail.
                 out.write_str(pick(&frame)).ok();
             }
         };
@@ -173,22 +174,22 @@ impl Bars {
             .with_key("below", part(|frame| &frame.below))
     }
 
-    /// Takes the bars away, for good.
+    /// Removes the bars for good.
     pub(crate) fn clear(&self) {
         self.bar.finish_and_clear();
         self.bar.set_draw_target(ProgressDrawTarget::hidden());
     }
 }
 
-/// How far a run is.
+/// Overall progress.
 pub(crate) struct Figures {
-    /// What is done of all, where that is known.
+    /// The share that is done, if it is known.
     pub(crate) share: Option<f64>,
-    /// The same in words.
+    /// The same as text.
     pub(crate) pieces: Vec<Piece>,
 }
 
-/// How far a mirror run is: the share, bytes of those to copy, speed, time left.
+/// Returns the progress of a mirror run: the share, bytes of those to copy, speed, time left.
 pub(crate) fn mirror_figures(now: &Totals, estimate: &Estimate, rate: Option<f64>) -> Figures {
     let all = match estimate.whole() {
         Some(whole) => format!("{}{}", about(estimate), size(whole.bytes)),
@@ -198,11 +199,11 @@ pub(crate) fn mirror_figures(now: &Totals, estimate: &Estimate, rate: Option<f64
     figures(estimate, Some(bytes), rate)
 }
 
-/// How far a verification is.
+/// Returns the progress of a verification.
 pub(crate) fn verify_figures(now: &Totals, estimate: &Estimate, rate: Option<f64>) -> Figures {
     let hashed = size(now.bytes_hashed);
     let bytes = match estimate.whole() {
-        // Stamps alone are compared.
+        // Only stamps are compared.
         Some(TotalWork { bytes: 0, .. }) => None,
         Some(whole) => Some(format!("{hashed} of {}{} hashed", about(estimate), size(whole.bytes))),
         None => Some(format!("{hashed} hashed")),
@@ -224,12 +225,12 @@ fn figures(estimate: &Estimate, bytes: Option<String>, rate: Option<f64>) -> Fig
     Figures { share, pieces: pieces.chain(left).collect() }
 }
 
-/// What stands before what is only supposed.
+/// Returns the prefix of an estimated number.
 fn about(estimate: &Estimate) -> &'static str {
     if estimate.whole().is_some_and(|whole| whole.is_known) { "" } else { "~" }
 }
 
-/// What a mirror run did so far.
+/// Formats what a mirror run has done so far.
 pub(crate) fn mirror_counts(now: &Totals, estimate: &Estimate, elapsed: Duration) -> Vec<Piece> {
     let mut pieces = first_counts(now, elapsed, now.files_failed);
     let all = match estimate.whole() {
@@ -242,19 +243,19 @@ pub(crate) fn mirror_counts(now: &Totals, estimate: &Estimate, elapsed: Duration
     pieces.push(Piece::new(2, scanned));
     let files = |leaves: u64, links| counted(leaves.saturating_sub(links), "file", "files");
     let deleted = now.files_deleted + now.directories_deleted;
-    for (number, told, word) in [
+    for (number, text, word) in [
         (now.files_unchanged, files(now.files_unchanged, now.links_unchanged), "unchanged"),
         (now.files_adopted, files(now.files_adopted, now.links_adopted), "adopted"),
         (deleted, counted(deleted, "entry", "entries"), "deleted"),
     ] {
         if number > 0 {
-            pieces.push(Piece::new(3, format!("{told} {word}")));
+            pieces.push(Piece::new(3, format!("{text} {word}")));
         }
     }
     pieces
 }
 
-/// What a verification did so far.
+/// Formats what a verification has done so far.
 pub(crate) fn verify_counts(
     now: &Totals,
     estimate: &Estimate,
@@ -262,18 +263,18 @@ pub(crate) fn verify_counts(
     failed: u64,
 ) -> Vec<Piece> {
     let mut pieces = first_counts(now, elapsed, failed);
-    let looked_at = match estimate.whole() {
+    let examined = match estimate.whole() {
         Some(whole) => {
             let entries = counted(whole.entries, "entry", "entries");
             format!("{} of {}{entries} looked at", count(now.entries), about(estimate))
         }
         None => counted(now.entries, "entry looked at", "entries looked at"),
     };
-    pieces.push(Piece::new(1, looked_at));
+    pieces.push(Piece::new(1, examined));
     pieces
 }
 
-/// How long it took so far, what failed, and whether a store is in trouble.
+/// Formats the elapsed time, the number of failures, and a store's retries.
 fn first_counts(now: &Totals, elapsed: Duration, failed: u64) -> Vec<Piece> {
     let mut pieces = vec![Piece::new(0, rough_duration(elapsed))];
     if failed > 0 {
@@ -283,7 +284,7 @@ fn first_counts(now: &Totals, elapsed: Duration, failed: u64) -> Vec<Piece> {
     pieces
 }
 
-/// How much of a stream was put at a location.
+/// Formats the progress of a `put`.
 pub(crate) fn put_shown(
     now: &Totals,
     rate: Option<f64>,
@@ -296,7 +297,7 @@ pub(crate) fn put_shown(
     Shown { figures, counts, ..Shown::default() }
 }
 
-fn flying_line(file: &InFlight, width: usize) -> String {
+fn file_line(file: &InFlight, width: usize) -> String {
     let done = file.done.min(file.size);
     let progress = if width < NARROW {
         format!("{:>4}%  ", done * 100 / file.size.max(1))
@@ -313,8 +314,8 @@ mod tests {
     use crate::model::{Counted, Key};
     use crate::report::estimate::Sample;
 
-    /// A third of three files of a GiB is copied, after ten seconds.
-    fn under_way(is_whole: bool) -> (Totals, Estimate) {
+    /// Returns the state after ten seconds, with one of three files of 1 GiB copied.
+    fn one_third_done(is_whole: bool) -> (Totals, Estimate) {
         const GIB: u64 = 1 << 30;
         let ahead = Counted { entries: 3, files: 3, bytes: 3 * GIB, is_whole };
         let begun = Totals {
@@ -339,26 +340,26 @@ mod tests {
     }
 
     #[test]
-    fn an_estimate_is_marked_until_it_is_none() {
+    fn estimated_numbers_are_marked() {
         let rate = Some(f64::from(1 << 20));
-        let (now, estimate) = under_way(false);
+        let (now, estimate) = one_third_done(false);
         let line = text(mirror_figures(&now, &estimate, rate).pieces, 80);
         assert_eq!(line, "~33%, 1.0 GiB of ~3.0 GiB, 1.0 MiB/s, ~20 s left");
-        let (now, estimate) = under_way(true);
+        let (now, estimate) = one_third_done(true);
         let line = text(mirror_figures(&now, &estimate, rate).pieces, 80);
         assert_eq!(line, "33%, 1.0 GiB of 3.0 GiB, 1.0 MiB/s, 20 s left");
     }
 
     #[test]
-    fn a_line_says_no_rate_and_no_time_that_are_not_known() {
+    fn unknown_rates_and_times_are_left_out() {
         let now = Totals { bytes_moved: 1 << 30, bytes_planned: 3 << 30, ..Totals::default() };
         let Figures { share, pieces } = mirror_figures(&now, &Estimate::default(), None);
         assert_eq!((share, &*text(pieces, 80)), (None, "1.0 GiB of 3.0 GiB so far"));
     }
 
     #[test]
-    fn at_forty_columns_rate_time_left_and_failures_stay() {
-        let (now, estimate) = under_way(false);
+    fn at_forty_columns_rate_time_left_and_failures_remain() {
+        let (now, estimate) = one_third_done(false);
         let figures = mirror_figures(&now, &estimate, Some(1e9)).pieces;
         assert_eq!(text(figures, 39), "~33%, 953.7 MiB/s, ~20 s left");
         let counts = mirror_counts(&now, &estimate, Duration::from_secs(72));
@@ -369,8 +370,8 @@ mod tests {
     }
 
     #[test]
-    fn a_verification_tells_its_total() {
-        let (now, _) = under_way(true);
+    fn a_verification_shows_its_total() {
+        let (now, _) = one_third_done(true);
         let now = Totals { bytes_hashed: 1 << 20, ..now };
         let mut estimate = Estimate::new(crate::report::estimate::Kind::Verify);
         let ahead = Counted { entries: 9, files: 8, bytes: 4 << 20, is_whole: true };
@@ -386,24 +387,24 @@ mod tests {
     fn a_file_in_flight_is_named_without_control_characters_in_any_width() {
         let file = InFlight { key: Key::new(*b"long directory/a\x1bb"), size: 2048, done: 1024 };
         let wide = "   1.0 KiB of    2.0 KiB  long directory/a\\u{1b}b";
-        assert_eq!(flying_line(&file, 79), wide);
-        assert_eq!(flying_line(&file, 20), "  50%  lon…/a\\u{1b}b");
+        assert_eq!(file_line(&file, 79), wide);
+        assert_eq!(file_line(&file, 20), "  50%  lon…/a\\u{1b}b");
     }
 
     #[test]
-    fn nothing_is_drawn_while_a_terminal_changes_its_size() {
+    fn nothing_is_drawn_while_the_terminal_is_resized() {
         let of = |columns| TerminalSize { rows: 24, columns };
         let (mut size, start) = (Size::default(), Instant::now());
         let at = |millis| start + Duration::from_millis(millis);
-        assert!(size.is_settled(start, of(80)), "the first size is taken as it is");
+        assert!(size.is_settled(start, of(80)), "the first size counts as stable");
         assert!(!size.is_settled(at(100), of(40)));
-        assert!(!size.is_settled(at(350), of(90)), "it changed once more");
+        assert!(!size.is_settled(at(350), of(90)), "it changed again");
         assert!(!size.is_settled(at(600), of(90)));
         assert!(size.is_settled(at(650), of(90)) && size.is_settled(at(700), of(90)));
     }
 
     #[test]
-    fn bars_take_any_number_of_files_any_share_and_any_width() {
+    fn bars_accept_any_number_of_files_any_share_and_any_width() {
         let bars = Bars::new();
         let file = InFlight { key: Key::new(*b"a"), size: 1, done: 0 };
         for (files, share) in [(0, None), (9, Some(0.5)), (2, Some(1.0)), (0, None)] {
@@ -412,7 +413,7 @@ mod tests {
                 let in_flight = vec![file.clone(); files];
                 bars.set(Shown { share, figures, counts: Vec::new(), in_flight }, width);
                 let lines = bars.frame.lock().below.lines().count();
-                assert_eq!(lines, 1 + files.min(FLYING));
+                assert_eq!(lines, 1 + files.min(SHOWN_FILES));
             }
         }
         bars.clear();

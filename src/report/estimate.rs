@@ -1,47 +1,47 @@
-//! How far a run is, how fast, and how long it has still to go.
+//! Estimates of how far a run is, how fast, and how much time is left.
 //!
-//! Main type: [`Estimate`], fed with a [`Sample`] each tick. Work is measured in bytes: those of the
-//! content, and what a file and a look at an entry cost beside it. How much there is of it the finished
-//! plan tells, before that the count ahead, before that what the last run counted; what can't be known is
-//! `None`, never a guess. The time left goes by the rate of the last ten seconds and is smoothed, so that
-//! it doesn't jump with each stall and burst.
+//! Main type: [`Estimate`], which takes a [`Sample`] at each tick. Work is measured in bytes: those
+//! of content, plus a constant per file and per entry examined. The total comes from the finished
+//! plan; before that from the count ahead, or from the last run's counts. What can't be known is
+//! `None`, never a guess. The time left is computed from the rate of the last ten seconds, and
+//! smoothed so that it doesn't jump with each stall and burst.
 
 use crate::model::{Counted, Progress, Totals};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How far back rates look.
+/// The time span over which rates are computed.
 const SPAN: Duration = Duration::from_secs(10);
-/// Rates over less than this are noise.
+/// Rates over shorter spans are noise.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// What a file costs beside its content, as bytes: files alone are no measure where some are large,
-/// nor bytes where most are small.
+/// The cost of a file beside its content, in bytes. Counting only files would be wrong for large
+/// ones, counting only bytes for small ones.
 const FILE: f64 = 65_536.0;
-/// What a look at an entry costs, as bytes.
+/// The cost of examining an entry, in bytes.
 const ENTRY: f64 = 2_048.0;
-/// A run that is younger says nothing of how long it takes.
+/// Minimum age of a run whose remaining time is estimated.
 const YOUNGEST: Duration = Duration::from_secs(2);
-/// The seconds in which the time left that is shown follows what was found by two thirds: a third of
-/// that, within bounds.
+/// Bounds of the smoothing's time constant, in seconds; it is a third of the estimated time left.
 const SMOOTHED: [f64; 2] = [0.2, 3.0];
-/// Estimates beyond this say that the run is stuck rather than when it ends.
+/// Longer estimates mean that the run is stuck, and are not shown.
 const LONGEST: Duration = Duration::from_hours(24 * 30);
 
-/// What is being done, which decides what there is to do.
+/// The kind of run, which decides what counts as work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Files are copied as far as the plan says.
+    /// A mirror run: files are copied as planned.
     #[default]
     Mirror,
-    /// All that is counted ahead is read.
+    /// A verification: everything that is counted ahead is read.
     Verify,
-    /// What a source and a target both have is read on both sides; the source is counted ahead.
+    /// A comparison of source and target: what both have is read on both sides. The source is
+    /// counted ahead.
     Against,
 }
 
 impl Kind {
-    /// How often at the most a byte of the source is to be moved.
+    /// Returns how often a byte of the source is read at most.
     fn times(self) -> u64 {
         if self == Self::Against { 2 } else { 1 }
     }
@@ -53,9 +53,9 @@ pub(crate) struct Sample {
     pub(crate) totals: Totals,
     pub(crate) plan_final: bool,
     pub(crate) ahead: Counted,
-    /// Planned copies that are over.
+    /// Planned copies that are finished or failed.
     pub(crate) files_settled: u64,
-    /// Bytes of those that were not moved.
+    /// Bytes of these that were not read.
     pub(crate) bytes_unmoved: u64,
 }
 
@@ -74,7 +74,7 @@ impl Sample {
         self.totals.bytes_moved + self.bytes_unmoved
     }
 
-    /// What of the work is done.
+    /// Returns the amount of work done, in bytes.
     fn done(&self, kind: Kind) -> f64 {
         let looked_at = self.totals.entries as f64 * ENTRY;
         match kind {
@@ -86,27 +86,27 @@ impl Sample {
     }
 }
 
-/// What there is to do in all.
+/// The total work of a run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct TotalWork {
     /// Files to copy, or to read.
     pub(crate) files: u64,
-    /// Bytes of these.
+    /// Bytes of these files.
     pub(crate) bytes: u64,
-    /// Entries to look at.
+    /// Entries to examine.
     pub(crate) entries: u64,
-    /// Whether that is known, and not only supposed.
+    /// Whether the total is exact rather than estimated.
     pub(crate) is_known: bool,
 }
 
 impl TotalWork {
-    /// What there is to do, by all that is known; `previous` is what the last run counted.
+    /// Computes the total from everything known; `previous` has the last run's counts.
     fn of(now: &Sample, kind: Kind, previous: Option<&Totals>) -> Option<Self> {
         let (totals, ahead) = (&now.totals, &now.ahead);
         if kind == Kind::Verify {
             let Counted { entries, files, bytes, is_whole } = *ahead;
             let is_ahead = entries > totals.entries || is_whole;
-            // A file that was begun is read beyond a budget, and what is not recorded is looked at too.
+            // A file is read to its end beyond a budget, and unrecorded entries are examined, too.
             let (bytes, entries) = (bytes.max(totals.bytes_hashed), entries.max(totals.entries));
             return is_ahead.then_some(Self { files, bytes, entries, is_known: is_whole });
         }
@@ -135,7 +135,7 @@ impl TotalWork {
             let (files, bytes) = (ahead.files.max(files), ahead.bytes.max(bytes));
             return Some(Self { files, bytes, entries, is_known: true });
         }
-        // What is not seen yet is supposed to need as much copying, or reading, as what is.
+        // Assumes that entries not seen yet need as much copying or reading as those seen.
         let more = |planned: u64, most: u64, seen: u64, unseen: u64| {
             let share = match seen {
                 0 => most as f64,
@@ -160,7 +160,7 @@ impl TotalWork {
     }
 }
 
-/// Rates and estimates of a run; bounded by the samples of ten seconds.
+/// Rates and estimates of a run. Its memory is bounded by the samples of ten seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Estimate {
     kind: Kind,
@@ -169,29 +169,29 @@ pub(crate) struct Estimate {
     whole: Option<TotalWork>,
     /// Seconds left.
     left: Option<f64>,
-    /// How long the run goes on at the most.
+    /// Maximum duration of the run.
     limit: Option<Duration>,
-    /// The share of that which is over, where it ends the run sooner than the work does.
+    /// The share of `limit` that has passed, if it will end the run before the work is done.
     spent: Option<f64>,
 }
 
 impl Estimate {
-    /// Of a run of this kind.
+    /// Makes the estimate of a run of this kind.
     pub(crate) fn new(kind: Kind) -> Self {
         Self { kind, ..Self::default() }
     }
 
-    /// Of a run of this kind that goes on for `limit` at the most, if there is one.
+    /// Makes the estimate of a run of this kind that takes at most `limit`, if there is one.
     pub(crate) fn within(kind: Kind, limit: Option<Duration>) -> Self {
         Self { limit, ..Self::new(kind) }
     }
 
-    /// Learns what the last run counted.
+    /// Sets the last run's counts.
     pub(crate) fn know(&mut self, previous: Option<&Totals>) {
         self.previous = previous.copied();
     }
 
-    /// Adds the counters as they stand `at` so long after the start.
+    /// Adds a sample of the counters, taken `at` after the start.
     pub(crate) fn push(&mut self, at: Duration, sample: &Sample) {
         let since =
             self.samples.back().map_or(Duration::ZERO, |(last, _)| at.saturating_sub(*last));
@@ -218,8 +218,8 @@ impl Estimate {
         };
     }
 
-    /// Seconds left of a run that goes on until `limit` at the most; what it comes to by then is the
-    /// whole.
+    /// Returns the seconds left of a run that ends at `limit` at the latest. The total work becomes
+    /// what it is estimated to reach by then.
     fn within_limit(
         &mut self,
         limit: Duration,
@@ -244,14 +244,15 @@ impl Estimate {
         Some(left)
     }
 
-    /// Seconds left, by the rate of now.
+    /// Returns the seconds left at the current rate.
     fn found(&self, at: Duration, sample: &Sample) -> Option<f64> {
         let left = (self.whole?.work(self.kind) - sample.done(self.kind)).max(0.0);
         let rate = self.per_second(|sample| sample.done(self.kind)).filter(|rate| *rate > 0.0)?;
         (at >= YOUNGEST).then_some(left / rate)
     }
 
-    /// The rate a second of what `counter` picks; `None` until there is a second to look at.
+    /// Returns the rate per second of the counter that `counter` picks; `None` before there is a
+    /// second of samples.
     pub(crate) fn rate(&self, counter: impl Fn(&Totals) -> u64) -> Option<f64> {
         self.per_second(|sample| counter(&sample.totals) as f64)
     }
@@ -264,17 +265,17 @@ impl Estimate {
         (span >= SHORTEST).then(|| more / span.as_secs_f64())
     }
 
-    /// What there is to do in all, as far as anything tells.
+    /// Returns the total work, if it is known or can be estimated.
     pub(crate) fn whole(&self) -> Option<TotalWork> {
         self.whole
     }
 
-    /// The time that is left, as far as the counters tell.
+    /// Returns the time left, if it can be estimated.
     pub(crate) fn remaining(&self) -> Option<Duration> {
         Duration::try_from_secs_f64(self.left?.round()).ok().filter(|left| *left <= LONGEST)
     }
 
-    /// The share that is done, between 0 and 1, where it is known what there is to do.
+    /// Returns the share that is done, from 0 to 1, if the total is known.
     pub(crate) fn share(&self) -> Option<f64> {
         if self.spent.is_some() {
             return self.spent;
@@ -295,7 +296,7 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
-    /// A run in which files of a MiB are copied, and nothing else is there.
+    /// Returns a sample of a run that copies files of 1 MiB, of which `settled` are finished.
     fn copying(settled: u64, planned: u64) -> Sample {
         let totals = Totals {
             entries: planned,
@@ -342,14 +343,14 @@ mod tests {
     }
 
     #[test]
-    fn bytes_taken_back_are_no_negative_rate() {
+    fn a_discarded_attempt_gives_no_negative_rate() {
         let estimate = estimate(&[(0, copying(5, 9)), (2, copying(1, 9))]);
         assert_eq!(estimate.rate(|totals| totals.bytes_moved), Some(0.0));
         assert_eq!(estimate.remaining(), None);
     }
 
     #[test]
-    fn a_finished_plan_tells_what_is_left() {
+    fn a_finished_plan_gives_the_time_left() {
         let last = |settled| Sample { plan_final: true, ..copying(settled, 100) };
         let estimate = estimate(&[(0, last(0)), (4, last(40))]);
         assert_eq!(estimate.remaining(), Some(at(6)));
@@ -365,18 +366,18 @@ mod tests {
         assert_eq!(estimate.remaining(), Some(at(36)));
         assert!((estimate.share().unwrap() - 0.1).abs() < 0.01);
         estimate.push(at(5), &first(125, 140, true));
-        assert!(estimate.whole().unwrap().is_known, "what is counted to its end is no guess");
+        assert!(estimate.whole().unwrap().is_known, "a complete count is exact");
     }
 
     #[test]
-    fn a_count_that_lags_behind_the_run_tells_nothing() {
+    fn a_count_that_lags_behind_the_run_is_ignored() {
         let lagging = |settled| counted(&copying(settled, 500), 500, false);
         let estimate = estimate(&[(0, lagging(0)), (4, lagging(400))]);
         assert_eq!((estimate.whole(), estimate.share(), estimate.remaining()), (None, None, None));
     }
 
     #[test]
-    fn what_is_not_seen_yet_is_supposed_to_need_copying_as_often() {
+    fn unseen_entries_are_assumed_to_need_copying_as_often() {
         let mut sample = counted(&copying(50, 100), 1000, true);
         sample.totals.source_entries = 500;
         sample.totals.source_bytes = 500 * MIB;
@@ -385,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_run_tells_until_this_one_has_seen_as_much() {
+    fn the_last_run_serves_until_this_one_has_seen_as_much() {
         let previous = copying(0, 300).totals;
         let of = |settled, planned| {
             let mut estimate = Estimate::default();
@@ -405,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_failed_or_was_copied_by_a_store_is_over() {
+    fn failed_files_and_server_side_copies_count_as_done() {
         let mut sample = Sample { plan_final: true, ..copying(4, 10) };
         (sample.files_settled, sample.bytes_unmoved) = (10, 6 * MIB);
         assert_eq!(estimate(&[(0, sample)]).share(), Some(1.0));
@@ -425,8 +426,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_held_against_a_source_is_read_twice_where_both_have_it() {
-        // Of what was joined so far a fifth is missing in the target.
+    fn a_comparison_reads_twice_what_both_sides_have() {
+        // A fifth of what was joined so far is missing in the target.
         let reading = |read: u64, is_final| {
             let totals = Totals {
                 bytes_hashed: read * MIB,
@@ -448,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn before_anything_is_joined_both_sides_are_supposed_to_be_alike() {
+    fn before_anything_is_joined_both_sides_are_assumed_to_be_alike() {
         let mut estimate = Estimate::new(Kind::Against);
         estimate.push(at(0), &counted(&copying(0, 0), 100, false));
         let whole = estimate.whole().unwrap();
@@ -456,7 +457,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_ends_first_bounds_what_there_is_to_do() {
+    fn a_time_limit_bounds_the_total() {
         let reading = |read: u64| {
             let totals = Totals { entries: 100, bytes_hashed: read * MIB, ..Totals::default() };
             counted(&Sample { totals, ..Sample::default() }, 100, true)
@@ -479,7 +480,7 @@ mod tests {
 
     #[test]
     fn the_time_left_follows_a_run_without_jumps() {
-        // Five seconds long, slow at first: the first found is nine times what is left.
+        // Five seconds long, slow at first: the first estimate is nine times the time left.
         let moved = |tenth: u64| if tenth < 20 { tenth } else { 20 + (tenth - 20) * 6 };
         let mut estimate = Estimate::default();
         let mut shown = Vec::new();
@@ -494,8 +495,8 @@ mod tests {
     }
 
     #[test]
-    fn a_run_of_seconds_is_not_said_to_take_a_minute() {
-        // Twenty thousand files in five seconds: the first second is spent on beginning.
+    fn a_run_of_seconds_is_not_estimated_as_a_minute() {
+        // Twenty thousand files in five seconds: the first second is spent on starting.
         let moved = |tenth: u64| tenth.saturating_sub(8) * 476;
         let mut estimate = Estimate::default();
         for tenth in 0..=50_u64 {

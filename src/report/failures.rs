@@ -1,16 +1,16 @@
-//! Failures of single entries, as every command tells a person of them.
+//! Failures of single entries, as every command prints them for people.
 //!
-//! Main type: [`Failures`]. Each is told once, when it comes; beyond a hundred they are only counted,
-//! unless all are asked for. Records tell all of them: there nothing is counted here.
+//! Main type: [`Failures`]. Each is printed once, when it happens; beyond a hundred they are only
+//! counted, unless `-v` asks for all. NDJSON has a record of each, without this bound.
 
 use super::Output;
 use super::format::count;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How many failures are told where nobody asked for all of them.
-const TOLD: u64 = 100;
+/// Maximum number of failures that are printed by default.
+const PRINTED: u64 = 100;
 
-/// The failures of a run, told as they come, by any thread.
+/// The failures of a run, printed as they happen, by any thread.
 #[derive(Debug)]
 pub(crate) struct Failures {
     count: AtomicU64,
@@ -18,39 +18,39 @@ pub(crate) struct Failures {
 }
 
 impl Failures {
-    /// None so far; with `all`, every one that comes is to be told.
+    /// Makes an empty counter; with `all`, every failure is printed.
     pub(crate) fn new(all: bool) -> Self {
-        Self { count: AtomicU64::new(0), most: if all { u64::MAX } else { TOLD } }
+        Self { count: AtomicU64::new(0), most: if all { u64::MAX } else { PRINTED } }
     }
 
-    /// Counts one, and tells it, within the bound, on stderr.
-    pub(crate) fn tell(&self, output: &Output, text: &str) {
+    /// Counts one, and prints it on stderr, unless there were too many.
+    pub(crate) fn report(&self, output: &Output, text: &str) {
         if self.add() {
             output.message("error", text);
         }
     }
 
-    /// Counts one, and yields whether it is to be told.
+    /// Counts one. Returns whether to print it.
     fn add(&self) -> bool {
         self.count.fetch_add(1, Ordering::Relaxed) < self.most
     }
 
-    /// How many there were.
+    /// Returns the number of failures.
     pub(crate) fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
 
-    /// The line that says how many were not told; `None` where all were.
-    pub(crate) fn untold(&self) -> Option<String> {
+    /// Returns the line that says how many were not printed; `None` if all were.
+    pub(crate) fn unprinted(&self) -> Option<String> {
         let more = self.count().checked_sub(self.most).filter(|more| *more > 0)?;
-        let (told, more) = (count(self.most), count(more));
-        Some(format!("{told} failures are named above, and {more} more; -v shows all"))
+        let (printed, more) = (count(self.most), count(more));
+        Some(format!("{printed} failures are named above, and {more} more; -v shows all"))
     }
 
-    /// Says on stderr how many were not told, where no summary does.
-    pub(crate) fn tell_untold(&self, output: &Output) {
-        if let Some(untold) = self.untold() {
-            output.message("note", &untold);
+    /// Prints on stderr how many were not printed, for commands without a summary.
+    pub(crate) fn report_unprinted(&self, output: &Output) {
+        if let Some(unprinted) = self.unprinted() {
+            output.message("note", &unprinted);
         }
     }
 }
@@ -60,17 +60,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_told_up_to_a_bound_unless_all_are_asked_for() {
-        let told = |all| {
+    fn failures_are_printed_up_to_a_bound_unless_all_are_requested() {
+        let printed = |all| {
             let failures = Failures::new(all);
-            let told = (0..1300).filter(|_| failures.add()).count();
-            (told, failures.untold(), failures.count())
+            let printed = (0..1300).filter(|_| failures.add()).count();
+            (printed, failures.unprinted(), failures.count())
         };
-        let untold = "100 failures are named above, and 1,200 more; -v shows all";
-        assert_eq!(told(false), (100, Some(untold.into()), 1300));
-        assert_eq!(told(true), (1300, None, 1300));
+        let unprinted = "100 failures are named above, and 1,200 more; -v shows all";
+        assert_eq!(printed(false), (100, Some(unprinted.into()), 1300));
+        assert_eq!(printed(true), (1300, None, 1300));
         let failures = Failures::new(false);
         assert!(failures.add());
-        assert_eq!(failures.untold(), None);
+        assert_eq!(failures.unprinted(), None);
     }
 }

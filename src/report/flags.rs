@@ -1,29 +1,29 @@
-//! Words for people, in which settings are told by the flags of the command line.
+//! Text for people, in which settings are named by the flags of the command line.
 
 use crate::model::{Cause, EntryError, Hint, Notice, Reason, Setting};
 use std::borrow::Cow;
 
-/// Tells a hint.
+/// Formats a hint.
 pub(crate) fn hint(hint: &Hint) -> String {
     hint.say(flag)
 }
 
-/// Tells a notice.
+/// Formats a notice.
 pub(crate) fn notice(notice: &Notice) -> String {
     notice.say(flag)
 }
 
-/// Tells why an entry is treated as it is.
+/// Formats the reason for a decision.
 pub(crate) fn reason(reason: Reason) -> Cow<'static, str> {
     reason.say(flag)
 }
 
-/// Tells why an entry failed, with the way out.
+/// Formats why an entry failed, with a hint.
 pub(crate) fn cause(cause: &Cause) -> String {
     with_way_out(cause.sentence(), cause)
 }
 
-/// Tells what failed, of which entry and why, with the way out.
+/// Formats what failed, for which entry and why, with a hint.
 pub(crate) fn entry_error(error: &EntryError) -> String {
     with_way_out(error.sentence(), &error.cause)
 }

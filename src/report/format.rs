@@ -1,5 +1,5 @@
-//! Numbers as people read them: sizes in binary units, counts with thousands separators, durations
-//! in two units. Plain functions of their arguments.
+//! Formats of numbers for people: sizes in binary units, counts with thousands separators,
+//! durations in two units. Pure functions.
 
 use crate::model::Timestamp;
 use std::time::Duration;
@@ -22,16 +22,16 @@ pub(crate) fn counted(value: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(value), if value == 1 { one } else { many })
 }
 
-/// Files, links and directories, those of which there are any: of so many files and links, so many of
-/// these links, and so many directories.
+/// Formats counts of files, links and directories, leaving out those that are 0; `leaves` counts
+/// files and links together.
 pub(crate) fn kinds(leaves: u64, links: u64, directories: u64) -> String {
-    let told = [
+    let counts = [
         (leaves.saturating_sub(links), "file", "files"),
         (links, "link", "links"),
         (directories, "directory", "directories"),
     ];
-    let told = told.into_iter().filter(|(number, ..)| *number > 0);
-    told.map(|(number, one, many)| counted(number, one, many)).collect::<Vec<_>>().join(", ")
+    let counts = counts.into_iter().filter(|(number, ..)| *number > 0);
+    counts.map(|(number, one, many)| counted(number, one, many)).collect::<Vec<_>>().join(", ")
 }
 
 /// Formats bytes in binary units with one decimal: `17 B`, `1.5 KiB`.
@@ -42,7 +42,7 @@ pub(crate) fn size(bytes: u64) -> String {
     let mut value = bytes as f64 / 1024.0;
     let mut units = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"].into_iter();
     let mut unit = units.next().unwrap_or_default();
-    // 1023.95 rounds to 1024.0, which the next unit says better.
+    // 1023.95 would print as 1024.0: the next unit is better.
     while value >= 1023.95 {
         let Some(next) = units.next() else { break };
         value /= 1024.0;
@@ -68,7 +68,7 @@ pub(crate) fn duration(duration: Duration) -> String {
     whole_seconds(duration.as_secs_f64().round() as u64)
 }
 
-/// Formats a duration that is only an estimate: whole seconds and above.
+/// Formats an estimated duration, in whole seconds and above.
 pub(crate) fn rough_duration(duration: Duration) -> String {
     whole_seconds(duration.as_secs_f64().ceil() as u64)
 }
@@ -89,12 +89,12 @@ fn whole_seconds(seconds: u64) -> String {
     }
 }
 
-/// Formats a time to the second, in UTC as everywhere (RFC 3339): `2026-11-21T05:17:25Z`.
+/// Formats a time to the second, in UTC (RFC 3339): `2026-11-21T05:17:25Z`.
 pub(crate) fn moment(time: Timestamp) -> String {
     Timestamp { nanos: 0, ..time }.to_string()
 }
 
-/// Formats a share between 0 and 1: `0%`, `0.05%`, `12.50%`.
+/// Formats a share from 0 to 1: `0%`, `0.05%`, `12.50%`.
 pub(crate) fn percent(share: f64) -> String {
     let percent = share * 100.0;
     if percent <= 0.0 {
@@ -106,7 +106,7 @@ pub(crate) fn percent(share: f64) -> String {
     }
 }
 
-/// Formats E: `error rate 5.00% (1 of 20 entries)`.
+/// Formats the error rate E: `error rate 5.00% (1 of 20 entries)`.
 pub(crate) fn error_rate(failed: u64, entries: u64) -> String {
     let rate = percent(crate::model::run::error_rate(failed, entries));
     let (failed, entries) = (count(failed), counted(entries, "entry", "entries"));
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn links_are_told_from_files_and_what_there_is_none_of_not_at_all() {
+    fn links_are_distinguished_from_files_and_zero_counts_left_out() {
         for (counts, text) in [
             ((3, 1, 2), "2 files, 1 link, 2 directories"),
             ((1, 0, 0), "1 file"),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_in_binary_units_with_one_decimal_and_never_1024_of_one() {
+    fn sizes_are_in_binary_units_with_one_decimal_and_below_1024() {
         let cases = [
             (0, "0 B"),
             (1023, "1023 B"),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_are_said_in_at_most_two_units() {
+    fn durations_are_in_at_most_two_units() {
         let cases = [
             (35, "35 ms"),
             (1_000, "1.0 s"),
@@ -174,14 +174,14 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_told_to_the_second_in_utc() {
+    fn moments_are_printed_to_the_second_in_utc() {
         let at = |seconds| moment(Timestamp { seconds, nanos: 999_999_999 });
         assert_eq!(at(1_600_000_000), "2020-09-13T12:26:40Z");
         assert_eq!(at(-1), "1969-12-31T23:59:59Z");
     }
 
     #[test]
-    fn a_small_error_rate_never_reads_as_none() {
+    fn a_small_error_rate_never_prints_as_zero() {
         assert_eq!(percent(0.0), "0%");
         assert_eq!(percent(0.000_001), "under 0.01%");
         assert_eq!(percent(0.125), "12.50%");

@@ -1,5 +1,5 @@
-//! NDJSON: one record a line on stdout, each with `time`, `level` and `event`; the last is
-//! `finished`, with all totals. `docs/json.md` tells of each event and field.
+//! NDJSON: one record per line on stdout, each with `time`, `level` and `event`; the last is
+//! `finished`, with all totals. `docs/json.md` documents each event and field.
 
 use super::flags;
 use super::{Ending, Output, Presenter, Watch};
@@ -16,13 +16,13 @@ use std::time::Duration;
 /// How often a `progress` record is written.
 const TICK: Duration = Duration::from_secs(1);
 
-/// What a record weighs.
+/// The level of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
-    /// To know.
+    /// Ordinary information.
     Info,
-    /// Something is damaged, gone or less than it was.
+    /// Something is damaged, missing or reduced.
     Warning,
     /// An entry or the run failed.
     Error,
@@ -43,8 +43,8 @@ pub(crate) fn record(level: Level, event: &str, body: &impl Serialize) -> String
         .expect("records are maps with string keys, which JSON can always hold")
 }
 
-/// Formats the last record of a command: what it tells of its own, and how it ended, of which its
-/// level tells as well.
+/// Formats the last record of a command: fields of its own, and how it ended, which also determines
+/// the level.
 pub(crate) fn finished(
     body: &impl Serialize,
     verdict: impl Serialize,
@@ -64,12 +64,12 @@ pub(crate) fn finished(
     record(level, "finished", &Finished { body, verdict, exit_code, error })
 }
 
-/// The time in UTC to the millisecond, as RFC 3339 writes it.
+/// Returns the current time in UTC to the millisecond, as in RFC 3339.
 fn now() -> String {
     format!("{:.3}", jiff::Timestamp::now())
 }
 
-/// What kind an entry is, in a record.
+/// Returns the name of a kind of entry in records.
 pub(crate) fn kind(kind: EntryKind) -> &'static str {
     match kind {
         EntryKind::File => "file",
@@ -79,7 +79,7 @@ pub(crate) fn kind(kind: EntryKind) -> &'static str {
     }
 }
 
-/// A key in a record: as it is when it is UTF-8, else escaped and, without loss, in hexadecimal.
+/// A key in a record: as it is if it is UTF-8, else escaped and, without loss, in hexadecimal.
 #[derive(Debug, Serialize)]
 pub(crate) struct JsonKey {
     key: String,
@@ -98,7 +98,7 @@ impl From<&Key> for JsonKey {
     }
 }
 
-/// The `changed` record's body.
+/// The body of a `changed` record.
 #[derive(Debug, Serialize)]
 struct JsonOutcome {
     #[serde(flatten)]
@@ -130,7 +130,7 @@ impl JsonOutcome {
     }
 }
 
-/// The `failed` record's body.
+/// The body of a `failed` record.
 #[derive(Debug, Serialize)]
 pub(crate) struct JsonFailure {
     operation: &'static str,
@@ -155,7 +155,7 @@ impl From<&EntryError> for JsonFailure {
     }
 }
 
-/// A fatal error or refusal in a record.
+/// The fields of a fatal error or refusal in a record.
 #[derive(Debug, Serialize)]
 pub(crate) struct JsonError {
     error: String,
@@ -177,7 +177,7 @@ impl From<&crate::model::Error> for JsonError {
     }
 }
 
-/// The body of a `note` or a `warning`.
+/// The body of a `note` or `warning` record.
 #[derive(Debug, Serialize)]
 struct JsonNotice<'a> {
     text: &'a str,
@@ -186,13 +186,13 @@ struct JsonNotice<'a> {
     key: Option<JsonKey>,
 }
 
-/// The record of a notice, by what it weighs.
+/// Formats the record of a notice.
 pub(crate) fn notice_record(notice: &Notice) -> String {
-    notice_told_as(notice.severity(), notice, &flags::notice(notice))
+    notice_record_as(notice.severity(), notice, &flags::notice(notice))
 }
 
-/// The record of a notice that is told as of another weight, or in more words.
-pub(crate) fn notice_told_as(severity: Severity, notice: &Notice, text: &str) -> String {
+/// Formats the record of a notice with another severity or text than its own.
+pub(crate) fn notice_record_as(severity: Severity, notice: &Notice, text: &str) -> String {
     let (level, event) = match severity {
         Severity::Note => (Level::Info, "note"),
         Severity::Warning => (Level::Warning, "warning"),
@@ -211,8 +211,8 @@ pub struct JsonReport {
 }
 
 impl JsonReport {
-    /// Makes the presenter; with `changes` (always in a dry run) each change is a record, with
-    /// `quiet` only failures, warnings, refusals and the end are.
+    /// Makes the presenter. With `changes` (always in a dry run) there is a record of each change;
+    /// with `quiet` only failures, warnings, refusals and the end are written.
     pub fn new(output: Arc<Output>, changes: bool, quiet: bool, dry_run: bool) -> Self {
         let changes = (changes || dry_run) && !quiet;
         Self { output, changes, quiet, dry_run }
@@ -327,12 +327,13 @@ impl Presenter for JsonReport {
         if let Some(refusal) = ending.refusal.filter(|_| !watch.refused()) {
             self.write(Level::Error, "refused", &JsonError::from(refusal));
         }
-        // Written whatever was asked: scripts read the last line.
+        // Written even if quiet: scripts read the last line.
         self.output.line(&last_record(ending, watch));
         self.output.flush();
     }
 }
 
+/// Formats the last record.
 fn last_record(ending: &Ending<'_>, watch: &Watch) -> String {
     #[derive(Serialize)]
     struct Mirrored<'a> {

@@ -1,14 +1,14 @@
-//! What fits a line of a terminal: plain functions of the text and the width, in columns.
+//! Fitting text into a line of a terminal. Pure functions of the text and the width in columns.
 
 use console::measure_text_width;
 
-/// What stands for the middle of a path that was cut out.
+/// Replaces the part that is cut out of a path.
 const CUT: &str = "…";
 
 /// A part of a line.
 #[derive(Debug)]
 pub(crate) struct Piece {
-    /// What is left out first, where there is no room: the highest; 0 stays.
+    /// Pieces with the highest rank are left out first; those of rank 0 never.
     rank: u8,
     text: String,
 }
@@ -19,7 +19,7 @@ impl Piece {
     }
 }
 
-/// Joins what fits by commas; of pieces of one rank the last is left out first.
+/// Joins the pieces that fit with commas. Among pieces of one rank, the last is left out first.
 pub(crate) fn fit(mut pieces: Vec<Piece>, width: usize) -> String {
     loop {
         let line = pieces.iter().map(|piece| &*piece.text).collect::<Vec<_>>().join(", ");
@@ -33,7 +33,7 @@ pub(crate) fn fit(mut pieces: Vec<Piece>, width: usize) -> String {
     }
 }
 
-/// Cuts a path in its middle, so that the name at its end stays whole as long as it fits.
+/// Cuts a path in the middle, keeping the name at its end as long as that fits.
 pub(crate) fn cut_path(path: &str, width: usize) -> String {
     if measure_text_width(path) <= width {
         return path.to_owned();
@@ -45,14 +45,14 @@ pub(crate) fn cut_path(path: &str, width: usize) -> String {
     format!("{}{CUT}{}", head(path, room - behind), tail(path, behind))
 }
 
-/// As many characters from the beginning as fit.
+/// Returns as many characters from the beginning as fit.
 fn head(text: &str, width: usize) -> &str {
     let ends = text.char_indices().map(|(at, _)| at).chain([text.len()]);
     let fits = ends.take_while(|&end| measure_text_width(&text[..end]) <= width);
     &text[..fits.last().unwrap_or(0)]
 }
 
-/// As many characters from the end as fit.
+/// Returns as many characters from the end as fit.
 fn tail(text: &str, width: usize) -> &str {
     let mut starts = text.char_indices().map(|(at, _)| at).chain([text.len()]);
     let start = starts.find(|&start| measure_text_width(&text[start..]) <= width);
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_ranks_last_is_left_out_first() {
+    fn pieces_of_the_highest_rank_are_left_out_first() {
         let pieces = || {
             let pieces = [(0, "42%"), (2, "1.0 of 3.0 GiB"), (0, "1 MiB/s"), (1, "12 s"), (1, "x")];
             pieces.map(|(rank, text)| Piece::new(rank, text)).into()
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_cut_in_its_middle_and_keeps_the_name() {
+    fn a_path_is_cut_in_the_middle_and_keeps_its_name() {
         let path = "photos/2024/summer/at the sea/IMG_0001.jpg";
         assert_eq!(cut_path(path, 80), path);
         assert_eq!(cut_path(path, 30), "photos/2024/summ…/IMG_0001.jpg");

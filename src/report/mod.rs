@@ -1,10 +1,10 @@
-//! Presenters: what a run says, shown to a person or written for a script.
+//! Presenters: they show a run to a person, or write it for a script.
 //!
 //! A presenter implements [`Observer`](crate::model::Observer) and [`Presenter`]; it sees events, the
 //! shared counters and a run's totals, nothing else. [`HumanReport`] prints lines and a summary,
-//! [`ProgressReport`] bars or a line now and then, [`JsonReport`] NDJSON; [`Presenters`] are several of
-//! them at once. A [`Ticker`](crate::ticker::Ticker) samples the counters for them. Results go to
-//! stdout, progress and faults to stderr.
+//! [`ProgressReport`] bars or a line every ten seconds, [`JsonReport`] NDJSON; [`Presenters`] are
+//! several of them together. A [`Ticker`](crate::ticker::Ticker) samples the counters for them.
+//! Results go to stdout, progress and errors to stderr.
 
 pub(crate) mod bars;
 pub(crate) mod estimate;
@@ -33,51 +33,51 @@ use crate::model::{
 use estimate::{Estimate, Sample};
 use std::time::Duration;
 
-/// Which deletions a run was asked for.
+/// Which deletions a run was asked to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletions {
-    /// None: what only the target has stays, but for what something of another kind takes the place of.
+    /// None: surplus entries of the target stay, unless an entry of another kind replaces them.
     #[default]
     None,
-    /// Those of a run in which no copy fails.
+    /// All, in a run in which no copy fails.
     UnlessCopiesFail,
-    /// Those that a failed copy doesn't need.
+    /// All but those of entries that a failed copy collided with, even if copies fail.
     DespiteErrors,
 }
 
-/// How a run ended, as the command line knows it.
+/// How a run ended, as far as the command line knows.
 #[derive(Debug)]
 pub struct Ending<'a> {
-    /// The run, if it came to begin.
+    /// The run's id, if it began.
     pub run: Option<&'a RunId>,
     /// The source as the user named it.
     pub source: &'a str,
     /// The target as the user named it.
     pub target: &'a str,
-    /// What was counted.
+    /// The counts.
     pub totals: &'a Totals,
-    /// How long it took: T.
+    /// The duration T.
     pub duration: Duration,
     /// How it ended.
     pub verdict: Verdict,
-    /// Whether nothing was written.
+    /// Whether it was a dry run.
     pub dry_run: bool,
-    /// Which deletions it was asked for.
+    /// Which deletions it was asked to do.
     pub deletions: Deletions,
-    /// How durable the copies are.
+    /// The durability of its copies.
     pub durability: Durability,
     /// What was refused, if anything was.
     pub refusal: Option<&'a Error>,
-    /// Why the manifest could not be published, though the run came to its end.
+    /// Why the manifest could not be published, though all entries were processed.
     pub unpublished: Option<&'a Error>,
-    /// What stopped the run, if anything did.
+    /// The error that stopped the run, if any did.
     pub error: Option<&'a Error>,
-    /// What the process will exit with.
+    /// The exit code of the process.
     pub exit_code: u8,
 }
 
 impl<'a> Ending<'a> {
-    /// The ending of a run that failed at once.
+    /// Makes the ending of a run that failed at once.
     pub fn new(source: &'a str, target: &'a str, totals: &'a Totals) -> Self {
         Self {
             run: None,
@@ -97,7 +97,7 @@ impl<'a> Ending<'a> {
     }
 }
 
-/// What a dry run said that a run would do.
+/// Counts of what a run would do, according to a dry run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub(crate) struct Would {
     pub(crate) copy: u64,
@@ -181,7 +181,7 @@ impl Would {
     }
 }
 
-/// What presenters go by of a run's events and samples.
+/// State from a run's events and samples that presenters share.
 #[derive(Debug, Default)]
 pub struct Watch {
     run: Option<RunId>,
@@ -214,7 +214,7 @@ impl Watch {
         self.estimate.push(at, &Sample::of(progress));
     }
 
-    /// Bytes a second: those copied, or where nothing is, those hashed.
+    /// Returns the speed in bytes a second: of copying, or if nothing is copied, of hashing.
     pub(crate) fn bytes_per_second(&self) -> Option<f64> {
         self.estimate
             .rate(|totals| totals.bytes_moved)

@@ -1,7 +1,9 @@
-//! Where presenters write: results to stdout, progress and faults to stderr, above the bars if any.
+//! Output streams of presenters: results go to stdout, progress and errors to stderr, above any
+//! bars.
 //!
-//! Main type: [`Output`]. Lines never mix; a stdout that nobody reads any more (`EPIPE`) swallows the
-//! rest quietly, any other fault of it is kept for the exit code.
+//! Main type: [`Output`]. Lines of different threads never mix. If the reader of stdout is gone
+//! (`EPIPE`), further output is dropped quietly; any other error of stdout is kept for the exit
+//! code.
 
 use super::flags;
 use crate::model::{ErrorReport, Notice, Severity};
@@ -11,14 +13,14 @@ use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::Errno;
 use std::io::{self, IsTerminal as _, Stdout, Write};
 
-/// Lines to stdout wait for the next tick up to this size, so that a hundred thousand of them don't
-/// cost a system call (and a redrawn bar) each.
-const HELD: usize = 32 * 1024;
+/// Lines for stdout are buffered until the next tick, up to this many bytes, so that a hundred
+/// thousand of them don't cost a system call (and a redrawn bar) each.
+const BUFFER: usize = 32 * 1024;
 
-/// Standard output. Rust's own handle swallows what is written to one that is closed.
+/// Returns standard output. Rust's own handle silently drops output if it is closed.
 ///
 /// # Errors
-/// Where it is not open for writing.
+/// Fails if it is not open for writing.
 pub(crate) fn stdout() -> io::Result<Stdout> {
     let stdout = io::stdout();
     if fcntl_getfl(&stdout)? & OFlags::RWMODE == OFlags::RDONLY {
@@ -30,7 +32,7 @@ pub(crate) fn stdout() -> io::Result<Stdout> {
 /// How the output of a run looks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutputOptions {
-    /// Colour the words that begin messages on stderr.
+    /// Colour the labels of messages on stderr.
     pub color: bool,
 }
 
@@ -40,7 +42,7 @@ pub struct Output {
     options: OutputOptions,
     bars: Option<ProgressBar>,
     stdout_is_terminal: bool,
-    held: Mutex<BufferedOutput>,
+    buffered: Mutex<BufferedOutput>,
 }
 
 #[derive(Debug, Default)]
@@ -52,27 +54,27 @@ struct BufferedOutput {
 }
 
 impl Output {
-    /// Makes the output; with `bars`, whatever is written appears above them.
+    /// Makes the output; with `bars`, everything is written above them.
     pub fn new(options: OutputOptions, bars: Option<ProgressBar>) -> Self {
         let stdout_is_terminal = io::stdout().is_terminal();
-        Self { options, bars, stdout_is_terminal, held: Mutex::default() }
+        Self { options, bars, stdout_is_terminal, buffered: Mutex::default() }
     }
 
     /// Writes a line to stdout, now or at the next [`Output::flush`].
     pub fn line(&self, line: &str) {
-        let mut held = self.held.lock();
-        if held.closed {
+        let mut buffered = self.buffered.lock();
+        if buffered.closed {
             return;
         }
-        held.stdout.extend_from_slice(line.as_bytes());
-        held.stdout.push(b'\n');
+        buffered.stdout.extend_from_slice(line.as_bytes());
+        buffered.stdout.push(b'\n');
         let at_once = self.stdout_is_terminal && self.bars.is_none();
-        if at_once || held.stdout.len() >= HELD {
-            self.write(&mut held);
+        if at_once || buffered.stdout.len() >= BUFFER {
+            self.write(&mut buffered);
         }
     }
 
-    /// Tells a person of a notice; who wants `quiet` hears of warnings alone.
+    /// Prints a notice; if `quiet`, only warnings.
     pub(crate) fn notice(&self, notice: &Notice, quiet: bool) {
         let label = match notice.severity() {
             Severity::Note if quiet => return,
@@ -82,7 +84,7 @@ impl Output {
         self.message(label, &flags::notice(notice));
     }
 
-    /// Tells a person of a fatal error or a refusal, and of the way out.
+    /// Prints a fatal error or a refusal, and its hint.
     pub(crate) fn error(&self, error: &ErrorReport) {
         self.message("error", &error.error);
         if let Some(help) = &error.help {
@@ -90,7 +92,7 @@ impl Output {
         }
     }
 
-    /// Writes a message to stderr behind its coloured `label` (`error`, `help`, `note`).
+    /// Writes a message to stderr after its coloured `label` (`error`, `help`, `note`).
     pub fn message(&self, label: &str, text: &str) {
         let (on, off) = match (self.options.color, label) {
             (false, _) => ("", ""),
@@ -103,45 +105,45 @@ impl Output {
 
     /// Writes a line to stderr.
     pub fn stderr_line(&self, line: &str) {
-        let mut held = self.held.lock();
-        held.stderr.extend_from_slice(line.as_bytes());
-        held.stderr.push(b'\n');
+        let mut buffered = self.buffered.lock();
+        buffered.stderr.extend_from_slice(line.as_bytes());
+        buffered.stderr.push(b'\n');
         if self.bars.is_none() {
-            self.write(&mut held);
+            self.write(&mut buffered);
         }
     }
 
-    /// Writes what is held back.
+    /// Writes buffered output.
     pub fn flush(&self) {
-        self.write(&mut self.held.lock());
+        self.write(&mut self.buffered.lock());
     }
 
-    /// Whether nobody reads stdout any more.
+    /// Returns whether the reader of stdout is gone, or stdout failed.
     pub fn is_closed(&self) -> bool {
-        self.held.lock().closed
+        self.buffered.lock().closed
     }
 
-    /// The first fault of stdout other than a reader who left, given once.
+    /// Takes the first error of stdout, if it is another than a missing reader.
     pub fn take_error(&self) -> Option<io::Error> {
-        self.held.lock().error.take()
+        self.buffered.lock().error.take()
     }
 
-    fn write(&self, held: &mut BufferedOutput) {
-        if held.stdout.is_empty() && held.stderr.is_empty() {
+    fn write(&self, buffered: &mut BufferedOutput) {
+        if buffered.stdout.is_empty() && buffered.stderr.is_empty() {
             return;
         }
         match &self.bars {
-            Some(bars) if self.stdout_is_terminal || !held.stderr.is_empty() => {
-                bars.suspend(|| held.write());
+            Some(bars) if self.stdout_is_terminal || !buffered.stderr.is_empty() => {
+                bars.suspend(|| buffered.write());
             }
-            _ => held.write(),
+            _ => buffered.write(),
         }
     }
 }
 
 impl BufferedOutput {
     fn write(&mut self) {
-        // There is nowhere left to tell of a broken stderr.
+        // There is no stream left on which to report a broken stderr.
         io::stderr().lock().write_all(&self.stderr).ok();
         self.stderr.clear();
         if self.closed || self.stdout.is_empty() {

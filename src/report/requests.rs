@@ -1,16 +1,16 @@
-//! Requests to stores, as a person reads them: by kind, and how many were sent again.
+//! Requests to stores, formatted for people: by kind, and how many were retried.
 
 use super::format::{count, counted};
 use crate::model::Totals;
 
-/// The requests by kind, those sent again behind them: `21 list, 4 lock; 3 retried`. `None` where
-/// no store took part.
+/// Formats the number of requests by kind, then the retried ones: `21 list, 4 lock; 3 retried`.
+/// `None` if there were no requests.
 pub(crate) fn requests_by_kind(totals: &Totals) -> Option<String> {
-    let told = |numbers: &[(u64, &str)]| {
-        let told = numbers.iter().filter(|(number, _)| *number > 0);
-        told.map(|(number, word)| format!("{} {word}", count(*number))).collect::<Vec<_>>()
+    let counts = |numbers: &[(u64, &str)]| {
+        let counts = numbers.iter().filter(|(number, _)| *number > 0);
+        counts.map(|(number, word)| format!("{} {word}", count(*number))).collect::<Vec<_>>()
     };
-    let kinds = told(&[
+    let kinds = counts(&[
         (totals.requests_list, "list"),
         (totals.requests_get, "get"),
         (totals.requests_head, "head"),
@@ -21,7 +21,7 @@ pub(crate) fn requests_by_kind(totals: &Totals) -> Option<String> {
         (totals.requests_lock, "lock"),
     ]);
     let again =
-        told(&[(totals.requests_retried, "retried"), (totals.requests_throttled, "throttled")]);
+        counts(&[(totals.requests_retried, "retried"), (totals.requests_throttled, "throttled")]);
     if kinds.is_empty() {
         return None;
     }
@@ -29,7 +29,7 @@ pub(crate) fn requests_by_kind(totals: &Totals) -> Option<String> {
     Some(parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; "))
 }
 
-/// That a store is in trouble, if it is: `3 requests retried, 2 throttled`.
+/// Formats a store's retries, if there are any: `3 requests retried, 2 throttled`.
 pub(crate) fn trouble(totals: &Totals) -> Option<String> {
     let retried = counted(totals.requests_retried, "request retried", "requests retried");
     match (totals.requests_retried, totals.requests_throttled) {
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn requests_are_told_by_kind_and_only_where_there_are_any() {
+    fn requests_are_listed_by_kind_only_if_there_are_any() {
         assert_eq!(requests_by_kind(&Totals::default()), None);
         let totals = Totals { requests_list: 1021, requests_lock: 4, ..Totals::default() };
         assert_eq!(requests_by_kind(&totals).as_deref(), Some("1,021 list, 4 lock"));
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_told_once_there_is_any() {
+    fn retries_are_shown_once_there_are_any() {
         assert_eq!(trouble(&Totals { requests_get: 9, ..Totals::default() }), None);
         let totals = Totals { requests_retried: 1, ..Totals::default() };
         assert_eq!(trouble(&totals).as_deref(), Some("1 request retried"));

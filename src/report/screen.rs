@@ -1,10 +1,10 @@
-//! The lines that progress bars have at the lower end of a terminal.
+//! Drawing of progress bars at the bottom of a terminal.
 //!
-//! Main type: [`Screen`], what indicatif draws to. Its own way of drawing fills each line to the margin
-//! and leaves the cursor there: a terminal that becomes narrower or wider breaks such lines anew, and
-//! what it echoes (`^C`) moves them, so that parts of them stay. Here each line ends by itself, an empty
-//! one below them holds the cursor and what is echoed, and where the terminal became narrower the rows
-//! are counted that the lines have now. What is drawn at a time is written at once.
+//! Main type: [`Screen`], which indicatif draws to. Its own way of drawing pads each line to the
+//! margin and leaves the cursor there. A terminal that is resized wraps such lines anew, and what
+//! it echoes (`^C`) moves them, so that parts of them remain. Here each line ends with a newline,
+//! an empty line below them has the cursor and any echo, and after a resize the rows that the lines
+//! now take are counted. Each frame is written by a single call.
 
 use console::measure_text_width;
 use indicatif::TermLike;
@@ -19,33 +19,33 @@ pub(crate) struct TerminalSize {
     pub(crate) columns: u16,
 }
 
-/// The size where nothing tells it.
+/// The size that is assumed if it can't be determined.
 const USUAL: TerminalSize = TerminalSize { rows: 24, columns: 80 };
 
-/// The terminal that stderr is.
+/// Returns the size of the terminal on stderr.
 pub(crate) fn stderr_size() -> TerminalSize {
     let size = console::Term::stderr().size_checked();
     size.map_or(USUAL, |(rows, columns)| TerminalSize { rows, columns })
 }
 
-/// How wide a line may be in a terminal of so many columns: a line that fills the last one is broken by
-/// some.
+/// Returns the maximum width of a line in a terminal of so many columns. Some terminals wrap a line
+/// that fills the last column.
 pub(crate) fn usable(columns: u16) -> usize {
     usize::from(columns.max(2)) - 1
 }
 
-/// Lines drawn over and over at the end of what was written.
+/// Lines that are redrawn at the end of the output.
 pub(crate) struct Screen<W> {
-    /// The terminal's size, as it is now.
+    /// Returns the terminal's current size.
     size: fn() -> TerminalSize,
     state: Mutex<ScreenState<W>>,
 }
 
 struct ScreenState<W> {
     out: W,
-    /// The widths of the lines that stand there.
+    /// The widths of the lines currently drawn.
     lines: Vec<usize>,
-    /// What is to be written.
+    /// Output for the next flush.
     pending: String,
 }
 
@@ -55,11 +55,11 @@ impl<W: Write + Send> Screen<W> {
         Self { size, state }
     }
 
-    /// Takes away the lines that stand there.
-    fn take_away(&self) {
+    /// Erases the lines currently drawn.
+    fn erase(&self) {
         let columns = usize::from((self.size)().columns.max(1));
         let mut state = self.state.lock();
-        // A line that doesn't fit any more goes on in the next row.
+        // A line that no longer fits is wrapped to the next row.
         let rows: usize = state.lines.drain(..).map(|width| width.div_ceil(columns).max(1)).sum();
         if rows > 0 {
             state.pending.push_str(&upwards(rows));
@@ -67,9 +67,9 @@ impl<W: Write + Send> Screen<W> {
     }
 }
 
-/// Goes up so many rows, and clears them and what was echoed below. The first is cleared by itself: a
-/// terminal that is told to clear all from its upper left corner on may keep what stood there in its
-/// history (tmux does), each time that lines are drawn.
+/// Returns the escape sequence that moves up so many rows and clears them and anything echoed
+/// below. The first row is cleared by itself: a terminal that is told to clear from its upper left
+/// corner may move the old content to its history (tmux does), each time lines are drawn.
 fn upwards(rows: usize) -> String {
     format!("\r\x1b[{rows}A\x1b[K\x1b[B\x1b[J\x1b[A")
 }
@@ -86,13 +86,13 @@ impl<W: Write + Send> TermLike for Screen<W> {
     }
 
     fn height(&self) -> u16 {
-        // One row is the cursor's.
+        // One row is for the cursor.
         (self.size)().rows.saturating_sub(1)
     }
 
-    /// Drawing begins by going up to the first line.
+    /// Erases the previous lines: drawing begins by moving to the first of them.
     fn move_cursor_up(&self, _rows: usize) -> io::Result<()> {
-        self.take_away();
+        self.erase();
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl<W: Write + Send> TermLike for Screen<W> {
         self.write_str(line)
     }
 
-    /// Takes one line; what fills it up to the margin is left out.
+    /// Takes one line; padding up to the margin is dropped.
     fn write_str(&self, line: &str) -> io::Result<()> {
         if !line.trim().is_empty() {
             let mut state = self.state.lock();
@@ -166,7 +166,7 @@ mod tests {
     static COLUMNS: AtomicU16 = AtomicU16::new(40);
 
     #[test]
-    fn lines_end_by_themselves_and_are_found_again_when_the_terminal_became_narrower() {
+    fn lines_end_with_a_newline_and_are_erased_after_the_terminal_became_narrower() {
         let written = Written::default();
         let size = || TerminalSize { rows: 24, columns: COLUMNS.load(Ordering::Relaxed) };
         let screen = Screen::new(written.clone(), size);

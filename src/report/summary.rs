@@ -1,4 +1,4 @@
-//! What a person sees of a mirror run: changes, failures, and a summary at the end.
+//! The report of a mirror run for people: changes, failures, and a summary at the end.
 
 use super::bars::ProgressStyle;
 use super::failures::Failures;
@@ -10,14 +10,14 @@ use crate::model::{Durability, Event, Observer, Outcome, Progress, Totals, Verdi
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a person wants to see.
+/// What to show to a person.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HumanOptions {
-    /// Nothing but failures.
+    /// Only failures.
     pub quiet: bool,
     /// A line for each change.
     pub verbose: bool,
-    /// Nothing is written: each change is a line unless quiet.
+    /// Whether it is a dry run: each change is a line, unless quiet.
     pub dry_run: bool,
     /// How progress is shown.
     pub progress: ProgressStyle,
@@ -54,7 +54,7 @@ impl Observer for HumanReport {
                     self.output.line(&format!("{:<15}  {key}  ({features})", "not kept"));
                 }
             }
-            Event::Failed(error) => self.failures.tell(&self.output, &flags::entry_error(error)),
+            Event::Failed(error) => self.failures.report(&self.output, &flags::entry_error(error)),
             Event::Notice(notice) => self.output.notice(notice, self.options.quiet),
             Event::Refused(error) => self.output.error(error),
             // The command line ends the report, with the exit code.
@@ -92,7 +92,7 @@ impl Presenter for HumanReport {
         if !nothing_happened {
             let lines = summary(ending, watch, &self.failures);
             if self.options.quiet {
-                self.failures.tell_untold(&self.output);
+                self.failures.report_unprinted(&self.output);
                 if ending.verdict == Verdict::Interrupted && ending.error.is_none() {
                     self.output.message("error", &verdict_line(ending));
                 }
@@ -110,19 +110,19 @@ impl Presenter for HumanReport {
     }
 }
 
-/// The line of what is done to an entry: `copy             a/b  (new)`.
+/// Formats the line of a change: `copy             a/b  (new)`.
 fn change_line(outcome: &Outcome, dry_run: bool) -> String {
     let (word, key, reason) =
         (outcome.word(), &outcome.key, flags::reason(outcome.decision.reason));
     let is_open = dry_run && outcome.decision.action.is_conditional();
     let follows = if is_open { "; copy if content differs" } else { "" };
-    // `update metadata` is the longest.
+    // The longest word is `update metadata`.
     format!("{word:<15}  {key}  ({reason}{follows})")
 }
 
-/// Why deletions wait, and what helps.
+/// Formats the note on why deletions wait, with a hint.
 fn waiting(ending: &Ending<'_>) -> String {
-    let way_out = match ending.deletions {
+    let hint = match ending.deletions {
         Deletions::UnlessCopiesFail => {
             "--delete-despite-errors deletes all but what a failed copy collided with"
         }
@@ -130,11 +130,11 @@ fn waiting(ending: &Ending<'_>) -> String {
     };
     format!(
         "note: deletions wait for a run in which no copy fails, since what only the target has may be \
-         the last copy of what failed; {way_out}"
+         the last copy of what failed; {hint}"
     )
 }
 
-/// The lines of the summary.
+/// Returns the lines of the summary.
 fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<String> {
     let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
     let verb = if ending.dry_run { "would mirror" } else { "mirrored" };
@@ -145,7 +145,7 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
         lines.push(format!("  {label:<18}{value}"));
     }
     lines.push(figures(ending));
-    lines.extend(failures.untold());
+    lines.extend(failures.unprinted());
     let totals = ending.totals;
     if totals.file_deletions_waiting + totals.directory_deletions_waiting > 0 {
         lines.push(waiting(ending));
@@ -166,7 +166,7 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
     lines
 }
 
-/// What a run did; lines of nothing are left out, but for what was copied and unchanged.
+/// Returns what a run did. Zero counts are left out, but for files copied and unchanged.
 fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     let totals = ending.totals;
     let files = |number| counted(number, "file", "files");
@@ -210,7 +210,7 @@ fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     rows
 }
 
-/// Regular files, their bytes, and symbolic links, of so many of both.
+/// Formats the number of regular files, their bytes, and the number of symbolic links.
 fn files_and_links(all: u64, links: u64, bytes: impl Into<Option<u64>>) -> String {
     let mut text = counted(all.saturating_sub(links), "file", "files");
     if let Some(bytes) = bytes.into() {
@@ -222,7 +222,7 @@ fn files_and_links(all: u64, links: u64, bytes: impl Into<Option<u64>>) -> Strin
     text
 }
 
-/// What entries have that their copies haven't.
+/// Formats the features that copies lack.
 fn lost(totals: &Totals) -> Vec<String> {
     [
         (totals.hard_links_lost, "hard links of", "name", "names"),
@@ -237,7 +237,7 @@ fn lost(totals: &Totals) -> Vec<String> {
     .collect()
 }
 
-/// What it took to know what to adopt: once, since the next run has rows.
+/// Formats the cost of deciding what to adopt, which occurs only once, since the next run has rows.
 fn adoption_cost(totals: &Totals) -> String {
     let looks = counted(totals.adoption_files, "file looked at", "files looked at");
     let worked = duration(Duration::from_micros(totals.adoption_worker_us));
@@ -247,7 +247,7 @@ fn adoption_cost(totals: &Totals) -> String {
     }
 }
 
-/// What a run would do.
+/// Returns what a run would do.
 fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)> {
     let would = watch.would();
     let files = |number| counted(number, "file", "files");
@@ -288,7 +288,7 @@ fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)>
     rows
 }
 
-/// T, S and E; a dry run has no speed.
+/// Formats time T, speed S and error rate E; a dry run has no speed.
 fn figures(ending: &Ending<'_>) -> String {
     let totals = ending.totals;
     let mut line = format!("time {}", duration(ending.duration));
@@ -304,10 +304,10 @@ fn verdict_line(ending: &Ending<'_>) -> String {
         Verdict::Complete if ending.dry_run => return "dry run: nothing was changed".into(),
         Verdict::Complete => return "complete".into(),
         Verdict::Incomplete => "some entries failed, the rest is done",
-        Verdict::Refused => "what was refused was not done, the copies stand",
+        Verdict::Refused => "what was refused was not done, finished copies remain",
         Verdict::Interrupted => "run it again to go on",
         Verdict::Failed if ending.unpublished.is_some() => {
-            "the copies stand, their manifest doesn't"
+            "the copies are finished, but their manifest is not published"
         }
         Verdict::Failed => "the run stopped before its end",
     };
@@ -331,23 +331,23 @@ mod tests {
     }
 
     #[test]
-    fn what_helps_where_deletions_wait_is_what_that_run_may_do() {
+    fn the_hint_for_waiting_deletions_depends_on_the_options() {
         let totals = Totals { file_deletions_waiting: 1, ..Totals::default() };
-        let told = |deletions| {
+        let note = |deletions| {
             let ending = Ending { deletions, ..ending(&totals, Verdict::Incomplete) };
             let lines = summary(&ending, &Watch::default(), &Failures::new(false));
             lines.into_iter().find(|line| line.starts_with("note: deletions wait")).unwrap()
         };
-        let forced = told(Deletions::UnlessCopiesFail);
+        let forced = note(Deletions::UnlessCopiesFail);
         assert!(forced.contains("; --delete-despite-errors deletes"), "{forced}");
         for deletions in [Deletions::None, Deletions::DespiteErrors] {
-            let told = told(deletions);
-            assert!(told.ends_with("; mend or exclude what failed, and run again"), "{told}");
+            let note = note(deletions);
+            assert!(note.ends_with("; mend or exclude what failed, and run again"), "{note}");
         }
     }
 
     #[test]
-    fn a_summary_says_what_was_done_and_leaves_out_what_was_not() {
+    fn a_summary_says_what_was_done_and_leaves_out_zero_counts() {
         let totals = Totals {
             entries: 2000,
             files_copied: 1236,
@@ -384,13 +384,14 @@ mod tests {
     }
 
     #[test]
-    fn a_run_whose_manifest_alone_is_missing_did_not_stop_before_its_end() {
+    fn a_run_that_only_failed_to_publish_its_manifest_did_not_stop_before_its_end() {
         let (totals, error) = (Totals::default(), Error::new(ErrorKind::Unusable, "full"));
         let failed = ending(&totals, Verdict::Failed);
         let stopped = Ending { error: Some(&error), ..ending(&totals, Verdict::Failed) };
         assert_eq!(verdict_line(&stopped), "failed: the run stopped before its end");
         let unpublished = Ending { unpublished: Some(&error), ..failed };
-        assert_eq!(verdict_line(&unpublished), "failed: the copies stand, their manifest doesn't");
+        let text = "failed: the copies are finished, but their manifest is not published";
+        assert_eq!(verdict_line(&unpublished), text);
     }
 
     #[test]
@@ -427,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_read_to_decide_is_conditional_in_a_dry_run() {
+    fn a_dry_run_marks_changes_that_depend_on_content_as_conditional() {
         let key = Key::new(*b"a/b");
         let line = |action| change_line(&Outcome::new(&key, None, action, Reason::New), true);
         assert_eq!(line(Action::Look), "check            a/b  (new; copy if content differs)");
@@ -435,8 +436,8 @@ mod tests {
     }
 
     #[test]
-    fn what_adopting_cost_is_told_where_a_store_was_asked() {
-        let told = |totals: Totals| {
+    fn the_cost_of_adopting_is_shown_if_a_store_was_queried() {
+        let line = |totals: Totals| {
             let lines = summary(
                 &ending(&totals, Verdict::Complete),
                 &Watch::default(),
@@ -444,18 +445,18 @@ mod tests {
             );
             lines.into_iter().find(|line| line.contains("cost of adopting"))
         };
-        // Two local sides tell all in their listings.
+        // Listings of two local sides have all that is needed.
         let totals = Totals { files_adopted: 9, ..Totals::default() };
-        assert_eq!(told(totals), None);
+        assert_eq!(line(totals), None);
         let totals = Totals { adoption_files: 9, adoption_worker_us: 35_400, ..totals };
-        assert_eq!(told(totals).unwrap(), "  cost of adopting  9 files looked at, 35 ms of work");
+        assert_eq!(line(totals).unwrap(), "  cost of adopting  9 files looked at, 35 ms of work");
         let totals = Totals { adoption_bytes: 1 << 20, ..totals };
         let text = "  cost of adopting  9 files looked at, 1.0 MiB hashed, 35 ms of work";
-        assert_eq!(told(totals).unwrap(), text);
+        assert_eq!(line(totals).unwrap(), text);
     }
 
     #[test]
-    fn durability_none_and_adopted_files_are_said() {
+    fn durability_none_and_adopted_files_are_noted() {
         let totals = Totals {
             files_adopted: 1,
             adopted_without_digest: 1,

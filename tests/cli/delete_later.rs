@@ -90,7 +90,7 @@ fn a_leaf_in_the_place_of_a_directory_waits_with_its_deletion() {
     TestTree::new().file("d", "a file").file("new", "n").mode(0o600).write(&env.source);
     let run = env.as_nobody(&arguments).unwrap().expect(1);
     // No advice to give the flag that was given.
-    run.names("a directory stands in its place").is_silent_about("--delete deletes");
+    run.names("is in its place").is_silent_about("--delete deletes");
     assert_eq!(fs::read(env.target.join("d/a")).unwrap(), b"1");
     fs::remove_file(env.source.join("new")).unwrap();
     env.as_nobody(&arguments).unwrap().expect(0);

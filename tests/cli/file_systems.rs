@@ -301,7 +301,7 @@ fn links_that_a_file_system_has_none_of_are_left_out_and_counted() {
 
 #[test]
 fn names_that_a_file_system_cannot_have_are_failures_that_say_so_before_anything_is_read() {
-    const REFUSED: &str = "takes no name that holds ':': rename it in the source";
+    const REFUSED: &str = "allows no name that holds ':': rename it in the source";
     let scene = Scene::on(|beside, at| Mount::exfat(&beside.join("image"), at));
     needs!(scene.as_ref().map_err(Clone::clone));
     let env = &scene.expect("it was asked").env;
@@ -317,7 +317,7 @@ fn names_that_a_file_system_cannot_have_are_failures_that_say_so_before_anything
     explained.names(REFUSED);
     let put = env.target.join("p?");
     let put = fed(env, b"content", &["put", "-", text(&put)]).expect(7);
-    put.names("takes no name that holds '?'");
+    put.names("allows no name that holds '?'");
     for (name, why) in [("c\u{1}", "a control character"), ("b\\s", "holds '\\'")] {
         fs::write(env.source.join(name), "content").expect("write a file");
         env.mirror(&[]).expect(1).names(&why.replace('\\', "\\\\"));

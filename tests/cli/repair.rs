@@ -186,7 +186,7 @@ fn what_stands_in_the_way_is_named_and_stays() {
     fs::write(env.target.join("d"), "nobody recorded it either").expect("write");
     fs::remove_file(env.target.join("g")).expect("remove");
     let run = repair(&env, &[]).expect(3);
-    run.names("cannot mend \"f\": a directory stands in its place")
+    run.names("cannot mend \"f\": a directory is in its place")
         .names("cannot mend \"d/\": a file stands in its place")
         .names("cannot mend \"d/a\": its directory could not be made")
         .names("mended g");

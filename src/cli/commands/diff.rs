@@ -108,7 +108,7 @@ impl DiffObserver for Report<'_> {
         };
         let text = format!("in {side}: {}", flags::notice(notice));
         if self.args.json {
-            self.output.line(&json::notice_told_as(Severity::Note, notice, &text));
+            self.output.line(&json::notice_record_as(Severity::Note, notice, &text));
         } else if !self.args.quiet {
             self.output.message("note", &text);
         }
@@ -154,7 +154,7 @@ impl DiffObserver for Report<'_> {
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }
-        self.failures.tell(&self.output, &text);
+        self.failures.report(&self.output, &text);
     }
 }
 
@@ -187,12 +187,12 @@ impl Report<'_> {
                 self.output.line(&json::finished(&body, verdict, exit.code(), error));
             }
             Ok(outcome) if !self.quiet => {
-                for line in summary(&names, outcome, self.failures.untold()) {
+                for line in summary(&names, outcome, self.failures.unprinted()) {
                     self.output.line(&line);
                 }
             }
             Ok(outcome) => {
-                self.failures.tell_untold(&self.output);
+                self.failures.report_unprinted(&self.output);
                 if outcome.interrupted {
                     summary_table::tell_interrupted(&self.output);
                 }

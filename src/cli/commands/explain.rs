@@ -15,7 +15,7 @@ use crate::model::{Entry, EntryKind, Error, Event, Notice, Observer, Progress, S
 use crate::report::Output;
 use crate::report::flags;
 use crate::report::format::{counted, moment, size};
-use crate::report::json::{JsonError, Level, finished, notice_told_as, record};
+use crate::report::json::{JsonError, Level, finished, notice_record_as, record};
 use crate::session::{CopiedBy, Explained, Explanation, MirrorOptions, Past, PastLine, explain};
 use clap::ArgMatches;
 use std::os::unix::ffi::OsStrExt as _;
@@ -88,7 +88,7 @@ impl Observer for Report {
 
 /// The record of whatever there is to know: what a run would warn of is a part of the explanation.
 fn json_note(notice: &Notice) -> String {
-    notice_told_as(Severity::Note, notice, &flags::notice(notice))
+    notice_record_as(Severity::Note, notice, &flags::notice(notice))
 }
 
 /// How wide the names of lines are.

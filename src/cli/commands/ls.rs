@@ -120,7 +120,7 @@ impl<'a> List<'a> {
             let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
             return writeln!(self.stdout, "{record}");
         }
-        self.failures.tell(&self.stderr, &flags::entry_error(error));
+        self.failures.report(&self.stderr, &flags::entry_error(error));
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl<'a> List<'a> {
             Some(error) => Err(error),
             None => self.last(listed, location, totals, exit).and_then(|()| self.stdout.flush()),
         };
-        self.failures.tell_untold(&self.stderr);
+        self.failures.report_unprinted(&self.stderr);
         if let (Err(error), false) = (listed, self.form == ListForm::Json) {
             super::tell(&self.stderr, error);
         }

@@ -259,8 +259,8 @@ impl Report {
                         heading += " recorded";
                     }
                 }
-                let untold = self.failures.untold();
-                let mut lines = recorded::summary(heading, outcome, untold);
+                let unprinted = self.failures.unprinted();
+                let mut lines = recorded::summary(heading, outcome, unprinted);
                 if self.options.verbose && sources.len() > 1 {
                     lines.splice(1..1, sources.iter().map(|of| format!("  source    {of}")));
                 }
@@ -269,11 +269,11 @@ impl Report {
             Ok(Verified::Imported(outcome)) => {
                 let VerifyOutcome { run, source, .. } = outcome;
                 let heading = format!("held {target} against {source}, imported by run {run}");
-                recorded::summary(heading, outcome, self.failures.untold())
+                recorded::summary(heading, outcome, self.failures.unprinted())
             }
             Ok(Verified::Against(outcome)) => {
                 let source = source.as_deref().unwrap_or_default();
-                against::summary(source, target, outcome, self.failures.untold())
+                against::summary(source, target, outcome, self.failures.unprinted())
             }
         };
         for line in &lines {
@@ -287,7 +287,7 @@ impl Report {
 
     /// Tells why the exit code isn't 0, where that was not told as it was found.
     fn tell_failures(&self, verified: &Verified) {
-        self.failures.tell_untold(&self.output);
+        self.failures.report_unprinted(&self.output);
         let interrupted = match verified {
             Verified::Recorded(outcome) | Verified::Imported(outcome) => {
                 if !self.allows_incomplete {
@@ -353,7 +353,7 @@ impl VerifyObserver for Report {
             self.output.line(&json::record(Level::Error, "failed", &body));
             return;
         }
-        self.failures.tell(&self.output, &flags::entry_error(error));
+        self.failures.report(&self.output, &flags::entry_error(error));
     }
 
     fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
@@ -379,7 +379,7 @@ impl VerifyObserver for Report {
         match error {
             None => self.output.line(&format!("mended {key}")),
             Some(error) => {
-                self.failures.tell(&self.output, &format!("cannot mend \"{key}\": {error}"));
+                self.failures.report(&self.output, &format!("cannot mend \"{key}\": {error}"));
             }
         }
     }

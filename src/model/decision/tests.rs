@@ -1,5 +1,5 @@
-//! Codes of what is decided on: a plan file or a history of another release has them, so that each is
-//! held here as it is. Data comes back as it was written.
+//! Tests that the codes of decisions don't change, because plan files and histories of other
+//! releases hold them, and that data is read back as it was written.
 
 use super::*;
 use crate::model::Status;
@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 const DIGEST: Digest = Digest([0xab; 32]);
 
-/// An action after this one; with [`Action::Keep`] in front, all of them. Without the new one in it
-/// this doesn't compile.
+/// Returns the next action; starting from [`Action::Keep`] this yields all of them. It doesn't
+/// compile if a new one is missing.
 fn following(action: Action) -> Option<Action> {
     use Action::*;
     Some(match action {
@@ -54,9 +54,9 @@ fn actions_have_codes_that_stay_and_come_back_as_they_were() {
         assert_eq!(value["action"], action.code());
         assert_eq!(serde_json::from_value::<Action>(value.clone()).unwrap(), action);
         let decision = Decision::new(action, Reason::New);
-        let told = serde_json::to_string(&decision).unwrap();
-        assert_eq!(serde_json::from_str::<Decision>(&told).unwrap(), decision, "{told}");
-        codes.push(told.replace(&DIGEST.to_string(), "ab…"));
+        let json = serde_json::to_string(&decision).unwrap();
+        assert_eq!(serde_json::from_str::<Decision>(&json).unwrap(), decision, "{json}");
+        codes.push(json.replace(&DIGEST.to_string(), "ab…"));
     }
     insta::assert_snapshot!(codes.join("\n"));
 }
@@ -68,8 +68,8 @@ fn reasons_have_codes_that_stay_and_come_back_as_they_were() {
         assert_eq!(serde_json::from_value::<Reason>(value.clone()).unwrap(), reason);
         format!("{}: {reason}", value.as_str().unwrap())
     };
-    let told: Vec<_> = Reason::ALL.into_iter().map(of).collect();
-    insta::assert_snapshot!(told.join("\n"));
+    let codes: Vec<_> = Reason::ALL.into_iter().map(of).collect();
+    insta::assert_snapshot!(codes.join("\n"));
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn statuses_have_codes_that_stay() {
 }
 
 #[test]
-fn what_no_release_wrote_is_refused() {
+fn unknown_codes_and_missing_fields_are_refused() {
     for wrong in [json!({ "action": "copied", "reason": "new" }), json!({ "action": "keep" })] {
         assert!(serde_json::from_value::<Decision>(wrong.clone()).is_err(), "{wrong}");
     }

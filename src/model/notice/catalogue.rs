@@ -30,12 +30,12 @@ macro_rules! notices {
             /// All codes.
             pub const CODES: &[&str] = &[$($code,)*];
 
-            /// Its code, by which programs know it.
+            /// Returns its code, by which programs know it.
             pub fn code(&self) -> &'static str {
                 match self { $(Self::$name { .. } => $code,)* }
             }
 
-            /// How much it weighs.
+            /// Returns how much it weighs.
             pub fn severity(&self) -> Severity {
                 match self { $(Self::$name { .. } => Severity::$severity,)* }
             }
@@ -624,7 +624,7 @@ notices! {
     } => [format!("of the file that stood there is not kept: {features}")],
 }
 
-/// What follows, where anything does.
+/// Returns what follows, where anything does.
 fn behind(joint: &str, text: Option<&impl fmt::Display>) -> String {
     text.map_or_else(String::new, |text| format!("{joint}{text}"))
 }

@@ -27,7 +27,7 @@ impl Notice {
         self.words().say(name)
     }
 
-    /// The entry that it is about, if it is about one.
+    /// Returns the entry that it is about, if it is about one.
     pub fn key(&self) -> Option<&Key> {
         match self {
             Self::LeftOut { key, .. }

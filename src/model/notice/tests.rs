@@ -1,5 +1,5 @@
-//! Codes of notices: scripts go by them, so that each is held here as it is. Data comes back as it was
-//! written.
+//! Codes of notices: scripts go by them, so that each is held here as it is. Data comes back as it
+//! was written.
 
 use super::*;
 use crate::model::error::Side;

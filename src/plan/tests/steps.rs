@@ -387,7 +387,7 @@ fn a_leaf_takes_the_place_of_an_empty_directory_at_once() {
 fn a_leaf_waits_for_the_deletion_of_a_directory_in_its_place() {
     let scene = Scene::new(&["d"], &["d/e/f"]);
     let planned = scene.plan();
-    let cause = "a directory that is not empty stands in its place";
+    let cause = "a directory that is not empty is in its place";
     assert_eq!(planned.steps[0], format!("failed d: {cause}"), "without --delete");
     assert_eq!((planned.deletions, planned.after_deletion), (vec![], vec![]));
     let planned = scene.deleting().plan();
@@ -407,7 +407,7 @@ fn entries_that_the_options_leave_alone_are_not_changed() {
     // The target's leaf is kept, so nothing of the directory can be made.
     let planned = Scene { options, ..Scene::new(&["d/e/f", "g"], &["d"]) }.plan();
     let expected = [
-        "failed d/: a file stands in its place that the options leave alone",
+        "failed d/: a file that the options protect is in its place",
         "failed d/e/: its directory could not be made",
         "failed d/e/f: its directory could not be made",
         "copy g new absent",

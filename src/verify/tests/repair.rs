@@ -83,7 +83,7 @@ fn only_leaves_in_the_place_of_recorded_ones_are_removed() {
     let found = repair(&scene);
     let assert_line =
         |line: &str| assert!(found.lines.iter().any(|it| it == line), "{line}: {found:?}");
-    assert_line("not mended a: a directory stands in its place");
+    assert_line("not mended a: a directory is in its place");
     assert_line("not mended d/: a file stands in its place");
     assert_line("not mended d/e: its directory could not be made");
     assert_eq!(scene.target_keys(), [".", "a/", "a/keep", "d", "extra"]);
