@@ -1,4 +1,4 @@
-//! Tells what a mirror would do, an event a line: `cargo run --example events SOURCE TARGET`.
+//! Prints what a mirror would do, one event per line: `cargo run --example events SOURCE TARGET`.
 
 #![expect(clippy::print_stdout, reason = "a program of its own")]
 

@@ -1,4 +1,4 @@
-//! Mirrors one place to another and shows how far it is: `cargo run --example mirror SOURCE TARGET`.
+//! Mirrors one place to another and shows its progress: `cargo run --example mirror SOURCE TARGET`.
 
 #![expect(clippy::print_stderr, reason = "a program of its own")]
 

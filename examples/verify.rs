@@ -1,4 +1,4 @@
-//! Verifies a target against what was recorded of it: `cargo run --example verify TARGET`.
+//! Verifies a target against its records: `cargo run --example verify TARGET`.
 
 #![expect(clippy::print_stdout, reason = "a program of its own")]
 
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .run();
     match verified {
         Ok(outcome) => println!("{} files are as recorded", outcome.totals.verified),
-        // All was looked at, and something differs.
+        // Everything was examined, and something differs.
         Err(RunError::Incomplete(outcome)) => println!("{} differences", outcome.differences),
         Err(error) => return Err(error.into()),
     }

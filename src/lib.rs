@@ -1,8 +1,9 @@
 //! Mirrors file trees and object stores, fast, and proves it.
 //!
 //! vidimus copies what changed from a source to a target, each a directory or a prefix of a bucket,
-//! hashes every byte with BLAKE3 as it passes, and leaves a manifest in the target that proves the copy
-//! and makes the next run cost only what changed. This is the library behind the `vidimus` command.
+//! hashes every byte with BLAKE3 as it passes, and leaves a manifest in the target that proves the
+//! copy and makes the next run cost only what changed. This is the library behind the `vidimus`
+//! command.
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,22 +23,24 @@
 //! # }
 //! ```
 //!
-//! [`Mirror`] mirrors, [`Verify`] holds a target against what was recorded of it, [`Diff`] compares two
-//! places. What happens comes by callbacks, how it ended as data. `run` is `Ok` only where all is as it
-//! was asked for: a mirror in which one file failed is [`RunError::Incomplete`], with its outcome.
+//! [`Mirror`] mirrors, [`Verify`] compares a target with its records, [`Diff`] compares two places.
+//! Callbacks report events, and outcomes are data. `run` returns `Ok` only if everything was done
+//! as requested: a mirror in which one file failed is [`RunError::Incomplete`], which has its
+//! outcome.
 //!
-//! All of it runs on threads of its own and blocks until it is done: call it from
-//! `tokio::task::spawn_blocking` in an asynchronous program. It never prints, and installs no handlers of
-//! signals: [`Stop`] ends a run early.
+//! Runs use threads of their own and block until they are done: in an asynchronous program, call
+//! them with `tokio::task::spawn_blocking`. They never print, and install no signal handlers:
+//! [`Stop`] ends a run early.
 //!
 //! # Features
-//! `cli`, on by default, is the command itself with what it needs; a program that only uses the library
-//! says `default-features = false`.
+//! `cli`, on by default, is the command itself and its dependencies; a program that only uses the
+//! library sets `default-features = false`.
 
-// The command uses more than the facade has.
+// The command uses more than the facade does.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unused_imports))]
 
-/// Declares the modules below the facade: private, but for this crate's own tests and benchmarks.
+/// Declares the modules below the facade: private, except for this crate's own tests and
+/// benchmarks.
 macro_rules! internals {
     ($($(#[$attribute:meta])* $name:ident,)*) => {$(
         $(#[$attribute])*

@@ -1,4 +1,4 @@
-//! What all builders take, and how far a run is.
+//! Options of all builders, and progress.
 
 use super::environment;
 use crate::limits::LimitOptions;
@@ -8,22 +8,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Snapshot {
-    /// How long it has been going on.
+    /// Time since its start.
     pub elapsed: Duration,
-    /// What it has counted: [`Totals::files_planned`] and [`Totals::bytes_planned`] grow with
-    /// what is listed.
+    /// Its counts: [`Totals::files_planned`] and [`Totals::bytes_planned`] grow while it lists.
     pub totals: Totals,
-    /// Whether all was listed, so that what is planned is all there is.
+    /// Whether planning is finished, so that the planned totals are final.
     pub is_planned: bool,
 }
 
-type Tell = Arc<dyn Fn(&Snapshot) + Send + Sync>;
+type ProgressListener = Arc<dyn Fn(&Snapshot) + Send + Sync>;
 
-/// What each builder takes.
+/// The options of each builder.
 #[derive(Default)]
 pub(super) struct Common {
     pub(super) allow_http: bool,
@@ -33,67 +32,67 @@ pub(super) struct Common {
 }
 
 impl Common {
-    /// How many check at the same time.
+    /// Returns the number of concurrent checkers.
     pub(super) fn checkers(&self, has_store: bool) -> Result<usize, Error> {
-        let asked = environment::at_least_one("checkers", self.checkers)?;
-        Ok(environment::workers(asked, has_store))
+        let requested = environment::at_least_one("checkers", self.checkers)?;
+        Ok(environment::workers(requested, has_store))
     }
 }
 
-/// How a run is watched, and stopped.
+/// How a run is observed and stopped.
 #[derive(Default)]
 pub(super) struct Running {
-    pub(super) watcher: Option<(Duration, Tell)>,
+    pub(super) watcher: Option<(Duration, ProgressListener)>,
     pub(super) stop: Stop,
 }
 
 impl Running {
-    /// Tells of `progress` until what is returned is dropped.
+    /// Calls the progress listener until the returned ticker is dropped.
     pub(super) fn watch(&self, progress: &Arc<Progress>) -> Result<Option<Ticker>, Error> {
-        let Some((interval, tell)) = &self.watcher else { return Ok(None) };
-        let (tell, progress) = (Arc::clone(tell), Arc::clone(progress));
+        let Some((interval, listener)) = &self.watcher else { return Ok(None) };
+        let (listener, progress) = (Arc::clone(listener), Arc::clone(progress));
         let tick = move |elapsed| {
             let is_planned = progress.plan_final.load(Ordering::Relaxed);
-            tell(&Snapshot { elapsed, totals: progress.totals(), is_planned });
+            listener(&Snapshot { elapsed, totals: progress.totals(), is_planned });
         };
         Ticker::start(*interval, tick).map(Some)
     }
 }
 
-/// The methods by which each builder takes it.
+/// The methods of each builder for the common options.
 macro_rules! common_options {
     () => {
-        /// Files that are read, and directories that are listed, at the same time; by default one a
-        /// processor, and more where it is mostly a store that is waited for.
+        /// Sets how many files are read, and directories listed, concurrently; by default one per
+        /// processor, and more if a store is involved, which is mostly waited for.
         pub fn checkers(mut self, checkers: u16) -> Self {
             self.common.checkers = Some(checkers);
             self
         }
 
-        /// What may be used of bandwidth, requests and memory.
+        /// Limits bandwidth, requests and memory.
         pub fn limits(mut self, limits: crate::limits::LimitOptions) -> Self {
             self.common.limits = limits;
             self
         }
 
-        /// Allows a store of another machine to be spoken to without encryption.
+        /// Allows unencrypted connections to a store on another machine.
         pub fn allow_http(mut self, allow: bool) -> Self {
             self.common.allow_http = allow;
             self
         }
 
-        /// Calls `tell` at each interval, from a thread of its own, with how far the run is.
+        /// Calls `listener` with the run's progress at each interval, from a thread of its own.
         pub fn on_progress(
             mut self,
             interval: std::time::Duration,
-            tell: impl Fn(&crate::api::Snapshot) + Send + Sync + 'static,
+            listener: impl Fn(&crate::api::Snapshot) + Send + Sync + 'static,
         ) -> Self {
-            self.common.running.watcher = Some((interval, std::sync::Arc::new(tell)));
+            self.common.running.watcher = Some((interval, std::sync::Arc::new(listener)));
             self
         }
 
-        /// Lets `stop` end the run before its end: what is under way is finished or taken back, and the
-        /// next run goes on.
+        /// Sets the handle that ends the run early: work in progress is finished or discarded, and
+        /// the next run continues.
         pub fn stop(mut self, stop: crate::model::Stop) -> Self {
             self.common.running.stop = stop;
             self

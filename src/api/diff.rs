@@ -1,4 +1,4 @@
-//! A comparison of two places.
+//! Comparison of two places.
 
 use super::common::{Common, Running, common_options};
 use super::environment;
@@ -12,33 +12,33 @@ use crate::session::manifest::ManifestAt;
 use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
-/// One thing that a comparison tells of, in key order.
+/// Something that a comparison found, reported in key order.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DiffFinding<'a> {
     /// One side alone has an entry.
     Only(Which, &'a DiffEntry),
-    /// Both have an entry, and differ in it.
+    /// Both sides have an entry, but they differ.
     Differs {
-        /// In what.
+        /// The difference.
         difference: &'a Difference,
-        /// What the first side has.
+        /// The first side's entry.
         a: &'a DiffEntry,
-        /// What the second has.
+        /// The second side's entry.
         b: &'a DiffEntry,
     },
-    /// One side has a symbolic link, and the other is of a file system that has none.
+    /// One side has a symbolic link, and the other is on a file system that supports none.
     NoLink(Which, &'a DiffEntry),
     /// A part of a side could not be listed, or a file not read.
     Failed(Which, &'a EntryError),
-    /// Something to know of a side beside that.
+    /// A notice about one side.
     Notice(Which, &'a Notice),
 }
 
 type Listener = Box<dyn Fn(&DiffFinding<'_>) + Send + Sync>;
 
-/// A comparison of two places, by the digests that their manifests have as long as the stamps beside
-/// these hold.
+/// A comparison of two places, by the digests in their manifests as far as the recorded stamps
+/// still match.
 pub struct Diff {
     options: DiffOptions,
     listener: Option<Listener>,
@@ -46,7 +46,7 @@ pub struct Diff {
 }
 
 impl Diff {
-    /// Begins to describe a comparison of `a` with `b`: each a path, a `file://` URL, or
+    /// Starts to build a comparison of `a` with `b`, each a path, a `file://` URL, or
     /// `s3://bucket/prefix`.
     pub fn builder(a: impl AsRef<OsStr>, b: impl AsRef<OsStr>) -> DiffBuilder {
         DiffBuilder {
@@ -60,11 +60,11 @@ impl Diff {
         }
     }
 
-    /// Runs it. `Ok` says that both sides were looked at to their end, whether they are equal or not:
-    /// [`DiffTotals::differences`](crate::DiffTotals::differences) tells.
+    /// Runs it. `Ok` means that both sides were examined completely, whether or not they are equal:
+    /// see [`DiffTotals::differences`](crate::DiffTotals::differences).
     ///
     /// # Errors
-    /// [`RunError::Stopped`] where a side can't be opened; [`RunError::Incomplete`] where parts could not
+    /// [`RunError::Stopped`] if a side can't be opened; [`RunError::Incomplete`] if parts could not
     /// be listed or read, or the comparison was stopped.
     pub fn run(&self) -> Result<DiffOutcome, RunError<DiffOutcome>> {
         let progress = Arc::new(Progress::default());
@@ -114,7 +114,7 @@ impl DiffObserver for Callback<'_> {
 impl RunOutcome for DiffOutcome {
     fn what_is_missing(&self) -> String {
         if self.interrupted {
-            "was stopped before its end".to_owned()
+            "was stopped early".to_owned()
         } else {
             let failed = self.totals.failed;
             format!("is incomplete: {failed} parts could not be listed or read")
@@ -122,7 +122,7 @@ impl RunOutcome for DiffOutcome {
     }
 }
 
-/// Describes a comparison; all that isn't said has the default of the command line.
+/// Builds a comparison. Options that aren't set have the command line's defaults.
 #[must_use = "nothing is compared before `run`"]
 pub struct DiffBuilder {
     a: OsString,
@@ -137,19 +137,19 @@ pub struct DiffBuilder {
 impl DiffBuilder {
     common_options!();
 
-    /// Goes by manifests alone, and looks at neither place.
+    /// Compares manifests only, and lists neither place.
     pub fn recorded(mut self, recorded: bool) -> Self {
         self.recorded = recorded;
         self
     }
 
-    /// Reads what no digest is known of, where it is of one size on both sides.
+    /// Reads files that have the same size on both sides and lack a digest.
     pub fn content(mut self, content: bool) -> Self {
         self.content = content;
         self
     }
 
-    /// Compares modes, owners, groups and times; it does by default.
+    /// Compares modes, owners, groups and times; enabled by default.
     pub fn metadata(mut self, metadata: bool) -> Self {
         self.metadata = metadata;
         self
@@ -164,11 +164,10 @@ impl DiffBuilder {
         self
     }
 
-    /// Makes the comparison; see [`MirrorBuilder::build`](super::MirrorBuilder::build).
+    /// Builds the comparison; see [`MirrorBuilder::build`](super::MirrorBuilder::build).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::model::ErrorKind::Usage) for a location or setting that makes no
-    /// sense.
+    /// [`ErrorKind::Usage`](crate::model::ErrorKind::Usage) for an illegal location or setting.
     pub fn build(self) -> Result<Diff, Error> {
         let at = |typed: &OsStr| -> Result<ManifestAt, Error> {
             let location = Location::parse(typed)?;
@@ -189,10 +188,10 @@ impl DiffBuilder {
         Ok(Diff { options, listener: self.listener, running: self.common.running })
     }
 
-    /// Makes the comparison and runs it, once.
+    /// Builds the comparison and runs it once.
     ///
     /// # Errors
-    /// As those of [`DiffBuilder::build`] and [`Diff::run`].
+    /// Those of [`DiffBuilder::build`] and [`Diff::run`].
     pub fn run(self) -> Result<DiffOutcome, RunError<DiffOutcome>> {
         self.build()?.run()
     }

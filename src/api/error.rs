@@ -1,29 +1,29 @@
-//! Why a run is not complete.
+//! Errors of runs.
 
 use crate::model::Error;
 use std::error::Error as StdError;
 use std::fmt;
 
-/// What a run's outcome says of what is missing.
+/// The outcome of a run that may be incomplete.
 pub trait RunOutcome {
-    /// Tells in one line what is missing, as the end of "the run …".
+    /// Describes in one line what is missing, as the end of "the run …".
     fn what_is_missing(&self) -> String;
 }
 
 /// Why a run is not complete.
 ///
-/// Prints as a sentence with all causes, by `Debug` too, so that `main` may return it.
+/// Prints as a sentence with all causes, also with `Debug`, so that `main` may return it.
 #[non_exhaustive]
 pub enum RunError<T> {
-    /// An error stopped it, or it could not begin. What was done until then stands, and the next run
-    /// goes on from there.
+    /// An error stopped it, or it could not begin. What was done before remains, and the next run
+    /// continues from there.
     Stopped(Error),
-    /// It came to its end, and not all is as it was asked for.
+    /// It ended, but not everything was done or found as requested.
     Incomplete(Box<T>),
 }
 
 impl<T> RunError<T> {
-    /// The outcome of a run that came to its end.
+    /// Returns the outcome of a run that ended.
     pub fn outcome(&self) -> Option<&T> {
         match self {
             Self::Stopped(_) => None,
@@ -53,5 +53,5 @@ impl<T: RunOutcome> fmt::Debug for RunError<T> {
     }
 }
 
-/// The causes are in the text already.
+/// Has no source, because the text has the causes already.
 impl<T: RunOutcome> StdError for RunError<T> {}

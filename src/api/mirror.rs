@@ -1,4 +1,4 @@
-//! A mirror of one place to another.
+//! Mirroring of one place to another.
 
 use super::common::{Common, Running, common_options};
 use super::environment;
@@ -15,10 +15,10 @@ use std::sync::Arc;
 
 type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 
-/// A mirror of a source to a target: copies what changed, and proves it.
+/// A mirror of a source to a target, which copies what changed and records proof.
 ///
-/// A mirror may be [run](Mirror::run) as often as is wanted: each run copies what changed since the
-/// one before.
+/// It may be [run](Mirror::run) any number of times: each run copies what changed since the last
+/// one.
 pub struct Mirror {
     options: MirrorOptions,
     listener: Option<Listener>,
@@ -26,9 +26,9 @@ pub struct Mirror {
 }
 
 impl Mirror {
-    /// Begins to describe a mirror of `source` to `target`: a path, a `file://` URL, or
-    /// `s3://bucket/prefix`, as on the command line. What the source holds goes to the target,
-    /// not the source itself.
+    /// Starts to build a mirror of `source` to `target`, each a path, a `file://` URL, or
+    /// `s3://bucket/prefix`, as on the command line. The source's content is mirrored, without a
+    /// directory of the source's name.
     pub fn builder(source: impl AsRef<OsStr>, target: impl AsRef<OsStr>) -> MirrorBuilder {
         MirrorBuilder {
             source: source.as_ref().to_owned(),
@@ -50,13 +50,13 @@ impl Mirror {
         }
     }
 
-    /// Runs it. `Ok` says that the target is what the source was: each entry was copied, or is as it
-    /// should be.
+    /// Runs it. `Ok` means that the target equals the source: each entry was copied, or was up to
+    /// date.
     ///
     /// # Errors
-    /// [`RunError::Stopped`] for what stops a run: a location that can't be used, a lock that is held,
-    /// a target that is full. [`RunError::Incomplete`] where entries failed, deletions were refused,
-    /// the run was stopped, or its manifest could not be published.
+    /// [`RunError::Stopped`] for whatever stops a run: a location that can't be used, a lock that
+    /// another run holds, a full target. [`RunError::Incomplete`] if entries failed, deletions were
+    /// refused, the run was stopped, or its manifest could not be published.
     pub fn run(&self) -> Result<MirrorOutcome, RunError<MirrorOutcome>> {
         let progress = Arc::new(Progress::default());
         let _ticker = self.running.watch(&progress)?;
@@ -74,7 +74,7 @@ impl Mirror {
     }
 }
 
-/// Tells a callback of events.
+/// Passes events to a callback.
 struct Callback<'a>(Option<&'a Listener>);
 
 impl Observer for Callback<'_> {
@@ -103,7 +103,7 @@ impl RunOutcome for MirrorOutcome {
             Verdict::Refused => {
                 format!("refused deletions: {}", because(&self.refusal, "a guard refused them"))
             }
-            Verdict::Interrupted => "was stopped before its end".to_owned(),
+            Verdict::Interrupted => "was stopped early".to_owned(),
             Verdict::Failed => {
                 format!("failed: {}", because(&self.unpublished, "it did not come to its end"))
             }
@@ -111,7 +111,7 @@ impl RunOutcome for MirrorOutcome {
     }
 }
 
-/// Describes a mirror; all that isn't said has the default of the command line.
+/// Builds a mirror. Options that aren't set have the command line's defaults.
 #[must_use = "nothing is mirrored before `run`"]
 pub struct MirrorBuilder {
     source: OsString,
@@ -135,51 +135,52 @@ pub struct MirrorBuilder {
 impl MirrorBuilder {
     common_options!();
 
-    /// Keeps the record of runs in this directory; by default in `vidimus` below `XDG_STATE_HOME`, or
+    /// Sets the directory of the state databases; by default `vidimus` below `XDG_STATE_HOME`, or
     /// below `~/.local/state`.
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(directory.into());
         self
     }
 
-    /// Decides and tells what would be done, but does nothing.
+    /// Reports what would be done, but does nothing.
     pub fn dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
         self
     }
 
-    /// Deletes what only the target has, as far as the options allow it; by default nothing is deleted.
+    /// Deletes entries that only the target has, within these limits; by default nothing is
+    /// deleted.
     pub fn delete(mut self, options: DeleteOptions) -> Self {
         self.delete = Some(options);
         self
     }
 
-    /// Leaves out what matches a pattern of `.gitignore`'s kind. Of all patterns the last that matches
-    /// decides.
+    /// Excludes entries that match a pattern, in the syntax of `.gitignore`. The last pattern that
+    /// matches decides.
     pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
         self.rules.push(Rule::Exclude(pattern.into()));
         self
     }
 
-    /// Takes in what matches a pattern, though one before excludes it.
+    /// Includes entries that match a pattern, even if an earlier one excludes them.
     pub fn include(mut self, pattern: impl Into<String>) -> Self {
         self.rules.push(Rule::Include(pattern.into()));
         self
     }
 
-    /// Leaves out files of fewer bytes.
+    /// Excludes files of fewer bytes.
     pub fn min_size(mut self, bytes: u64) -> Self {
         self.min_size = Some(bytes);
         self
     }
 
-    /// Leaves out files of more bytes.
+    /// Excludes files of more bytes.
     pub fn max_size(mut self, bytes: u64) -> Self {
         self.max_size = Some(bytes);
         self
     }
 
-    /// Hashes each file of the source, whatever its size and times say.
+    /// Hashes each file of the source, even if its size and times are unchanged.
     pub fn checksum(mut self, checksum: bool) -> Self {
         self.policy.checksum = checksum;
         self
@@ -191,7 +192,7 @@ impl MirrorBuilder {
         self
     }
 
-    /// Refuses the run unless the source's root holds this file: that its disk is mounted.
+    /// Refuses the run unless the source's root contains this file, which shows that it is mounted.
     pub fn require_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.require_file = Some(path.into());
         self
@@ -203,37 +204,38 @@ impl MirrorBuilder {
         self
     }
 
-    /// Whether directories are written to a store as objects of their own; they are by default.
+    /// Sets whether directories are written to a store as objects (markers); enabled by default.
     pub fn markers(mut self, markers: bool) -> Self {
         self.markers = markers;
         self
     }
 
-    /// How durable a file is before it counts as done.
+    /// Sets what is synced before a file counts as done.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Files that are copied at the same time; by default one a processor, and 32 where a side is a
-    /// store.
+    /// Sets how many files are copied concurrently; by default one per processor, and 32 if a side
+    /// is a store.
     pub fn transfers(mut self, transfers: u16) -> Self {
         self.transfers = Some(transfers);
         self
     }
 
-    /// Calls `listener` with each event, from several threads at a time: it must not block for long.
+    /// Calls `listener` with each event, from several threads concurrently: it must not block for
+    /// long.
     pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }
 
-    /// Makes the mirror. How stores are reached is taken from their locations, the environment
-    /// (`AWS_…`) and the profiles in `~/.aws`, as the AWS command line does.
+    /// Builds the mirror. The access to stores is determined by their locations, the environment
+    /// (`AWS_…`) and the profiles in `~/.aws`, as in the AWS command line.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a location, pattern or setting that makes no sense, or where there is no
-    /// place for the record of runs.
+    /// [`ErrorKind::Usage`] for an illegal location, pattern or setting, or if there is no
+    /// directory for the state.
     pub fn build(self) -> Result<Mirror, Error> {
         let (source, target) = (Location::parse(&self.source)?, Location::parse(&self.target)?);
         let has_store = source.is_remote() || target.is_remote();
@@ -264,10 +266,10 @@ impl MirrorBuilder {
         Ok(Mirror { options, listener: self.listener, running: self.common.running })
     }
 
-    /// Makes the mirror and runs it, once.
+    /// Builds the mirror and runs it once.
     ///
     /// # Errors
-    /// As those of [`MirrorBuilder::build`] and [`Mirror::run`].
+    /// Those of [`MirrorBuilder::build`] and [`Mirror::run`].
     pub fn run(self) -> Result<MirrorOutcome, RunError<MirrorOutcome>> {
         self.build()?.run()
     }

@@ -1,8 +1,8 @@
-//! What a Rust program calls: builders over the sessions below, with defaults for all that isn't said.
+//! The library's interface: builders of runs, with defaults for all options.
 //!
-//! [`Mirror`], [`Verify`] and [`Diff`] take locations as a user would type them. What happens comes by
-//! callbacks, how it ended as data. A run that isn't complete is an error ([`RunError::Incomplete`]
-//! holds its outcome), so that `?` takes no half of a mirror for a whole one.
+//! [`Mirror`], [`Verify`] and [`Diff`] take locations as a user would type them. Callbacks report
+//! events, and outcomes are data. An incomplete run is an error ([`RunError::Incomplete`] has its
+//! outcome), so that `?` never takes an incomplete mirror for a complete one.
 
 mod common;
 mod diff;

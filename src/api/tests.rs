@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A directory with a source of two files, room for a target, and records of runs.
+/// A directory with a source of two files, and places for a target and the state.
 struct Site(TempDir);
 
 impl Site {
@@ -42,15 +42,15 @@ impl Site {
 
 fn incomplete(run: Result<MirrorOutcome, RunError<MirrorOutcome>>) -> (String, MirrorOutcome) {
     let error = run.unwrap_err();
-    let said = error.to_string();
+    let message = error.to_string();
     match error {
-        RunError::Incomplete(outcome) => (said, *outcome),
+        RunError::Incomplete(outcome) => (message, *outcome),
         RunError::Stopped(error) => panic!("{}", error.sentence()),
     }
 }
 
 #[test]
-fn a_mirror_is_run_as_often_as_is_wanted_and_verified() {
+fn a_mirror_can_be_run_repeatedly_and_verified() {
     let site = Site::new();
     let mirror = site.mirror().build().unwrap();
     assert_eq!(mirror.run().unwrap().totals.files_copied, 2);
@@ -61,11 +61,11 @@ fn a_mirror_is_run_as_often_as_is_wanted_and_verified() {
 }
 
 #[test]
-fn a_mirror_in_which_an_entry_failed_is_an_error_that_has_its_outcome() {
+fn a_mirror_in_which_an_entry_failed_is_an_error_with_its_outcome() {
     let site = Site::new();
     site.add_fifo();
-    let (said, outcome) = incomplete(site.mirror().run());
-    assert_eq!(said, "the run is incomplete: 1 of 4 entries failed");
+    let (message, outcome) = incomplete(site.mirror().run());
+    assert_eq!(message, "the run is incomplete: 1 of 4 entries failed");
     assert_eq!((outcome.verdict, outcome.totals.files_copied), (Verdict::Incomplete, 2));
 }
 
@@ -75,8 +75,8 @@ fn refused_deletions_are_an_error_that_says_why() {
     site.mirror().run().unwrap();
     fs::remove_file(site.at("source/a")).unwrap();
     fs::remove_file(site.at("source/b")).unwrap();
-    let (said, outcome) = incomplete(site.mirror().delete(DeleteOptions::default()).run());
-    assert!(said.starts_with("the run refused deletions: "), "{said}");
+    let (message, outcome) = incomplete(site.mirror().delete(DeleteOptions::default()).run());
+    assert!(message.starts_with("the run refused deletions: "), "{message}");
     assert_eq!(outcome.verdict, Verdict::Refused);
     assert!(site.at("target/a").exists());
 }
@@ -86,8 +86,8 @@ fn a_run_that_is_stopped_is_an_error() {
     let site = Site::new();
     let stop = Stop::default();
     stop.request();
-    let (said, outcome) = incomplete(site.mirror().stop(stop).run());
-    assert_eq!(said, "the run was stopped before its end");
+    let (message, outcome) = incomplete(site.mirror().stop(stop).run());
+    assert_eq!(message, "the run was stopped early");
     assert_eq!(outcome.verdict, Verdict::Interrupted);
 }
 
@@ -99,12 +99,13 @@ fn a_location_that_does_not_exist_stops_the_run_with_a_sentence() {
     let error = run.unwrap_err();
     assert!(error.outcome().is_none());
     let path = missing.display();
-    let said = format!("cannot open the source \"{path}\": no such file or directory (os error 2)");
-    assert_eq!((error.to_string(), format!("{error:?}")), (said.clone(), said));
+    let message =
+        format!("cannot open the source \"{path}\": no such file or directory (os error 2)");
+    assert_eq!((error.to_string(), format!("{error:?}")), (message.clone(), message));
 }
 
 #[test]
-fn what_makes_no_sense_is_refused_before_anything_is_done() {
+fn illegal_options_are_refused_before_anything_is_done() {
     let site = Site::new();
     let kind = |builder: MirrorBuilder| builder.build().err().map(|error| error.kind);
     assert_eq!(kind(Mirror::builder("ftp://host/a", site.at("target"))), Some(ErrorKind::Usage));
@@ -115,7 +116,7 @@ fn what_makes_no_sense_is_refused_before_anything_is_done() {
 }
 
 #[test]
-fn events_and_progress_come_by_callbacks() {
+fn callbacks_report_events_and_progress() {
     let site = Site::new();
     let copied = Arc::new(Mutex::new(Vec::new()));
     let ticks = Arc::new(AtomicU64::new(0));
@@ -125,7 +126,7 @@ fn events_and_progress_come_by_callbacks() {
         .on_event(move |event| {
             if let Event::Changed(outcome) = event {
                 keys.lock().push(outcome.key.to_string());
-                // The run goes on once it was told how far it is.
+                // Blocks until progress was reported once.
                 while counted.load(Ordering::Relaxed) == 0 {
                     std::thread::yield_now();
                 }
@@ -140,7 +141,7 @@ fn events_and_progress_come_by_callbacks() {
 }
 
 #[test]
-fn a_verification_that_finds_a_difference_is_an_error_and_tells_of_it() {
+fn a_verification_that_finds_a_difference_reports_it_and_is_an_error() {
     let site = Site::new();
     site.mirror().run().unwrap();
     fs::remove_file(site.at("target/a")).unwrap();
@@ -162,7 +163,7 @@ fn a_verification_that_finds_a_difference_is_an_error_and_tells_of_it() {
 }
 
 #[test]
-fn a_comparison_ends_well_whether_the_sides_are_equal_or_not() {
+fn a_comparison_succeeds_whether_or_not_the_sides_are_equal() {
     let site = Site::new();
     site.mirror().run().unwrap();
     let diff = || Diff::builder(site.at("source"), site.at("target")).metadata(false);

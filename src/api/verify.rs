@@ -1,4 +1,4 @@
-//! A verification of a target against what was recorded of it.
+//! Verification of a target against its records.
 
 use super::common::{Common, Running, common_options};
 use super::environment;
@@ -13,29 +13,30 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// One thing that a verification tells of.
+/// Something that a verification found.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Finding<'a> {
-    /// An entry isn't what was recorded.
+    /// An entry differs from what was recorded.
     Difference {
         /// The entry.
         key: &'a Key,
         /// How it differs.
         difference: &'a Difference,
-        /// Whether it counts: an entry that no run recorded does only where a run was to delete it.
+        /// Whether it counts as a difference: an unrecorded entry does only if a run was to delete
+        /// it.
         counts: bool,
     },
     /// An entry could not be read.
     Failed(&'a EntryError),
-    /// Something to know beside that.
+    /// Something else worth knowing.
     Notice(&'a Notice),
 }
 
 type Listener = Box<dyn Fn(&Finding<'_>) + Send + Sync>;
 
-/// A verification of a target: each entry that was recorded is there, and what is read of it has the
-/// digest that was recorded.
+/// A verification of a target: every recorded entry exists, and content that is read has the
+/// recorded digest.
 pub struct Verify {
     options: VerifyOptions,
     listener: Option<Listener>,
@@ -43,8 +44,8 @@ pub struct Verify {
 }
 
 impl Verify {
-    /// Begins to describe a verification of `target`: a path, a `file://` URL, or
-    /// `s3://bucket/prefix`. All content is read unless something else is said.
+    /// Starts to build a verification of `target`: a path, a `file://` URL, or
+    /// `s3://bucket/prefix`. By default all content is read.
     pub fn builder(target: impl AsRef<OsStr>) -> VerifyBuilder {
         VerifyBuilder {
             target: target.as_ref().to_owned(),
@@ -57,23 +58,23 @@ impl Verify {
         }
     }
 
-    /// Runs it. `Ok` says that nothing differs from what was recorded, as far as was looked.
+    /// Runs it. `Ok` means that nothing differs from what was recorded, as far as it was examined.
     ///
     /// # Errors
-    /// [`RunError::Stopped`] where nothing is recorded, or the target can't be read;
-    /// [`RunError::Incomplete`] where something differs or could not be read, the manifest in the target
-    /// is damaged, or the verification was stopped.
+    /// [`RunError::Stopped`] if nothing is recorded, or the target can't be read;
+    /// [`RunError::Incomplete`] if something differs or could not be read, the manifest in the
+    /// target is damaged, or the verification was stopped.
     pub fn run(&self) -> Result<VerifyOutcome, RunError<VerifyOutcome>> {
         let progress = Arc::new(Progress::default());
         let _ticker = self.running.watch(&progress)?;
         let callback = Callback(self.listener.as_ref());
         let outcome = verify(&self.options, &callback, &progress, &self.running.stop)?;
-        let is_whole = !outcome.interrupted
+        let is_complete = !outcome.interrupted
             && outcome.totals.failed == 0
             && outcome.differences == 0
             && outcome.fault.is_none()
             && outcome.unfinished.is_empty();
-        if is_whole { Ok(outcome) } else { Err(RunError::Incomplete(Box::new(outcome))) }
+        if is_complete { Ok(outcome) } else { Err(RunError::Incomplete(Box::new(outcome))) }
     }
 }
 
@@ -96,7 +97,7 @@ impl VerifyObserver for Callback<'_> {
         self.tell(&Finding::Failed(error));
     }
 
-    /// Nothing is mended here.
+    /// Never called, because this verification repairs nothing.
     fn mended(&self, _key: &Key, _mended: Result<(), &Cause>) {}
 
     fn notice(&self, notice: &Notice) {
@@ -107,7 +108,7 @@ impl VerifyObserver for Callback<'_> {
 impl RunOutcome for VerifyOutcome {
     fn what_is_missing(&self) -> String {
         if self.interrupted {
-            "was stopped before its end".to_owned()
+            "was stopped early".to_owned()
         } else if self.totals.failed > 0 {
             format!("is incomplete: {} entries could not be read", self.totals.failed)
         } else if self.differences > 0 {
@@ -115,12 +116,12 @@ impl RunOutcome for VerifyOutcome {
         } else if let Some(fault) = &self.fault {
             format!("found the published manifest at fault: {}", fault.sentence())
         } else {
-            "found that a mirror into the target did not come to its end".to_owned()
+            "found that a mirror into the target was not completed".to_owned()
         }
     }
 }
 
-/// Describes a verification; all that isn't said has the default of the command line.
+/// Builds a verification. Options that aren't set have the command line's defaults.
 #[must_use = "nothing is verified before `run`"]
 pub struct VerifyBuilder {
     target: OsString,
@@ -135,25 +136,25 @@ pub struct VerifyBuilder {
 impl VerifyBuilder {
     common_options!();
 
-    /// Looks for the record of runs in this directory; by default as
-    /// [`MirrorBuilder::state_dir`](super::MirrorBuilder::state_dir) has it.
+    /// Sets the directory of the state databases; the default is that of
+    /// [`MirrorBuilder::state_dir`](super::MirrorBuilder::state_dir).
     pub fn state_dir(mut self, directory: impl Into<PathBuf>) -> Self {
         self.state_dir = Some(directory.into());
         self
     }
 
-    /// Reads nothing: sizes, times and metadata are compared.
+    /// Compares sizes, times and metadata, and reads no content.
     pub fn quick(mut self) -> Self {
         self.depth = Depth::Stamps;
         self
     }
 
-    /// Reads the content of a sample alone.
+    /// Reads the content of a sample only.
     pub fn sample(self, sample: Sample) -> Self {
         self.choose(|choice| choice.sample = Some(sample))
     }
 
-    /// Reads no more than this; what was verified longest ago comes first.
+    /// Limits how much is read; files that were verified longest ago come first.
     pub fn budget(self, budget: Budget) -> Self {
         self.choose(|choice| choice.budget = Some(budget))
     }
@@ -168,31 +169,30 @@ impl VerifyBuilder {
         self
     }
 
-    /// Counts entries that no run recorded as differences, though no run was to delete them.
+    /// Counts unrecorded entries as differences, even if no run was to delete them.
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
         self
     }
 
-    /// Compares with the manifest that is published in the target, signed with this key, and with
-    /// nothing else.
+    /// Compares only with the manifest that is published in the target, which must be signed with
+    /// this key.
     pub fn signed_with(mut self, key: PublicKey) -> Self {
         self.key = Some(key);
         self
     }
 
-    /// Calls `listener` with each finding, from several threads at a time: it must not block for
+    /// Calls `listener` with each finding, from several threads concurrently: it must not block for
     /// long.
     pub fn on_finding(mut self, listener: impl Fn(&Finding<'_>) + Send + Sync + 'static) -> Self {
         self.listener = Some(Box::new(listener));
         self
     }
 
-    /// Makes the verification; see [`MirrorBuilder::build`](super::MirrorBuilder::build).
+    /// Builds the verification; see [`MirrorBuilder::build`](super::MirrorBuilder::build).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::model::ErrorKind::Usage) for a location or setting that makes no
-    /// sense.
+    /// [`ErrorKind::Usage`](crate::model::ErrorKind::Usage) for an illegal location or setting.
     pub fn build(self) -> Result<Verify, Error> {
         let target = Location::parse(&self.target)?;
         let has_store = target.is_remote();
@@ -211,10 +211,10 @@ impl VerifyBuilder {
         Ok(Verify { options, listener: self.listener, running: self.common.running })
     }
 
-    /// Makes the verification and runs it, once.
+    /// Builds the verification and runs it once.
     ///
     /// # Errors
-    /// As those of [`VerifyBuilder::build`] and [`Verify::run`].
+    /// Those of [`VerifyBuilder::build`] and [`Verify::run`].
     pub fn run(self) -> Result<VerifyOutcome, RunError<VerifyOutcome>> {
         self.build()?.run()
     }

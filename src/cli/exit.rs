@@ -1,6 +1,6 @@
-//! Exit codes: what a script learns of a run.
+//! Exit codes.
 //!
-//! Main type: [`Exit`]. Where several hold, [`Exit::and`] keeps the one that outranks the others.
+//! Main type: [`Exit`]. If several apply, [`Exit::and`] keeps the one that outranks the others.
 
 use crate::model::{ErrorKind, Verdict};
 use std::process::ExitCode;
@@ -9,11 +9,11 @@ use std::process::ExitCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// All as asked.
+    /// Everything was done as requested.
     Done = 0,
     /// Some entries failed, the rest is done.
     Incomplete = 1,
-    /// What was asked makes no sense.
+    /// The request makes no sense.
     Usage = 2,
     /// Verification or comparison found differences.
     Differences = 3,
@@ -25,7 +25,7 @@ pub(crate) enum Exit {
     Refused = 6,
     /// Source or target can't be used.
     Unusable = 7,
-    /// Changes were made, and `--exit-changes` asks to say so.
+    /// Changes were made, and `--exit-changes` is given.
     Changes = 10,
     /// SIGINT stopped the run.
     Interrupted = 130,
@@ -34,17 +34,17 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    /// Combines two reasons: the graver one stays.
+    /// Combines two reasons: the more serious one wins.
     pub(crate) fn and(self, other: Self) -> Self {
         if other.rank() > self.rank() { other } else { self }
     }
 
-    /// The number.
+    /// Returns the number.
     pub(crate) fn code(self) -> u8 {
         self as u8
     }
 
-    /// The verdict of a command that only looks.
+    /// Returns the verdict of a command that only reads.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Done => "complete",
@@ -53,7 +53,8 @@ impl Exit {
         }
     }
 
-    /// "Where several hold: 130/143, 7, 5, 6, 4, 1, 3, 10"; wrong usage never meets another.
+    /// Returns the rank, in the manual's order: 130/143, 7, 5, 6, 4, 1, 3, 10. Wrong usage is never
+    /// combined with another.
     fn rank(self) -> u8 {
         match self {
             Self::Done => 0,
@@ -85,7 +86,7 @@ impl From<ErrorKind> for Exit {
 }
 
 impl From<Verdict> for Exit {
-    /// What a verdict means; a signal that isn't known counts as SIGINT.
+    /// Converts a verdict; an unknown signal counts as SIGINT.
     fn from(verdict: Verdict) -> Self {
         match verdict {
             Verdict::Complete => Self::Done,
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_graver_reason_wins_in_the_documented_order() {
+    fn the_more_serious_reason_wins_in_the_documented_order() {
         let ranking = [
             Exit::Unusable,
             Exit::Locked,
@@ -119,13 +120,13 @@ mod tests {
             Exit::Changes,
             Exit::Done,
         ];
-        for (at, grave) in ranking.into_iter().enumerate() {
+        for (at, serious) in ranking.into_iter().enumerate() {
             for light in &ranking[at..] {
-                assert_eq!(grave.and(*light), grave);
-                assert_eq!(light.and(grave), grave);
+                assert_eq!(serious.and(*light), serious);
+                assert_eq!(light.and(serious), serious);
             }
-            assert_eq!(grave.and(Exit::Terminated), Exit::Terminated);
-            assert_eq!(Exit::Interrupted.and(grave), Exit::Interrupted);
+            assert_eq!(serious.and(Exit::Terminated), Exit::Terminated);
+            assert_eq!(Exit::Interrupted.and(serious), Exit::Interrupted);
         }
     }
 

@@ -1,13 +1,13 @@
-//! Standard input, where a command reads it.
+//! Standard input.
 
 use crate::model::{Error, ErrorKind};
 use rustix::fs::{OFlags, fcntl_getfl};
 use std::io::{self, Stdin};
 
-/// Standard input. Rust's own handle takes one that is closed for one that has ended.
+/// Returns standard input. Rust's own handle treats a closed one as ended.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] where it is not open for reading.
+/// [`ErrorKind::Unusable`] if it is not open for reading.
 pub(crate) fn stdin() -> Result<Stdin, Error> {
     let stdin = io::stdin();
     let is_open = fcntl_getfl(&stdin).map(|flags| flags & OFlags::RWMODE != OFlags::WRONLY);

@@ -1,4 +1,4 @@
-//! Keys as they are typed: their files are read here, and their passwords asked for.
+//! Keys on the command line: reading their files, and asking for passwords.
 
 use super::args::KeygenArgs;
 use crate::api::environment::unusable_home;
@@ -16,15 +16,15 @@ use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::{env, fmt};
 
-/// Holds the password of a secret key.
+/// The environment variable with the password of a secret key.
 pub(super) const PASSWORD: &str = "VIDIMUS_KEY_PASSWORD";
-/// What a secret key's mode must not allow, unless it is encrypted: anything to group or others.
+/// Permissions that the file of an unencrypted secret key must not grant: any to group or others.
 const OTHERS: u32 = 0o077;
 
-/// Opens the secret key in a file, with the password that the environment holds or the user types.
+/// Opens the secret key in a file, with the password from the environment or the user.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it can't be read or opened, or is open to others than its owner.
+/// [`ErrorKind::Usage`] if it can't be read or opened, or is accessible to others than its owner.
 pub(crate) fn secret(path: &Path) -> Result<SecretKey, Error> {
     let (text, mode) = read(path)?;
     let locked = LockedKey::decode(&text).map_err(|error| cannot_use(path, error))?;
@@ -44,10 +44,10 @@ pub(crate) fn secret(path: &Path) -> Result<SecretKey, Error> {
     locked.open(password).map_err(|error| cannot_use(path, error))
 }
 
-/// Reads a public key: the key itself in Base64, or the name of its file.
+/// Parses a public key: the key itself in Base64, or the name of its file.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when it is neither.
+/// [`ErrorKind::Usage`] if it is neither.
 pub(crate) fn public(typed: &OsStr) -> Result<PublicKey, Error> {
     if let Some(key) = typed.to_str().and_then(|text| PublicKey::decode(text).ok()) {
         return Ok(key);
@@ -56,11 +56,11 @@ pub(crate) fn public(typed: &OsStr) -> Result<PublicKey, Error> {
     PublicKey::decode(&read(path)?.0).map_err(|error| cannot_use(path, error))
 }
 
-/// Works out where a new pair of keys goes; `umask` is what the user's new files lack of rights. The
-/// directory that they go to by default is made.
+/// Returns where a new key pair goes, and creates the default directory if that is used. `umask`
+/// has the permissions that the user's new files lack.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] where there is no such place, [`ErrorKind::Unusable`] where it can't be made.
+/// [`ErrorKind::Usage`] if there is no such place, [`ErrorKind::Unusable`] if it can't be created.
 pub(crate) fn new(args: &KeygenArgs, umask: Mode) -> Result<KeygenOptions, Error> {
     let secret = match &args.secret {
         Some(secret) => secret.clone(),
@@ -70,10 +70,10 @@ pub(crate) fn new(args: &KeygenArgs, umask: Mode) -> Result<KeygenOptions, Error
     Ok(KeygenOptions { secret, public, mode: 0o666 & !umask.as_raw_mode(), force: args.force })
 }
 
-/// The password of a new key: that of the environment, or one that is typed twice.
+/// Returns the password of a new key: from the environment, or typed twice by the user.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] when there is none, it was typed in two ways, or it is not UTF-8.
+/// [`ErrorKind::Usage`] if there is none, the two differ, or it is not UTF-8.
 pub(crate) fn new_password() -> Result<String, Error> {
     if let Some(password) = password_in_environment()? {
         return Ok(password);
@@ -89,7 +89,8 @@ pub(crate) fn new_password() -> Result<String, Error> {
     Ok(password)
 }
 
-/// Below `XDG_CONFIG_HOME` when that is absolute, else below the home directory.
+/// Returns the directory below `XDG_CONFIG_HOME` if that is absolute, else below the home
+/// directory.
 fn default_directory() -> Result<PathBuf, Error> {
     let absolute =
         |name: &str| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -118,7 +119,7 @@ fn password_in_environment() -> Result<Option<String>, Error> {
     }
 }
 
-/// Asks for a password in the terminal, which doesn't show it.
+/// Asks for a password in the terminal, without echo.
 fn ask(prompt: &str) -> Result<String, Error> {
     rpassword::prompt_password(prompt).map_err(|error| {
         Error::new(ErrorKind::Usage, "cannot ask for the password of the key")
@@ -127,7 +128,7 @@ fn ask(prompt: &str) -> Result<String, Error> {
     })
 }
 
-/// Reads a file of a key; with its mode.
+/// Reads the file of a key. Returns the text and the file's mode.
 fn read(path: &Path) -> Result<(String, u32), Error> {
     let failed = |error: io::Error| {
         let message = format!("cannot read the key \"{}\"", printable(path));

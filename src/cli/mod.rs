@@ -1,10 +1,9 @@
-//! The command line: what was typed becomes settings, settings become typed options, a command runs
-//! with them, and its end becomes an exit code.
+//! The command line: arguments become settings, settings become typed options, a command runs with
+//! them, and its result becomes an exit code.
 //!
-//! `args` holds what clap parses, `settings` what is made of it, `exit` the codes, `signals` how a
-//! run is stopped, `usage`, `suggest` and `variables` what is said of what makes no sense; each command
-//! has its file. Environment, terminal and process are touched here
-//! and nowhere below.
+//! `args` has what clap parses, `settings` turns it into options, `exit` has the codes, `signals`
+//! stops runs; `usage`, `suggest` and `variables` report wrong usage. Each command has a file of
+//! its own. The environment, the terminal and the process are accessed here and nowhere below.
 
 mod args;
 mod commands;
@@ -63,7 +62,7 @@ fn run() -> Exit {
     }
     match cli.command {
         Command::Mirror(args) => {
-            // Each file is created with the mode that is meant.
+            // Files are created with exactly the intended mode.
             umask(Mode::empty());
             commands::mirror::run(&args, matches)
         }
@@ -84,11 +83,11 @@ fn run() -> Exit {
     }
 }
 
-/// A walk holds directories open.
+/// Raises the soft limit of open files to the hard one: a walk keeps directories open.
 fn open_as_many_files_as_allowed() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
-        // Fewer open files make a run slower, not wrong.
+        // With fewer open files a run is slower, but not wrong.
         setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
     }
 }

@@ -1,4 +1,4 @@
-//! Values of the flags that limit: rates of bytes and requests, timetables, memory.
+//! Values of flags that set limits: rates of bytes and requests, timetables, memory.
 
 use super::values::{self, Bytes};
 use crate::limits::{Days, Entry, Period, Rate, RequestRate, Span, Timetable};
@@ -8,7 +8,8 @@ const RATE_HELP: &str = "write a rate like 10MiB/s or 50MB/s, or off for no limi
 const TABLE_HELP: &str =
     "write a timetable like \"Mon-Fri 08:00-18:00 10MiB/s, Sat 2MiB/s, else off\"";
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
-/// Less could not hold the parts of an upload, which are 8 MiB at least, one read and one sent.
+/// Minimum of `--memory` in bytes: two parts of an upload, one being read and one being sent, of at
+/// least 8 MiB each.
 const LEAST_MEMORY: u64 = 16 << 20;
 
 /// Parses `--bwlimit`: a rate, or a timetable whose last entry is `else`.
@@ -39,10 +40,10 @@ fn entry(text: &str) -> Result<Entry, String> {
     }
 }
 
-/// A time of the week, and the words behind it.
+/// Days and times of a week, and the remaining words.
 type When<'a> = (Days, Span, Vec<&'a str>);
 
-/// Splits an entry into its time and its rate's words; `None` where it begins with no time.
+/// Splits an entry into its time and its rate's words; `None` if it begins with no time.
 fn when(text: &str) -> Result<Option<When<'_>>, String> {
     let mut words = text.split_whitespace().peekable();
     let days = words.peek().copied().and_then(days);
@@ -108,7 +109,7 @@ fn rate<'a>(words: impl Iterator<Item = &'a str>) -> Result<Rate, String> {
         .ok_or_else(|| "a rate of 0 would let nothing through; write off for no limit".to_owned())
 }
 
-/// Whether a rate is one of bits: `10Mbit/s`, `10mbps`, `10Mb/s`.
+/// Returns whether a rate is one of bits: `10Mbit/s`, `10mbps`, `10Mb/s`.
 fn names_bits(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     lower.contains("bit") || lower.ends_with("bps") || text.ends_with("b/s")
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn one_rate_holds_always() {
+    fn a_single_rate_applies_at_all_times() {
         for (text, expected) in [
             ("10MiB/s", 10 << 20),
             ("50MB/s", 50_000_000),
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_refused_with_an_example() {
+    fn illegal_rates_are_refused_with_an_example() {
         for (text, words) in [
             ("", "10MiB/s"),
             ("10", "10MiB/s"),
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn requests_are_a_number_in_a_time() {
+    fn a_request_rate_is_a_number_per_time() {
         let rate =
             |count, period| Ok(RequestRate { count: NonZeroU32::new(count).unwrap(), period });
         assert_eq!(requests("100/s"), rate(100, Period::Second));
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_has_a_least() {
+    fn memory_has_a_minimum() {
         assert_eq!(memory("256MiB"), Ok(Bytes(256 << 20)));
         assert!(memory("1MiB").unwrap_err().contains("16MiB"));
     }

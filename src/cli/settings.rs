@@ -1,7 +1,7 @@
-//! Settings: from what was typed, and the environment behind it, to typed options.
+//! Settings: conversion of arguments and environment variables to typed options.
 //!
-//! Rules between flags hold for what was typed on the command line; a variable of the environment
-//! that makes no sense beside a flag gives way to it.
+//! Rules about combinations apply to flags on the command line; an environment variable that
+//! contradicts a flag is ignored.
 
 mod filter;
 
@@ -43,8 +43,8 @@ use std::path::{Path, PathBuf};
 /// Makes the options of a mirror run.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense, a pattern that is not valid, a pattern file that
-/// can't be read, or no place to keep state in.
+/// [`ErrorKind::Usage`] for contradictory options, an illegal pattern, a pattern file that can't be
+/// read, or if there is no directory for the state.
 pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOptions, Error> {
     if !args.more.is_empty() {
         let count = args.more.len() + 2;
@@ -62,17 +62,17 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
     Ok(options)
 }
 
-/// The options of a mirror.
+/// The options of a mirror, with the origins of its filter's rules.
 pub(crate) struct FilteredOptions {
     pub(crate) options: MirrorOptions,
-    /// What each rule of its filter comes from, in words.
+    /// The origin of each rule of its filter, in words.
     pub(crate) origins: Vec<String>,
 }
 
-/// Makes the options of the mirror that is explained, with what each rule of its filter comes from.
+/// Makes the options of the mirror that is explained.
 ///
 /// # Errors
-/// As those of [`mirror`].
+/// Those of [`mirror`].
 pub(crate) fn explain(args: &ExplainArgs, matches: &ArgMatches) -> Result<FilteredOptions, Error> {
     mirror_options(&args.source, &args.target, &args.flags, matches)
 }
@@ -95,7 +95,7 @@ fn mirror_options(
     let digest = Switch { id: "digest", is_on: !flags.digest.is_empty() };
     let chosen = choose(matches, size_only, digest).ok_or_else(|| {
         usage("--digest and --size-only can't be used together")
-            .help("--size-only takes files for equal that nobody read: leave it out")
+            .help("--size-only takes files for equal that nobody has read: leave it out")
     })?;
     options.markers = !flags.no_markers;
     options.manifest_mode = flags.manifest_mode;
@@ -114,10 +114,11 @@ fn mirror_options(
     Ok(FilteredOptions { options, origins })
 }
 
-/// Makes the options of a run that makes a bag; `umask` is what the user's new files lack of rights.
+/// Makes the options of a run that makes a bag; `umask` has the permissions that the user's new
+/// files lack.
 ///
 /// # Errors
-/// As those of [`mirror`].
+/// Those of [`mirror`].
 pub(crate) fn bag(
     args: &BagArgs,
     matches: &ArgMatches,
@@ -133,8 +134,7 @@ pub(crate) fn bag(
     Ok(options)
 }
 
-/// Makes the options of what all commands that mirror take, with what each rule of the filter comes
-/// from.
+/// Makes the options that all mirroring commands share.
 fn run(
     args: &RunArgs,
     matches: &ArgMatches,
@@ -195,11 +195,10 @@ fn digests(kinds: &[DigestArg]) -> ExtraKinds {
     ExtraKinds { sha256: kinds.contains(&DigestArg::Sha256), md5: kinds.contains(&DigestArg::Md5) }
 }
 
-/// Makes the options of a verification, and what the target is held against where that is not what
-/// was recorded.
+/// Makes the options of a verification, and of the comparison with a source if one is requested.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
+/// [`ErrorKind::Usage`] for contradictory options, or if there is no directory for the state.
 pub(crate) fn verify(
     args: &VerifyArgs,
     matches: &ArgMatches,
@@ -228,7 +227,7 @@ pub(crate) fn verify(
     Ok((options, against))
 }
 
-/// Makes what a target is held against, where that is a source.
+/// Makes the options of a comparison with a source, if one is requested.
 fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, Error> {
     let Some(source) = &args.against else {
         let filters =
@@ -240,7 +239,7 @@ fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, E
         }
         return Ok(None);
     };
-    let mut is_meant = true;
+    let mut is_chosen = true;
     for (id, flag, is_given) in [
         ("quick", "--quick", args.quick),
         ("older_than", "--older-than", args.older_than.is_some()),
@@ -248,16 +247,16 @@ fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, E
         ("key", "--key", args.key.is_some()),
         ("repair_from", "--repair-from", args.repair_from.is_some()),
     ] {
-        let against = Switch { id: "against", is_on: is_meant };
+        let against = Switch { id: "against", is_on: is_chosen };
         let chosen = choose(matches, against, Switch { id, is_on: is_given }).ok_or_else(|| {
             usage(format!(
-                "--against reads both sides and goes by no record: it can't be used with {flag}"
+                "--against reads both sides and uses no record: it can't be used with {flag}"
             ))
             .help("leave one of them out")
         })?;
-        is_meant = chosen == Chosen::First;
+        is_chosen = chosen == Chosen::First;
     }
-    if !is_meant {
+    if !is_chosen {
         return Ok(None);
     }
     let source = Location::parse(source)?;
@@ -273,7 +272,7 @@ fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, E
 /// Makes the options of an import.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense.
+/// [`ErrorKind::Usage`] for an illegal location or contradictory options.
 pub(crate) fn import(args: &ImportArgs) -> Result<ImportOptions, Error> {
     let target = Location::parse(&args.target)?;
     let has_store = target.is_remote();
@@ -293,7 +292,7 @@ pub(crate) fn import(args: &ImportArgs) -> Result<ImportOptions, Error> {
 /// Makes the options of a comparison.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense.
+/// [`ErrorKind::Usage`] for an illegal location or contradictory options.
 pub(crate) fn diff(args: &DiffArgs, matches: &ArgMatches) -> Result<DiffOptions, Error> {
     check_amount(matches, args.verbose, args.quiet)?;
     let at = |typed: &OsStr| -> Result<ManifestAt, Error> {
@@ -318,7 +317,7 @@ pub(crate) fn diff(args: &DiffArgs, matches: &ArgMatches) -> Result<DiffOptions,
     })
 }
 
-/// Makes the options of mending, where that is asked for.
+/// Makes the options of a repair, if one is requested.
 fn repair(args: &VerifyArgs) -> Result<Option<Repair>, Error> {
     let Some(source) = &args.repair_from else { return Ok(None) };
     let source = Location::parse(source)?;
@@ -330,7 +329,7 @@ fn repair(args: &VerifyArgs) -> Result<Option<Repair>, Error> {
     }))
 }
 
-/// Decides how thoroughly files are looked at.
+/// Decides how thoroughly files are verified.
 fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
     let mut quick = args.quick;
     for (id, flag, is_given) in [
@@ -356,7 +355,7 @@ fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
     Ok(Depth::Content(Choice { sample: sample(args)?, unverified_since, budget: args.budget }))
 }
 
-/// Reads content, of a sample if one is asked for.
+/// Returns the depth that reads content, limited to a sample if one is requested.
 fn sampled(args: &VerifyArgs) -> Result<Depth, Error> {
     Ok(Depth::Content(Choice { sample: sample(args)?, ..Choice::default() }))
 }
@@ -374,7 +373,7 @@ fn sample(args: &VerifyArgs) -> Result<Option<Sample>, Error> {
 /// Makes the options of a list.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense.
+/// [`ErrorKind::Usage`] for an illegal location.
 pub(crate) fn ls(args: &LsArgs) -> Result<LsOptions, Error> {
     let location = SingleLocation::parse(&args.location)?;
     Ok(LsOptions {
@@ -385,38 +384,37 @@ pub(crate) fn ls(args: &LsArgs) -> Result<LsOptions, Error> {
     })
 }
 
-/// Makes the options of reading one thing.
+/// Makes the options of reading one file or object.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense.
+/// [`ErrorKind::Usage`] for an illegal location.
 pub(crate) fn cat(args: &CatArgs) -> Result<CatOptions, Error> {
     let location = SingleLocation::parse(&args.location)?;
     Ok(CatOptions { store: store_of(&location, args.allow_http)?, location })
 }
 
-/// Works out which manifest to read.
+/// Makes the options of reading a manifest.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense.
+/// [`ErrorKind::Usage`] for an illegal location.
 pub(crate) fn manifest(location: &OsStr, allow_http: bool) -> Result<ManifestAt, Error> {
     let location = Location::parse(location)?;
     let store = store(&location, allow_http)?;
     Ok(ManifestAt { location, store, limits: LimitOptions::default(), spool_dir: env::temp_dir() })
 }
 
-/// What is exported, and how.
+/// The settings of an export.
 pub(crate) struct ExportSettings {
     pub(crate) at: ManifestAt,
     pub(crate) format: ExportFormat,
-    /// The file that it goes to, where that is not standard output.
+    /// The destination, unless it is standard output.
     pub(crate) file: Option<ExportFile>,
 }
 
-/// Decides what an export is, and which file it goes to; `umask` is what the user's new files lack of
-/// rights.
+/// Makes the settings of an export; `umask` has the permissions that the user's new files lack.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense.
+/// [`ErrorKind::Usage`] for an illegal location or destination.
 pub(crate) fn export(args: &ExportArgs, umask: Mode) -> Result<ExportSettings, Error> {
     let format = match args.format {
         ExportFormatArg::B3sum => ExportFormat::B3sum,
@@ -435,10 +433,10 @@ pub(crate) fn export(args: &ExportArgs, umask: Mode) -> Result<ExportSettings, E
     Ok(ExportSettings { at: manifest(&args.location, args.allow_http)?, format, file })
 }
 
-/// Makes the options of putting a stream; `umask` is what the user's new files lack of rights.
+/// Makes the options of a `put`; `umask` has the permissions that the user's new files lack.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what makes no sense, or no place where state could be.
+/// [`ErrorKind::Usage`] for contradictory options, or if there is no directory for the state.
 pub(crate) fn put(args: &PutArgs, umask: Mode) -> Result<PutOptions, Error> {
     if args.source != "-" {
         return Err(usage("put takes standard input alone, which is written -")
@@ -460,10 +458,10 @@ pub(crate) fn put(args: &PutArgs, umask: Mode) -> Result<PutOptions, Error> {
     })
 }
 
-/// Refuses flags of which one takes back what the other asks for.
+/// Refuses flags that contradict each other.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for `--verbose` with `--quiet`, wherever both come from.
+/// [`ErrorKind::Usage`] for `--verbose` with `--quiet`, whether typed or set by the environment.
 pub(crate) fn check_output(args: &OutputArgs, matches: &ArgMatches) -> Result<(), Error> {
     check_amount(matches, args.verbose, args.quiet)
 }
@@ -473,12 +471,12 @@ fn check_amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> Result<(), 
     match choose(matches, verbose, quiet) {
         Some(_) => Ok(()),
         None => Err(usage("--verbose and --quiet can't be used together")
-            .help("--verbose tells more, --quiet nothing but failures: choose one")),
+            .help("--verbose prints more, --quiet nothing but failures: choose one")),
     }
 }
 
-/// Whether progress is shown that is estimated by what there is to do: in records where --progress asks
-/// for it, for counting that may cost requests.
+/// Returns whether to count the total work ahead for progress estimates. With `--json` this is done
+/// only for `--progress`, because counting may cost requests.
 fn counts_ahead(args: &OutputArgs, matches: &ArgMatches) -> bool {
     if args.json {
         return progress(args, matches) == Chosen::First;
@@ -486,13 +484,13 @@ fn counts_ahead(args: &OutputArgs, matches: &ArgMatches) -> bool {
     human(args, matches, false).progress != ProgressStyle::Off
 }
 
-/// Decides between `--progress`, the first, and `--no-progress`.
+/// Decides between `--progress` (the first) and `--no-progress`.
 fn progress(args: &OutputArgs, matches: &ArgMatches) -> Chosen {
     let progress = Switch { id: "progress", is_on: args.progress };
     last(matches, progress, Switch { id: "no_progress", is_on: args.no_progress })
 }
 
-/// How much is told.
+/// How much is printed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Amount {
     Usual,
@@ -504,7 +502,7 @@ fn amounts(verbose: bool, quiet: bool) -> [Switch; 2] {
     [Switch { id: "verbose", is_on: verbose }, Switch { id: "quiet", is_on: quiet }]
 }
 
-/// Decides whether more is told than usual, or less.
+/// Decides how much is printed.
 pub(crate) fn amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> Amount {
     let [verbose, quiet] = amounts(verbose, quiet);
     // [`check_amount`] refused both, unless the environment has one of them.
@@ -515,7 +513,7 @@ pub(crate) fn amount(matches: &ArgMatches, verbose: bool, quiet: bool) -> Amount
     }
 }
 
-/// Decides what a person is shown; `dry_run` shows each change.
+/// Makes the options of the report for people; with `dry_run` it shows each change.
 pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> HumanOptions {
     let amount = amount(matches, args.verbose, args.quiet);
     let (verbose, quiet) = (amount == Amount::Verbose, amount == Amount::Quiet);
@@ -538,14 +536,14 @@ pub(crate) fn human(args: &OutputArgs, matches: &ArgMatches, dry_run: bool) -> H
     HumanOptions { quiet, verbose, dry_run, progress, output: OutputOptions { color } }
 }
 
-/// A flag that is on or off.
+/// A flag and whether it is on.
 #[derive(Clone, Copy)]
 struct Switch {
     id: &'static str,
     is_on: bool,
 }
 
-/// Which of two switches that exclude each other holds.
+/// The result of choosing between two switches that exclude each other.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Chosen {
     Neither,
@@ -553,8 +551,8 @@ enum Chosen {
     Second,
 }
 
-/// Decides between two switches that exclude each other: the typed one holds over the one that the
-/// environment sets; `None` when both come from the same place.
+/// Decides between two switches that exclude each other: a typed one takes precedence over one set
+/// by the environment; `None` if both come from the same place.
 fn choose(matches: &ArgMatches, first: Switch, second: Switch) -> Option<Chosen> {
     match (first.is_on, second.is_on) {
         (false, false) => Some(Chosen::Neither),
@@ -568,17 +566,17 @@ fn choose(matches: &ArgMatches, first: Switch, second: Switch) -> Option<Chosen>
     }
 }
 
-/// The form of a list.
+/// The format of a list.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ListForm {
     Json,
-    /// Names escaped, a line each.
+    /// Escaped names, one per line.
     Lines,
-    /// Names as they are, each with a NUL behind it.
+    /// Unescaped names, each terminated by NUL.
     Null,
 }
 
-/// Decides on the form of a list.
+/// Decides on the format of a list.
 pub(crate) fn ls_form(args: &LsArgs, matches: &ArgMatches) -> ListForm {
     let json = Switch { id: "json", is_on: args.json };
     match last(matches, json, Switch { id: "null", is_on: args.null }) {
@@ -588,7 +586,7 @@ pub(crate) fn ls_form(args: &LsArgs, matches: &ArgMatches) -> ListForm {
     }
 }
 
-/// Decides like [`choose`]; of two typed switches the last one holds, of two variables the second.
+/// Decides like [`choose`]; of two typed switches the last one wins, of two variables the second.
 fn last(matches: &ArgMatches, first: Switch, second: Switch) -> Chosen {
     choose(matches, first, second).unwrap_or_else(|| {
         let first_is_last =
@@ -597,22 +595,22 @@ fn last(matches: &ArgMatches, first: Switch, second: Switch) -> Chosen {
     })
 }
 
-/// Whether a flag was typed, not set by the environment or left at its default.
+/// Returns whether a flag was typed, rather than set by the environment or by default.
 fn typed(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::CommandLine)
 }
 
-/// Where state lives: in the flag's directory, else where the environment says.
+/// Returns the state directory: the flag's, else the one that the environment determines.
 fn state_dir(flag: Option<&Path>) -> Result<PathBuf, Error> {
     environment::state_dir(flag).map_err(|error| error.help("name one with --state-dir DIR"))
 }
 
-/// Whether whoever puts a stream is shown how far it is.
+/// Returns whether to show the progress of a `put`.
 pub(crate) fn shows_put(args: &PutArgs) -> bool {
     is_terminal() && !(args.quiet || args.json || args.no_progress)
 }
 
-/// Whether stderr is a terminal that bars can be drawn in.
+/// Returns whether stderr is a terminal in which bars can be drawn.
 fn is_terminal() -> bool {
     io::stderr().is_terminal() && !is_dumb_terminal()
 }

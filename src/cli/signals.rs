@@ -8,17 +8,17 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// The signal that came first, if one did.
+/// The first signal that arrived, if any.
 #[derive(Debug, Default)]
 pub(crate) struct Signals {
     first: Arc<AtomicUsize>,
 }
 
 impl Signals {
-    /// Listens; from now on a signal sets `stop`.
+    /// Installs handlers; from now on a signal sets `stop`.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] when a handler can't be set.
+    /// [`ErrorKind::Unusable`] if a handler can't be installed.
     pub(crate) fn listen(stop: &Stop) -> Result<Self, Error> {
         let signals = Self::default();
         signals.register(stop).map_err(|error| {
@@ -27,8 +27,8 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Does work that a signal stops by `stop`. The second value is what the signal that came, if one
-    /// did, means for the exit code.
+    /// Does work that a signal stops by `stop`. Also returns the exit code of the signal, if one
+    /// arrived.
     pub(crate) fn during<T>(
         stop: &Stop,
         work: impl FnOnce() -> Result<T, Error>,
@@ -41,7 +41,7 @@ impl Signals {
 
     fn register(&self, stop: &Stop) -> io::Result<()> {
         for (signal, exit) in [(SIGINT, Exit::Interrupted), (SIGTERM, Exit::Terminated)] {
-            // In this order: the second signal finds the flag that the first one set.
+            // In this order, so that only a second signal finds the flag set.
             flag::register_conditional_shutdown(signal, i32::from(exit.code()), stop.flag())?;
             flag::register_usize(signal, Arc::clone(&self.first), signal as usize)?;
             flag::register(signal, stop.flag())?;
@@ -49,7 +49,7 @@ impl Signals {
         Ok(())
     }
 
-    /// What the signal that came means for the exit code.
+    /// Returns the exit code of the signal that arrived, if any.
     pub(crate) fn exit(&self) -> Option<Exit> {
         match self.first.load(Ordering::SeqCst) as i32 {
             SIGINT => Some(Exit::Interrupted),

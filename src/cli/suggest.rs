@@ -1,5 +1,5 @@
-//! What somebody meant who types as rsync, rclone, cp or the AWS CLI have it: the command to type
-//! instead. It is offered only if it can be parsed.
+//! Suggestions for users of rsync, rclone, cp or the AWS CLI: the command to type instead. Only
+//! commands that can be parsed are suggested.
 
 use super::args::{self, Cli, Command};
 use crate::location::Location;
@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Other tools' words for commands.
+/// Names that other tools have for commands.
 const ALIASES: [(&str, &str); 9] = [
     ("sync", "mirror"),
     ("copy", "mirror"),
@@ -23,12 +23,12 @@ const ALIASES: [(&str, &str); 9] = [
     ("cmp", "diff"),
 ];
 
-/// Letters of `rsync` and `cp` for what a mirror does anyway.
-const ANYWAY: &str = "arlptgoDzhP";
-/// Letters that mean the same here.
+/// Letters of `rsync` and `cp` that ask for what a mirror always does.
+const ALWAYS: &str = "arlptgoDzhP";
+/// Letters with the same meaning here.
 const SAME: &str = "vqncu";
-/// Long flags of theirs for what a mirror does anyway.
-const ANYWAY_LONG: [&str; 13] = [
+/// Long flags of these tools that ask for what a mirror always does.
+const ALWAYS_LONG: [&str; 13] = [
     "--archive",
     "--recursive",
     "--compress",
@@ -43,28 +43,29 @@ const ANYWAY_LONG: [&str; 13] = [
     "--itemize-changes",
     "--no-traverse",
 ];
-/// Their ways to say `--delete`: deletions come last here.
+/// Their variants of `--delete`: here deletions always come last.
 const DELETES: [&str; 5] =
     ["--delete-after", "--delete-before", "--delete-during", "--delete-delay", "--del"];
 
-/// How much a word must be like a command's to be taken for it, as clap has it.
-const LIKE: f64 = 0.7;
+/// Minimum similarity of a word and the command that is suggested for it, as in clap.
+const SIMILAR: f64 = 0.7;
 
-/// The command to type instead of these words, of which the first is the program; or why no such
-/// command can be.
+/// Returns the command to type instead of these words, of which the first is the program; or the
+/// error that prevents it.
 pub(super) fn instead_of(words: &[OsString]) -> Option<Result<String, Error>> {
     let typed = words.get(1..)?;
     let (at, first) = typed.iter().enumerate().find(|(_, word)| !is_flag(word))?;
     let names: Vec<_> =
         args::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
-    // Only a mirror does what their flags ask for; elsewhere `-r` and `-l` may be flags as they are.
+    // Only a mirror always does what their flags ask for; elsewhere `-r` and `-l` may be real
+    // flags.
     let with = |name: &str, rest: &mut dyn Iterator<Item = &OsString>| {
-        let meant = |word: &OsString| match name {
+        let translate = |word: &OsString| match name {
             "mirror" => translated(word),
             _ => Some(word.clone()),
         };
         let mut words = vec![OsString::from(name)];
-        words.extend(rest.filter_map(meant));
+        words.extend(rest.filter_map(translate));
         let has = |flag: &str| words.iter().any(|word| word == flag);
         if has("--delete-excluded") && !has("--delete") {
             words.insert(1, "--delete".into());
@@ -84,7 +85,7 @@ pub(super) fn instead_of(words: &[OsString]) -> Option<Result<String, Error>> {
     } else {
         candidates.extend(command_like(first, &names).map(|name| with(name, &mut others())));
         let bare: Vec<_> = with("mirror", &mut typed.iter());
-        // `rm d` is none, whatever `d` is.
+        // `rm d` is not meant as a mirror, even if `d` exists.
         if matches!(parsed(&bare), Some(Command::Mirror(args)) if is_location(&args.source)) {
             candidates.push(bare);
         }
@@ -92,38 +93,38 @@ pub(super) fn instead_of(words: &[OsString]) -> Option<Result<String, Error>> {
     candidates.into_iter().filter(|words| words != typed).find_map(|words| checked(&words))
 }
 
-/// The command that another tool's word stands for, or that a mistyped one is like.
+/// Returns the command that another tool's name stands for, or that a mistyped one resembles.
 fn command_like<'n>(word: &OsStr, names: &'n [String]) -> Option<&'n str> {
     let text = word.to_str()?;
     if let Some((_, name)) = ALIASES.iter().find(|(alias, _)| *alias == text) {
         return names.iter().map(String::as_str).find(|it| it == name);
     }
-    let like = |name: &str| strsim::jaro(text, name);
-    let meant = names.iter().filter(|_| text.len() > 2 && !is_location(word));
-    let meant = meant.filter(|name| like(name) > LIKE);
-    meant.max_by(|a, b| like(a).total_cmp(&like(b))).map(String::as_str)
+    let similarity = |name: &str| strsim::jaro(text, name);
+    let candidates = names.iter().filter(|_| text.len() > 2 && !is_location(word));
+    let candidates = candidates.filter(|name| similarity(name) > SIMILAR);
+    candidates.max_by(|a, b| similarity(a).total_cmp(&similarity(b))).map(String::as_str)
 }
 
 fn is_flag(word: &OsString) -> bool {
     word.len() > 1 && word.as_bytes().starts_with(b"-")
 }
 
-/// Whether a word is rather a place than a command that was mistyped.
+/// Returns whether a word is more likely a location than a mistyped command.
 fn is_location(word: &OsStr) -> bool {
     word.as_bytes().iter().any(|byte| b"/:.".contains(byte)) || Path::new(word).exists()
 }
 
-/// A flag of another tool in the words of `mirror`; nothing for what is done anyway.
+/// Translates another tool's flag to one of `mirror`; `None` for what is always done.
 fn translated(word: &OsString) -> Option<OsString> {
     let Some(text) = word.to_str() else { return Some(word.clone()) };
-    if ANYWAY_LONG.contains(&text) {
+    if ALWAYS_LONG.contains(&text) {
         return None;
     }
     if DELETES.contains(&text) {
         return Some("--delete".into());
     }
     let letters = text.strip_prefix('-').filter(|letters| !letters.is_empty());
-    let is_known = |letters: &&str| letters.chars().all(|c| (ANYWAY.to_owned() + SAME).contains(c));
+    let is_known = |letters: &&str| letters.chars().all(|c| (ALWAYS.to_owned() + SAME).contains(c));
     let Some(letters) = letters.filter(is_known) else { return Some(word.clone()) };
     let kept: String = letters.chars().filter(|letter| SAME.contains(*letter)).collect();
     if letters.contains('P') && kept.is_empty() {
@@ -132,7 +133,7 @@ fn translated(word: &OsString) -> Option<OsString> {
     (!kept.is_empty()).then(|| format!("-{kept}").into())
 }
 
-/// The words of a command line, with the program before them.
+/// Returns the words of a command line, including the program.
 fn line(words: &[OsString]) -> impl Iterator<Item = &OsStr> + Clone {
     std::iter::once(OsStr::new("vidimus")).chain(words.iter().map(OsString::as_os_str))
 }
@@ -142,7 +143,7 @@ fn parsed(words: &[OsString]) -> Option<Command> {
     Some(Cli::from_arg_matches(&matches).ok()?.command)
 }
 
-/// A command line that can be parsed, as it is typed; or why its locations can't be.
+/// Returns a command line as typed, if it can be parsed; or the error in its locations.
 fn checked(words: &[OsString]) -> Option<Result<String, Error>> {
     if let Command::Mirror(args) = parsed(words)? {
         if !args.more.is_empty() {
@@ -162,11 +163,11 @@ mod tests {
 
     fn instead(line: &str) -> Option<String> {
         let words: Vec<_> = line.split(' ').map(|word| word.replace('_', " ").into()).collect();
-        instead_of(&words).map(|told| told.unwrap_or_else(|error| format!("{error}")))
+        instead_of(&words).map(|command| command.unwrap_or_else(|error| format!("{error}")))
     }
 
     #[test]
-    fn what_other_tools_have_becomes_the_command_to_type() {
+    fn other_tools_commands_become_the_command_to_type() {
         for (typed, command) in [
             ("vidimus ./a b", "vidimus mirror ./a b"),
             ("vidimus /a/ /mnt/b", "vidimus mirror /a/ /mnt/b"),

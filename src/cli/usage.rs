@@ -1,4 +1,4 @@
-//! Wrong usage, told with a way out: to a person, or, under `--json`, as a record.
+//! Wrong usage, reported with a hint to a person, or with `--json` as a record.
 
 use super::commands::{self, Purpose};
 use super::exit::Exit;
@@ -11,15 +11,15 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as Parsing};
 use std::env;
 use std::ffi::OsString;
 
-/// Tells what was wrong with `words`, of which the first is the program; prints help where that was
-/// asked for.
+/// Reports what was wrong with `words`, of which the first is the program; prints help if that was
+/// requested.
 pub(super) fn refuse_words(parsed: &clap::Error, words: &[OsString]) -> Exit {
     if parsed.exit_code() == 0 {
         return commands::print_by(|| parsed.print(), Purpose::Tell);
     }
-    let may_be_meant =
+    let may_be_other_tools =
         matches!(parsed.kind(), Parsing::InvalidSubcommand | Parsing::UnknownArgument);
-    match may_be_meant.then(|| suggest::instead_of(words)).flatten() {
+    match may_be_other_tools.then(|| suggest::instead_of(words)).flatten() {
         Some(Ok(command)) => refuse(&shortened(parsed).help(command), words),
         Some(Err(error)) => refuse(&error, words),
         None if wants_record(words) || names_no_command(parsed) => {
@@ -30,14 +30,14 @@ pub(super) fn refuse_words(parsed: &clap::Error, words: &[OsString]) -> Exit {
             refuse(&shortened(parsed).help(help.to_owned()), words)
         }
         None => {
-            // There is nowhere left to tell of a broken stderr.
+            // There is no stream left on which to report a broken stderr.
             parsed.print().ok();
             Exit::Usage
         }
     }
 }
 
-/// Tells of an error that ends the command before it begins.
+/// Reports an error that ends the command before it begins.
 pub(super) fn refuse(error: &Error, words: &[OsString]) -> Exit {
     let exit = Exit::from(error.kind);
     if !wants_record(words) {
@@ -49,24 +49,24 @@ pub(super) fn refuse(error: &Error, words: &[OsString]) -> Exit {
     commands::close(&output, exit, Purpose::Tell)
 }
 
-/// Whether a word of a letter or two stands in a command's place, which clap finds like any name that
-/// has these.
+/// Returns whether a word of one or two letters is in the place of a command. clap would suggest
+/// any command that contains them.
 fn names_no_command(parsed: &clap::Error) -> bool {
     let word = parsed.get(ContextKind::InvalidSubcommand);
     matches!(word, Some(ContextValue::String(word)) if word.chars().count() <= 2)
 }
 
-/// Whether records are asked for, as far as that can be told of words that make no sense.
+/// Returns whether records are requested, as far as words that can't be parsed show it.
 fn wants_record(words: &[OsString]) -> bool {
     let mut words = words.iter().take_while(|word| *word != "--");
     words.any(|word| word == "--json" || word == "--json=true")
         || env::var("VIDIMUS_JSON").is_ok_and(|value| values::switch(&value) == Ok(true))
 }
 
-/// What clap says, without its label and how it goes on.
+/// Returns clap's message, without its label and what follows it.
 fn shortened(parsed: &clap::Error) -> Error {
     let text = parsed.render().to_string();
     let lines = text.lines().take_while(|line| !line.is_empty()).map(str::trim);
-    let said = lines.collect::<Vec<_>>().join(" ");
-    Error::new(ErrorKind::Usage, said.strip_prefix("error: ").unwrap_or(&said))
+    let message = lines.collect::<Vec<_>>().join(" ");
+    Error::new(ErrorKind::Usage, message.strip_prefix("error: ").unwrap_or(&message))
 }

@@ -1,4 +1,4 @@
-//! Values of flags: sizes with a unit, the most to delete, switches in the environment.
+//! Values of flags: sizes, limits of deletions, switches in the environment.
 
 use crate::manifest::ManifestMode;
 use crate::session::MaxDelete;
@@ -22,7 +22,7 @@ const UNITS: [(&str, u64); 10] = [
     ("TB", 1_000_000_000_000),
 ];
 
-/// Parses a size: a number, with a fraction or not, and its unit. Zero needs none.
+/// Parses a size: a number, which may have a fraction, and its unit. Zero needs none.
 pub(crate) fn bytes(text: &str) -> Result<Bytes, String> {
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = (&text[..at], text[at..].trim());
@@ -70,25 +70,25 @@ fn scale(number: &str, factor: u64) -> Result<u64, String> {
     u64::try_from(total).map_err(|_| too_large())
 }
 
-/// Parses the mode of what vidimus keeps in a target.
+/// Parses the mode of vidimus's own files in a target.
 pub(crate) fn manifest_mode(text: &str) -> Result<ManifestMode, String> {
     let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
     let bits = if digits { u32::from_str_radix(text, 8).ok() } else { None };
     bits.and_then(ManifestMode::new).ok_or_else(|| {
-        "a file's mode in octal digits that gives its owner both rights, the group any, and others at \
-         most that to read: 0600, 0640, 0660, 0644 or 0664"
+        "a file's mode in octal digits with which its owner can read and write, and others at most \
+         read: 0600, 0640, 0660, 0644 or 0664"
             .into()
     })
 }
 
-/// Parses the most to delete: `100` entries or `10%` of the target's.
+/// Parses a maximum of deletions: `100` entries or `10%` of the target's.
 pub(crate) fn max_delete(text: &str) -> Result<MaxDelete, String> {
     let help = || "a number of entries, like 100, or a share of the target's, like 10%".to_owned();
     let (number, is_share) = match text.strip_suffix('%') {
         Some(number) => (number.trim_end(), true),
         None => (text, false),
     };
-    // What else the standard library takes for a number ("inf", "1e2", "+1") is a slip here.
+    // The standard library also parses "inf", "1e2" and "+1", which are mistakes here.
     if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return Err(help());
     }
@@ -128,7 +128,7 @@ pub(crate) fn budget(text: &str) -> Result<Budget, String> {
     };
     match budget {
         Ok(Budget::Time(Duration::ZERO) | Budget::Bytes(0)) => {
-            Err("with a budget of nothing nothing is read; --quick does that".into())
+            Err("with a budget of zero, nothing would be read; --quick does that".into())
         }
         Ok(budget) => Ok(budget),
         Err(error) => Err(format!("{error}; a budget is a time like 2h or a size like 500GiB")),
@@ -140,11 +140,11 @@ pub(crate) fn budget(text: &str) -> Result<Budget, String> {
 pub(crate) enum SampleArg {
     /// One of several parts.
     Part { number: u32, of: u32 },
-    /// A share, by a seed where one is named.
+    /// A share, chosen by a seed if one is given.
     Share { percent: f64, seed: Option<u32> },
 }
 
-/// Parses a sample: part `3/12`, or a share of `5%`, which `5%@1a2b3c4d` takes again.
+/// Parses a sample: part `3/12`, or a share like `5%`, which `5%@1a2b3c4d` repeats.
 pub(crate) fn sample(text: &str) -> Result<SampleArg, String> {
     let help = || "a share of the files, like 5%, or one of so many parts, like 3/12".to_owned();
     let is_number = |text: &str| {
@@ -174,7 +174,7 @@ pub(crate) fn sample(text: &str) -> Result<SampleArg, String> {
     Ok(SampleArg::Share { percent, seed })
 }
 
-/// Parses a switch that the environment sets; a flag on the command line has no value.
+/// Parses a switch in the environment; flags on the command line have no value.
 pub(crate) fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" => Ok(true),
@@ -188,7 +188,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_exact_in_either_kind_of_unit() {
+    fn sizes_are_exact_in_both_kinds_of_units() {
         let cases = [
             ("0", 0),
             ("0B", 0),
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_size_without_a_unit_or_sense_is_refused_with_an_example() {
+    fn a_size_without_a_known_unit_is_refused_with_an_example() {
         assert!(bytes("10").unwrap_err().contains("10KiB"));
         assert!(bytes("10M").unwrap_err().contains("MiB"));
         assert!(bytes("10mb").unwrap_err().contains("\"mb\""));
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn the_most_to_delete_is_a_count_or_a_share() {
+    fn a_maximum_of_deletions_is_a_count_or_a_share() {
         assert_eq!(manifest_mode("0640"), Ok(ManifestMode::new(0o640).unwrap()));
         for text in ["", "+640", "0666", "0700", "u=rw", "0620", "77777777777"] {
             assert!(manifest_mode(text).is_err(), "{text}");

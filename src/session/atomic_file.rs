@@ -1,10 +1,10 @@
-//! A file that is written whole or not at all: until it is published, and durable then, its place has
-//! what it had.
+//! A file that is replaced atomically: until the new one is published, durably, the old one
+//! remains.
 
 use crate::backend::{Precondition, Stage, Target};
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata};
 
-/// A file under way. Dropped unpublished, it is removed.
+/// A file being written. If dropped before it is published, it is removed.
 pub(super) struct AtomicFile<'t> {
     target: &'t dyn Target,
     stage: Box<dyn Stage>,
@@ -13,7 +13,7 @@ pub(super) struct AtomicFile<'t> {
 }
 
 impl<'t> AtomicFile<'t> {
-    /// Begins a file that is to have this metadata.
+    /// Begins to write a file that will have this metadata.
     pub(super) fn begin(
         target: &'t dyn Target,
         key: Key,
@@ -24,17 +24,17 @@ impl<'t> AtomicFile<'t> {
         Ok(Self { target, stage, hasher: blake3::Hasher::new(), metadata })
     }
 
-    /// Writes what comes next.
+    /// Appends a chunk.
     pub(super) fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
         self.hasher.update(chunk);
         self.stage.write(chunk)
     }
 
-    /// Puts it in its place, durably.
+    /// Publishes the file durably.
     pub(super) fn publish(self) -> Result<(), Cause> {
         let wanted = self.target.achievable_metadata(&self.metadata, EntryKind::File, None);
         let mut staged = self.stage.finish(&wanted, &Digest::from(self.hasher.finalize()))?;
-        // Whether it got its mode and owner makes it no other file.
+        // If its mode or owner can't be set, it still is the right file.
         staged.publish()?;
         if self.target.capabilities().needs_barrier {
             self.target.barrier()?;

@@ -1,5 +1,4 @@
-//! Reading one file or object: its bytes as they are, and a word where they aren't what they should
-//! be.
+//! Reading one file or object, with an error if the content isn't what was recorded.
 
 use super::wall_clock;
 use crate::backend::object::StoreSettings;
@@ -13,9 +12,9 @@ use crate::place::{OpenOptions, Opener, ReadableFile, cannot_read};
 use std::io::{self, Write};
 use std::sync::Arc;
 
-/// Bytes read at once.
+/// Size of the read buffer in bytes.
 const BUFFER: usize = 1 << 20;
-/// How often something that changes is read, as long as nothing of it was written.
+/// How often a file that changes is read, as long as nothing of it was written.
 const ATTEMPTS: u32 = 3;
 
 /// What to read.
@@ -23,16 +22,16 @@ const ATTEMPTS: u32 = 3;
 pub struct CatOptions {
     /// A file or an object.
     pub location: SingleLocation,
-    /// How its store is reached, where it is one.
+    /// Settings of its store, if it is in one.
     pub store: Option<StoreSettings>,
 }
 
-/// Why content did not come to its end.
+/// Why reading failed.
 #[derive(Debug)]
 pub enum CatError {
     /// Nothing was written.
     Fatal(Error),
-    /// What was written isn't whole, or isn't what was recorded.
+    /// The output is incomplete, or isn't what was recorded.
     Entry(EntryError),
     /// The output failed.
     Output(io::Error),
@@ -46,8 +45,8 @@ impl From<Error> for CatError {
 
 /// Writes the content of a file or an object to `out`.
 ///
-/// A large object is read in ranges, several at a time and each of the version that was found first.
-/// Where a digest is kept with an object, its content is held against it.
+/// A large object is read in several concurrent ranges, all of the version that was found first. If
+/// a digest is stored with an object, its content is compared with it.
 ///
 /// # Errors
 /// See [`CatError`]; a location without content is fatal.
@@ -88,7 +87,7 @@ fn read(
         let cause = match result.and_then(|()| copying.check().map_err(ReadError::Damaged)) {
             Ok(()) => return out.flush().map_err(CatError::Output),
             Err(ReadError::Changed) if !has_written && attempt < ATTEMPTS => continue,
-            // A bit may have flipped on the way.
+            // A bit may have flipped in transit.
             Err(ReadError::Damaged(_) | ReadError::Sink(Cause::OtherDigest { .. }))
                 if !has_written && attempt == 1 =>
             {
@@ -109,12 +108,12 @@ fn read(
     Ok(())
 }
 
-/// How far the content came.
+/// A copy of content to the output in progress.
 struct Copying<'a> {
     out: &'a mut dyn Write,
-    /// Content of this size in one piece is written only if it is what was recorded.
+    /// Size of content that is written only after comparison, if it arrives in one chunk.
     held_back: Option<u64>,
-    /// The digest that is kept with it, and that of what came.
+    /// The digest stored with the content, and the hasher of what was received.
     recorded: Option<(Digest, Box<blake3::Hasher>)>,
     written: u64,
     fault: Option<io::Error>,

@@ -1,9 +1,10 @@
-//! In what two places differ: as they are listed now, with the digests that their manifests have.
+//! Comparison of two places as listed now, using the digests in their manifests.
 //!
-//! [`diff`] joins two streams in key order, one of each `side`, and holds neither. A digest of a
-//! manifest counts as long as the stamp that stands beside it holds; what has none is compared by size
-//! and time, or `read` where that is asked for. Where manifests alone are to be compared, and of what
-//! is merely a copy of one, nothing is looked at: what it tells was true when its last run ended.
+//! [`diff`] joins two ordered streams, one for each `side`, and holds neither in memory. A digest
+//! from a manifest counts as long as the target's recorded stamp matches the listed one. Files
+//! without a digest are compared by size and time, or `read` on request. If only manifests are to
+//! be compared, or a side is a mere copy of a manifest, no place is listed: the manifest describes
+//! the state at the end of its last run.
 
 mod entry;
 mod join;
@@ -24,7 +25,7 @@ use side::Side;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Entries whose content is read side by side before they are told, in order.
+/// Entries whose content is read concurrently before they are reported in order.
 const BATCH: usize = 1_024;
 
 /// What to compare.
@@ -34,9 +35,9 @@ pub struct DiffOptions {
     pub a: ManifestAt,
     /// The other one.
     pub b: ManifestAt,
-    /// Go by manifests alone, and look at neither place.
+    /// Compare manifests only, and list neither place.
     pub recorded: bool,
-    /// Read what no digest is known of, where it is of one size on both sides.
+    /// Read files that have the same size on both sides and lack a digest.
     pub content: bool,
     /// Compare mode, owner, group and mtime.
     pub metadata: bool,
@@ -53,47 +54,47 @@ pub enum Which {
     B,
 }
 
-/// Takes what is found, in key order.
+/// Receives what is found, in key order.
 pub trait DiffObserver {
-    /// Takes what one side alone has.
-    fn only(&mut self, which: Which, told: &DiffEntry);
-    /// Takes a symbolic link of one side, where the other is of a file system without links: that is
-    /// a difference of metadata.
-    fn no_link(&mut self, which: Which, told: &DiffEntry);
-    /// Takes what is worth knowing of a side beside.
+    /// Receives an entry that only one side has.
+    fn only(&mut self, which: Which, entry: &DiffEntry);
+    /// Receives a symbolic link of one side, if the other is a file system without links: this
+    /// counts as a difference of metadata.
+    fn no_link(&mut self, which: Which, entry: &DiffEntry);
+    /// Receives a notice about a side.
     fn notice(&mut self, which: Which, notice: &Notice);
-    /// Takes a difference of what both have.
+    /// Receives a difference of an entry that both sides have.
     fn differs(&mut self, difference: &Difference, a: &DiffEntry, b: &DiffEntry);
-    /// Takes a part of one side that could not be listed, or a file that could not be read; what the
-    /// other has there is no difference.
+    /// Receives a part of one side that could not be listed, or a file that could not be read. What
+    /// the other side has there is not reported as a difference.
     fn failed(&mut self, which: Which, error: &EntryError);
 }
 
-/// What was counted.
+/// The counts of a comparison.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct DiffTotals {
-    /// What was looked at: each key that a side has, and each part of a side that could not be listed.
-    /// What failed is among them, once.
+    /// Everything examined: each key of either side, and each part of a side that could not be
+    /// listed. Each failure is one of these.
     pub entries: u64,
     /// Files whose digests are known on both sides.
     pub files_by_digest: u64,
-    /// Those among them that were read for it, on one side or both.
+    /// Of these, files that were read for it, on one side or both.
     pub files_read: u64,
-    /// Bytes of both sides that were read.
+    /// Bytes read on both sides.
     pub bytes_hashed: u64,
-    /// Files of which size, and at most the time, was compared.
+    /// Files compared by size, and by time if both are known.
     pub files_by_size: u64,
-    /// Those among them that a manifest has no digest of.
+    /// Of these, files that a manifest lists without a digest.
     pub files_unproven: u64,
-    /// Those among them of the same size and time that a manifest had a digest of before they were
-    /// touched: what they hold now only reading tells.
+    /// Of these, files of the same size and time that were touched since a manifest recorded their
+    /// digest: only reading them would show whether the content is the same.
     pub files_touched: u64,
     /// Keys that only A has.
     pub only_in_a: u64,
     /// Keys that only B has.
     pub only_in_b: u64,
-    /// Keys at which the sides have entries of two types.
+    /// Keys at which the sides have entries of different types.
     pub type_differs: u64,
     /// Files whose content differs.
     pub content_differs: u64,
@@ -101,14 +102,14 @@ pub struct DiffTotals {
     pub link_differs: u64,
     /// Entries whose metadata differs.
     pub metadata_differs: u64,
-    /// Keys that one side has where the other could not be listed.
+    /// Keys of one side at which the other could not be listed.
     pub unknown: u64,
     /// Parts of a side that could not be listed, and files that could not be read.
     pub failed: u64,
 }
 
 impl DiffTotals {
-    /// All differences; an entry may have several.
+    /// Returns the number of differences; an entry may have several.
     pub fn differences(&self) -> u64 {
         self.only_in_a
             + self.only_in_b
@@ -119,27 +120,27 @@ impl DiffTotals {
     }
 }
 
-/// How a comparison ended.
+/// The result of a comparison.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct DiffOutcome {
-    /// What A's and B's entries were taken from.
+    /// Where A's and B's entries were taken from.
     pub bases: [Basis; 2],
-    /// What was counted.
+    /// The counts of the comparison.
     pub totals: DiffTotals,
-    /// The requests to stores.
+    /// Counts of requests to stores.
     pub counted: Totals,
-    /// How long it took.
+    /// The duration.
     pub duration: Duration,
-    /// Whether it was stopped before its end.
+    /// Whether it was stopped early.
     pub interrupted: bool,
 }
 
-/// Compares two places. Memory is bounded by what a manifest's reader and a listing hold.
+/// Compares two places. Memory is bounded by that of a manifest reader and a listing.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) when a manifest can't be used, [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) when a location
-/// can't be read.
+/// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if a manifest can't be used,
+/// [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) if a location can't be read.
 pub fn diff(
     options: &DiffOptions,
     observer: &mut dyn DiffObserver,
@@ -172,7 +173,7 @@ pub fn diff(
             tally.take(joined?);
             continue;
         };
-        // Read together, told in order.
+        // Read concurrently, but reported in order.
         let mut batch = vec![joined?];
         while batch.len() < BATCH
             && let Some(joined) = items.next()
@@ -198,12 +199,12 @@ pub fn diff(
     })
 }
 
-/// What was found so far.
+/// Counts and reports what is found.
 struct Tally<'o> {
     observer: &'o mut dyn DiffObserver,
-    /// The forms of both sides' keys.
+    /// The key spaces of both sides.
     forms: [KeySpace; 2],
-    /// What both sides keep of metadata.
+    /// Which metadata each side can store.
     keeps: [Keeps; 2],
     /// Whether metadata is compared.
     metadata: bool,
@@ -218,27 +219,27 @@ impl Tally<'_> {
                 self.observer.failed(which, &error);
             }
             Joined::Unknown => self.totals.unknown += 1,
-            Joined::Only(which, told) => self.only(which, &told),
+            Joined::Only(which, entry) => self.only(which, &entry),
             Joined::Both(a, b) => self.both(&a, &b),
         }
         self.totals.entries += 1;
     }
 
-    fn only(&mut self, which: Which, told: &DiffEntry) {
+    fn only(&mut self, which: Which, entry: &DiffEntry) {
         let (own, other) = match which {
             Which::A => (0, 1),
             Which::B => (1, 0),
         };
-        // Where each key stands for itself there are no directories.
+        // A flat side has no directories.
         let has_none = (self.forms[own], self.forms[other]) == (KeySpace::Tree, KeySpace::Flat)
             || !self.keeps[other].directories;
-        if told.kind == Some(EntryKind::Directory) && has_none {
+        if entry.kind == Some(EntryKind::Directory) && has_none {
             return;
         }
-        if told.kind == Some(EntryKind::Symlink) && !self.keeps[other].links {
+        if entry.kind == Some(EntryKind::Symlink) && !self.keeps[other].links {
             if self.metadata {
                 self.totals.metadata_differs += 1;
-                self.observer.no_link(which, told);
+                self.observer.no_link(which, entry);
             }
             return;
         }
@@ -246,7 +247,7 @@ impl Tally<'_> {
             Which::A => self.totals.only_in_a += 1,
             Which::B => self.totals.only_in_b += 1,
         }
-        self.observer.only(which, told);
+        self.observer.only(which, entry);
     }
 
     fn both(&mut self, a: &DiffEntry, b: &DiffEntry) {

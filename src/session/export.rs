@@ -1,7 +1,7 @@
-//! Exporting a published manifest: one list of all its rows, in a form that other programs read.
+//! Export of a published manifest: a list of all its rows in a format that other programs read.
 //!
-//! Rows are written as they are read, whatever their number. What a form can't hold is told of and
-//! left out.
+//! Rows are written as they are read, so that memory doesn't grow with their number. Rows that a
+//! format can't represent are reported and left out.
 
 mod lines;
 
@@ -16,43 +16,43 @@ use lines::Line;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-/// Bytes that are handed on at a time.
+/// Bytes written at a time.
 const CHUNK: usize = 256 << 10;
 
-/// The form of an export.
+/// The format of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExportFormat {
-    /// Digests and names of files, as `b3sum --check` takes them.
+    /// Digests and names of files, for `b3sum --check`.
     B3sum,
-    /// The same for `sha256sum --check`. Refused where a file has no SHA-256 on record.
+    /// The same for `sha256sum --check`. Refused if a file has no recorded SHA-256.
     Sha256sum,
-    /// A list of known files for hashdeep: sizes, SHA-256, MD5 where all files have it, and names.
-    /// Refused where a file has no SHA-256 on record.
+    /// A list of known files for hashdeep: sizes, SHA-256, MD5 if all files have one, and names.
+    /// Refused if a file has no recorded SHA-256.
     Hashdeep,
-    /// NDJSON: all that the manifest says, a line a row as in a segment.
+    /// NDJSON: everything in the manifest, one line per row as in a segment.
     Json,
     /// CSV (RFC 4180) with a header.
     Csv,
 }
 
-/// Where an export goes that is written whole or not at all.
+/// The file that an export is written to.
 #[derive(Debug)]
 pub struct ExportFile {
-    /// A file of this machine.
+    /// A local path.
     pub path: PathBuf,
-    /// The mode that it is given, unless a file stands there: that file's mode stays.
+    /// The mode of a new file; an existing file keeps its mode.
     pub mode: u32,
 }
 
-/// Where an export goes.
+/// The resolved destination of an export.
 pub struct ExportPlace(Destination);
 
 impl ExportPlace {
-    /// Finds out where the path leads; nothing is written yet.
+    /// Resolves the path; nothing is written yet.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for a directory, or a name that is vidimus's own;
-    /// [`ErrorKind::Unusable`] where nothing can be written.
+    /// [`ErrorKind::Usage`] for a directory or a reserved name; [`ErrorKind::Unusable`] if nothing
+    /// can be written.
     ///
     /// [`ErrorKind::Usage`]: crate::model::ErrorKind::Usage
     /// [`ErrorKind::Unusable`]: crate::model::ErrorKind::Unusable
@@ -61,7 +61,8 @@ impl ExportPlace {
         file::find(&location, &to.path, &std::env::temp_dir()).map(Self)
     }
 
-    /// Whether it is written whole or not at all; else what stands there is written to.
+    /// Returns whether the file is replaced atomically; else an existing pipe or device is written
+    /// to.
     pub fn is_whole(&self) -> bool {
         matches!(self.0, Destination::Whole(_))
     }
@@ -70,20 +71,20 @@ impl ExportPlace {
 /// What an export left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Files without a digest, in a form that is made of digests.
+    /// Files without a digest, in a format that consists of digests.
     pub without_digest: u64,
-    /// Rows whose names the form can't hold; each was told of.
+    /// Rows whose names the format can't represent; each was reported.
     pub left_out: u64,
-    /// What is lost of a file that stood in the place of this one.
+    /// Features of the replaced file that the new one lacks.
     pub not_kept: Option<Notice>,
 }
 
-/// Why an export did not come to its end.
+/// Why an export failed.
 #[derive(Debug)]
 pub enum ExportError {
-    /// The manifest can't be used, or the file can't be written: that has what it had.
+    /// The manifest can't be used, or the file can't be written, and is unchanged.
     Fatal(Error),
-    /// The form is made of SHA-256, which is not on record of all files. Nothing was written.
+    /// The format consists of SHA-256, which is not recorded for all files. Nothing was written.
     NoSha256(Missing),
     /// The output failed.
     Output(io::Error),
@@ -91,12 +92,12 @@ pub enum ExportError {
     Stopped,
 }
 
-/// Files without a digest that is needed.
+/// Files that lack a required digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
     /// The first of them.
     pub first: Key,
-    /// How many they are.
+    /// The number of files.
     pub files: u64,
 }
 
@@ -106,23 +107,23 @@ impl From<Error> for ExportError {
     }
 }
 
-/// Writes a manifest's rows to `out`; why one is left out goes to `tell`.
+/// Writes a manifest's rows to `out`, and calls `skipped` with each key that is left out, and why.
 ///
 /// # Errors
-/// See [`ExportError`]; what was written before one is not the whole.
+/// See [`ExportError`]; output that was written before an error is incomplete.
 pub fn export(
     manifest: &mut OpenManifest,
     format: ExportFormat,
-    tell: &mut dyn FnMut(&Key, &'static str),
+    skipped: &mut dyn FnMut(&Key, &'static str),
     stop: &Stop,
     out: &mut dyn Write,
 ) -> Result<Exported, ExportError> {
-    Surveyed::new(manifest, format, stop)?.write(tell, stop, out)
+    Surveyed::new(manifest, format, stop)?.write(skipped, stop, out)
 }
 
-/// Does the same to a file, which has what it had until all is written, and durably has that then; or
-/// to a device, a pipe or what a process has open, as it stands. Nothing is opened before it is known
-/// that the form can be made.
+/// Writes a manifest's rows to a file, which is replaced atomically and durably, or to an existing
+/// device, pipe or open file descriptor, which is written to. It is opened only after checking that
+/// the rows have what the format requires.
 ///
 /// # Errors
 /// See [`ExportError`].
@@ -131,7 +132,7 @@ pub fn export_to(
     place: ExportPlace,
     manifest: &mut OpenManifest,
     format: ExportFormat,
-    tell: &mut dyn FnMut(&Key, &'static str),
+    skipped: &mut dyn FnMut(&Key, &'static str),
     stop: &Stop,
 ) -> Result<Exported, ExportError> {
     let location = SingleLocation::from(to.path.clone());
@@ -144,8 +145,8 @@ pub fn export_to(
         Destination::Whole(file) => file,
         Destination::Through(through) => {
             let mut open = through.open(&location)?;
-            return rows.write(tell, stop, &mut open).map_err(|error| match error {
-                // A reader who left is told nothing.
+            return rows.write(skipped, stop, &mut open).map_err(|error| match error {
+                // A closed pipe is no error to report.
                 ExportError::Output(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                     failed(error.into())
                 }
@@ -154,24 +155,24 @@ pub fn export_to(
         }
     };
     let metadata = file.metadata(to.mode, wall_clock());
-    let mut whole =
+    let mut atomic =
         AtomicFile::begin(file.target(), file.key.clone(), file.place, metadata).map_err(failed)?;
-    let mut put = |chunk: &[u8]| whole.write(chunk).map_err(failed);
-    let exported = rows.each_chunk(tell, stop, &mut put)?;
-    whole.publish().map_err(failed)?;
+    let mut put = |chunk: &[u8]| atomic.write(chunk).map_err(failed);
+    let exported = rows.each_chunk(skipped, stop, &mut put)?;
+    atomic.publish().map_err(failed)?;
     Ok(Exported { not_kept: file.not_kept(), ..exported })
 }
 
-/// The rows of a manifest, in a form that is known to hold them.
+/// The rows of a manifest, checked to have what the format requires.
 struct Surveyed {
     rows: Merged,
     format: ExportFormat,
-    /// Whether each file has an MD5, where the form asks for that.
+    /// Whether each file has an MD5, if the format uses it.
     has_md5: bool,
 }
 
 impl Surveyed {
-    /// Makes sure that the rows have what the form is made of, which may take reading all of them.
+    /// Checks that the rows have what the format requires, which may mean reading all of them.
     fn new(
         manifest: &mut OpenManifest,
         format: ExportFormat,
@@ -188,19 +189,19 @@ impl Surveyed {
 
     fn write(
         self,
-        tell: &mut dyn FnMut(&Key, &'static str),
+        skipped: &mut dyn FnMut(&Key, &'static str),
         stop: &Stop,
         out: &mut dyn Write,
     ) -> Result<Exported, ExportError> {
         let mut put = |chunk: &[u8]| out.write_all(chunk).map_err(ExportError::Output);
-        let exported = self.each_chunk(tell, stop, &mut put)?;
+        let exported = self.each_chunk(skipped, stop, &mut put)?;
         out.flush().map_err(ExportError::Output)?;
         Ok(exported)
     }
 
     fn each_chunk(
         mut self,
-        tell: &mut dyn FnMut(&Key, &'static str),
+        skipped: &mut dyn FnMut(&Key, &'static str),
         stop: &Stop,
         put: &mut dyn FnMut(&[u8]) -> Result<(), ExportError>,
     ) -> Result<Exported, ExportError> {
@@ -230,7 +231,7 @@ impl Surveyed {
                 Line::NoDigest => exported.without_digest += 1,
                 Line::LeftOut(why) => {
                     exported.left_out += 1;
-                    tell(&published.key, why);
+                    skipped(&published.key, why);
                 }
             }
             if chunk.len() >= CHUNK {
@@ -243,7 +244,7 @@ impl Surveyed {
     }
 }
 
-/// Reads all rows to see whether each file has a SHA-256; gives whether each has an MD5 too.
+/// Reads all rows to check that each file has a SHA-256. Returns whether each has an MD5, too.
 fn survey(rows: &mut Merged, stop: &Stop) -> Result<bool, ExportError> {
     let (mut missing, mut all_have_md5, mut any) = (None::<Missing>, true, false);
     for row in rows {

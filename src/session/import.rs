@@ -1,9 +1,9 @@
-//! Importing a list of digests: a mirror that another program made is adopted.
+//! Import of a list of digests, to adopt a mirror that another program made.
 //!
-//! The list is read whole before anything else is. Then what it names is read in the target,
-//! hashed, and recorded with the digest that the list has for it: rows whose target was found to
-//! have that content vouch for it, others say what should stand there. A mirror from whatever
-//! source takes them over, and reads its source instead of copying.
+//! First the whole list is read. Then the files that it names are read in the target, hashed, and
+//! recorded with the list's digests. Rows of files that have that content prove it; the others
+//! record what the content should be. A mirror from any source takes the rows over, and reads its
+//! source instead of copying.
 
 mod sorted;
 
@@ -41,30 +41,30 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Files that wait to be hashed, a worker, and rows that wait to be recorded.
+/// Files queued for hashing per worker, and rows queued for recording.
 const WAITING: usize = 64;
-/// Rows that are committed together.
+/// Rows per commit.
 const BATCH: u64 = 10_000;
 
 /// What to import, and for which target.
 #[derive(Debug)]
 pub struct ImportOptions {
-    /// What the list is of.
+    /// The target that the list describes.
     pub target: Location,
-    /// How its store is reached, where it is one.
+    /// Settings of its store, if it is in one.
     pub target_store: Option<StoreSettings>,
-    /// What made the list.
+    /// The format of the list.
     pub format: ListFormat,
-    /// Where state databases live; made when missing.
+    /// The directory of state databases; created if missing.
     pub state_dir: PathBuf,
     /// Files hashed at the same time, at least 1.
     pub checkers: usize,
-    /// What the run may use.
+    /// The run's resource limits.
     pub limits: LimitOptions,
 }
 
 impl ImportOptions {
-    /// Makes what opens the target of a run that began then.
+    /// Makes the opener for the target of a run that began at `began`.
     fn opener(
         &self,
         run: &RunId,
@@ -87,13 +87,13 @@ impl ImportOptions {
     }
 }
 
-/// Imports a list of digests, and says how the target differs from it. When it is stopped nothing
-/// is imported. `progress` counts `bytes_hashed` and `entries` as it goes.
+/// Imports a list of digests, and reports how the target differs from it. If stopped, nothing is
+/// imported. `progress` counts `bytes_hashed` and `entries`.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a list that can't be used, [`ErrorKind::Refused`] where the target has
-/// a manifest already, [`ErrorKind::Locked`] when a run is writing to it, [`ErrorKind::Unusable`]
-/// when list or target can't be read, [`ErrorKind::Manifest`] when it can't be recorded.
+/// [`ErrorKind::Usage`] for a list that can't be used, [`ErrorKind::Refused`] if the target has a
+/// manifest already, [`ErrorKind::Locked`] if a run is writing to it, [`ErrorKind::Unusable`] if
+/// list or target can't be read, [`ErrorKind::Manifest`] if it can't be recorded.
 pub fn import(
     options: &ImportOptions,
     list: DigestList,
@@ -113,7 +113,7 @@ pub fn import(
     let place = places.target(&options.target, options.target_store.as_ref())?;
     let (target_name, lockable) = (&place.name, place.lockable()?);
     let target = places.write(&place, Writes { durability: Durability::File, token: random()? })?;
-    let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
+    let lock = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
         observer.notice(&notice);
     })?;
     let reader = ManifestReader::of(&*target, state_dir);
@@ -124,7 +124,7 @@ pub fn import(
         observer.notice(&lost);
     }
     let state = opened.state;
-    // What an import that was stopped recorded counts for nothing.
+    // Drops what an interrupted import recorded.
     state.clear_source()?;
     let recorded = RecordedOptions {
         filter: FilterSpec::default(),
@@ -135,14 +135,14 @@ pub fn import(
         keeps: target.limited_keeps(),
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
-    held.keep();
+    lock.keep();
     let by = RecordedBy { run: number, from: state.number()?, began: started };
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let paced = PacedSource::around(&*target, bandwidth.as_ref());
     let content: &dyn Source = paced.as_ref().map_or(&*target, |paced| paced);
     let importing = Importing { options, target: &*target, content, by, observer, progress, stop };
     let imported = importing.run(listed, state.writer()?);
-    if let Some(why) = held.lost() {
+    if let Some(why) = lock.lost() {
         return Err(why);
     }
     let totals = imported?;
@@ -161,15 +161,15 @@ pub fn import(
         let (run, options) = (run.clone(), recorded);
         let publishing = Publishing { run, started, now, verdict, options, totals: counted };
         let published = published::publish(&state, &manifest_writer, publishing);
-        if let Some(why) = held.lost() {
+        if let Some(why) = lock.lost() {
             return Err(why);
         }
         let what = format!("{name} is imported");
         let done = published.map_err(|error| unpublished(&what, error))?;
         done.iter().flat_map(Done::notices).for_each(|notice| observer.notice(&notice));
     }
-    // A lock that stays is taken over by the next run.
-    if let Err(error) = held.release() {
+    // If releasing fails, the next run takes the lock over.
+    if let Err(error) = lock.release() {
         observer.notice(&Notice::LockNotReleased { cause: error.to_string() });
     }
     Ok(VerifyOutcome {
@@ -188,7 +188,7 @@ pub fn import(
     })
 }
 
-/// Refuses a target of which more is known than any list says.
+/// Refuses a target that a manifest or the state already describes.
 fn refuse_where_known(
     options: &ImportOptions,
     reader: &ManifestReader<'_>,
@@ -199,36 +199,36 @@ fn refuse_where_known(
     };
     match reader.latest_or_highest()? {
         None => {}
-        // An import could not point to what it published, or was killed before.
+        // An earlier import was killed or failed before it updated the pointer.
         Some((latest, Some(_)))
             if latest.head.source == IMPORTED && !reader.is_overtaken(Some(&latest))? => {}
         Some(_) => {
             return refused(
                 format!("\"{name}\" has a manifest already"),
-                "`vidimus verify` holds the target against it; to import anew, remove \
+                "`vidimus verify` compares the target with it; to import again, remove \
                  .vidimus/manifest there first",
             );
         }
     }
     let state = match State::open_read_only(&options.state_dir, IMPORTED, name) {
-        // It is put aside.
+        // It will be put aside.
         Err(error) if is_damage(&error) => None,
         state => state?,
     };
     match state.map(|state| state.last_mirror()).transpose()?.flatten() {
         Some(run) => refused(
             format!("a mirror from \"{}\" to \"{name}\" is recorded here", run.source),
-            "`vidimus verify` holds the target against what it recorded",
+            "`vidimus verify` compares the target with what it recorded",
         ),
         None => Ok(()),
     }
 }
 
-/// An import under way.
+/// An import in progress.
 struct Importing<'a> {
     options: &'a ImportOptions,
     target: &'a dyn Target,
-    /// The target as its content is read, within the limit of bandwidth.
+    /// The target for reading content, with the bandwidth limit applied.
     content: &'a dyn Source,
     /// The run, with the list as its source.
     by: RecordedBy,
@@ -240,35 +240,35 @@ struct Importing<'a> {
 /// A file to hash.
 struct Job {
     listed: Entry,
-    /// The digest that the list has of it.
+    /// The list's digest.
     expected: Digest,
 }
 
 /// A file that was read.
 struct ReadFile {
-    /// As it was read.
+    /// The entry as read.
     entry: Entry,
     hashed: Hashed,
-    /// What is to be held against the list's digest.
+    /// The digest to compare with the list's.
     digest: Digest,
 }
 
-/// What rows were recorded.
+/// Counts of recorded rows.
 #[derive(Default)]
 struct Recorded {
     verified: u64,
     corrupt: u64,
 }
 
-/// What was found of a file that stands in the target.
+/// A file found in the target.
 struct Found {
     row: Row,
-    /// Whether its content is what the list says; `None` where it could not be read.
-    is_so: Option<bool>,
+    /// Whether its content has the listed digest; `None` if it could not be read.
+    matches: Option<bool>,
 }
 
 impl Importing<'_> {
-    /// Holds the target against the list and records what was found.
+    /// Compares the target with the list and records the result.
     fn run(&self, mut listed: Sorted, mut writer: Writer) -> Result<VerifyTotals, Error> {
         let checkers = self.options.checkers;
         let cores = Cores::default();
@@ -286,7 +286,7 @@ impl Importing<'_> {
                         if let Some(hashed) = hashed
                             && found.send(hashed).is_err()
                         {
-                            // Nobody takes it any more: it can't be recorded.
+                            // The recording thread failed.
                             break;
                         }
                     }
@@ -307,8 +307,8 @@ impl Importing<'_> {
         Ok(totals)
     }
 
-    /// Goes through list and target side by side; what both have is to be hashed. Entries counted
-    /// are files that the list names.
+    /// Walks list and target in key order, and queues files that both have for hashing. `progress`
+    /// counts entries of the target, `totals` files that the list names.
     fn scan(
         &self,
         listed: &mut Sorted,
@@ -368,7 +368,7 @@ impl Importing<'_> {
                         totals.missing += 1;
                         self.observer.difference(&wanted.key, &Difference::Missing, true);
                     }
-                    // Who records ends before this side does only when that fails.
+                    // The recording thread ends first only if it failed.
                     if found.send(self.unseen(&wanted)).is_err() {
                         return Ok(());
                     }
@@ -380,7 +380,7 @@ impl Importing<'_> {
         Ok(())
     }
 
-    /// Hashes a file, and makes its row; `None` when the run is stopped.
+    /// Hashes a file, and makes its row; `None` if the run is stopped.
     fn hash(
         &self,
         job: Job,
@@ -392,11 +392,11 @@ impl Importing<'_> {
             return None;
         }
         let Job { listed, expected } = job;
-        let unverified = |entry: Entry, is_so| {
+        let unverified = |entry: Entry, matches| {
             let size = entry.stamp.size;
-            // Neither is the stamp of what isn't as it should be to be trusted.
+            // The stamp of wrong content must not be recorded as valid.
             let row = self.listed_row(entry.key, expected, size).with_target(Stamp::unknown(size));
-            Some(Found { row, is_so })
+            Some(Found { row, matches })
         };
         let ReadFile { entry, hashed, digest } =
             match self.read(&listed, expected, cores, pass, buffer) {
@@ -418,17 +418,17 @@ impl Importing<'_> {
             verified_at: Some(wall_clock()),
             ..self.listed_row(entry.key, expected, entry.stamp.size)
         };
-        Some(Found { row: row.with_target(entry.stamp), is_so: Some(true) })
+        Some(Found { row: row.with_target(entry.stamp), matches: Some(true) })
     }
 
-    /// The row of a file that nobody saw.
+    /// Makes the row of a listed file that the target lacks.
     fn unseen(&self, listed: &Listed) -> Found {
         let row = self.listed_row(listed.key.clone(), Digest(listed.digest), 0);
-        Found { row: row.with_target(Stamp::unknown(0)), is_so: None }
+        Found { row: row.with_target(Stamp::unknown(0)), matches: None }
     }
 
-    /// What the list says of a file, and nothing else. Nobody knows the source's stamp: the next
-    /// mirror reads it.
+    /// Makes a row from the list alone. The source's stamp is unknown, so that the next mirror
+    /// reads the file.
     fn listed_row(&self, key: Key, expected: Digest, size: u64) -> PendingRow {
         let (digest, sha256) = match self.options.format {
             ListFormat::B3sum => (Some(expected), None),
@@ -440,7 +440,7 @@ impl Importing<'_> {
         PendingRow { digest, extra, ..PendingRow::of(entry, metadata, self.by) }
     }
 
-    /// Reads a file: as it is, what it was found to be, and the digest to be held against the list.
+    /// Reads a file, and hashes it as the list requires.
     fn read(
         &self,
         listed: &Entry,
@@ -463,11 +463,11 @@ impl Importing<'_> {
         if !self.target.capabilities().remote || first.digest == expected {
             return Ok(first);
         }
-        // A bit may have flipped on the way; what lies there wrong is wrong the second time too.
+        // A bit may have flipped in transit; if the stored content is wrong, it is wrong again.
         read()
     }
 
-    /// Looks at what was only listed: its row tells its metadata.
+    /// Looks up an entry that was only listed, for the metadata in its row.
     fn look(&self, listed: &Entry) -> Result<Entry, EntryError> {
         if listed.completeness != Completeness::ListingOnly {
             return Ok(listed.clone());
@@ -486,11 +486,11 @@ impl Importing<'_> {
     }
 }
 
-/// Records rows as they come, in batches.
+/// Records rows as they arrive, in batches.
 fn record(writer: &mut Writer, finds: &Receiver<Found>) -> Result<Recorded, Error> {
     let (mut recorded, mut waiting) = (Recorded::default(), 0);
-    for Found { row, is_so } in finds {
-        match is_so {
+    for Found { row, matches } in finds {
+        match matches {
             Some(true) => recorded.verified += 1,
             Some(false) => recorded.corrupt += 1,
             None => {}

@@ -1,5 +1,5 @@
-//! A stream that is read until it ends or the run is to stop: from a terminal or a pipe nothing may
-//! come for long, or ever.
+//! A stream that is read until it ends or the run is stopped, even while a terminal or pipe
+//! delivers nothing.
 
 use crate::model::Stop;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
@@ -10,22 +10,22 @@ use std::time::Duration;
 const CHUNK: usize = 1 << 20;
 /// Chunks read ahead.
 const CHUNKS_AHEAD: usize = 2;
-/// How often a wish to stop is looked for while nothing comes.
-const GLANCE: Duration = Duration::from_millis(100);
+/// How often the stop flag is checked while nothing arrives.
+const CHECK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A stream under way. It is read by a thread of its own, which stays behind where it is given up.
+/// A stream being read by a thread of its own, which stays blocked if the stream is abandoned.
 pub(super) struct Input<'s> {
     chunks: Receiver<io::Result<Vec<u8>>>,
     stop: &'s Stop,
-    /// What was received and not read yet.
+    /// Received bytes that were not read yet.
     rest: io::Cursor<Vec<u8>>,
 }
 
 impl<'s> Input<'s> {
-    /// Begins to read.
+    /// Starts reading.
     ///
     /// # Errors
-    /// The system's, when it can't start a thread.
+    /// Fails if the system can't start a thread.
     pub(super) fn new(mut stream: Box<dyn Read + Send>, stop: &'s Stop) -> io::Result<Self> {
         let (sender, chunks) = bounded(CHUNKS_AHEAD);
         std::thread::Builder::new().name("input".into()).spawn(move || {
@@ -41,20 +41,20 @@ impl<'s> Input<'s> {
         Ok(Self { chunks, stop, rest: io::Cursor::default() })
     }
 
-    /// The next bytes; `None` at the end of the stream.
+    /// Returns the next bytes; `None` at the end of the stream.
     ///
     /// # Errors
-    /// The stream's; one of any kind when the run is to stop.
+    /// Fails if the stream does, or if the run is stopped.
     pub(super) fn chunk(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if self.stop.requested() {
                 return Err(io::Error::other("stopped"));
             }
-            return match self.chunks.recv_timeout(GLANCE) {
+            return match self.chunks.recv_timeout(CHECK_INTERVAL) {
                 Ok(chunk) => chunk.map(|chunk| Some(chunk).filter(|chunk| !chunk.is_empty())),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => {
-                    Err(io::Error::other("the thread that reads broke down"))
+                    Err(io::Error::other("the thread that reads the input failed"))
                 }
             };
         }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_stream_comes_whole_in_chunks_or_bytes() {
+    fn a_stream_is_read_completely_in_chunks_or_bytes() {
         let content: Vec<u8> = (0..CHUNK * 2 + 5).map(|at| at as u8).collect();
         let stop = Stop::default();
         let stream = || Box::new(io::Cursor::new(content.clone()));
@@ -94,14 +94,14 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_that_never_comes_is_given_up() {
+    fn a_stream_without_data_is_abandoned_when_stopped() {
         let (reader, _writer) = io::pipe().unwrap();
         let stop = Stop::default();
         let mut input = Input::new(Box::new(reader), &stop).unwrap();
-        let asked = stop.clone();
+        let requester = stop.clone();
         let asking = std::thread::spawn(move || {
-            std::thread::sleep(GLANCE * 2);
-            asked.request();
+            std::thread::sleep(CHECK_INTERVAL * 2);
+            requester.request();
         });
         assert!(input.read(&mut [0; 10]).is_err());
         asking.join().unwrap();

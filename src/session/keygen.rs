@@ -1,4 +1,4 @@
-//! Making a pair of keys to sign manifests with.
+//! Generation of a key pair for signing manifests.
 
 use super::wall_clock;
 use crate::backend::{Precondition, Staged};
@@ -11,36 +11,36 @@ use crate::place::printable;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Of a secret key: nobody else's.
+/// Mode of a secret key: only its owner may read it.
 const SECRET_MODE: u32 = 0o600;
 
-/// Where a pair of keys goes.
+/// Where a key pair is written.
 #[derive(Debug)]
 pub struct KeygenOptions {
     /// The file of the secret key.
     pub secret: PathBuf,
     /// The file of the public key.
     pub public: PathBuf,
-    /// The mode that the public key is given; that of the secret one is 0600.
+    /// The mode of the public key; that of the secret one is 0600.
     pub mode: u32,
-    /// Whether files that stand there are replaced.
+    /// Whether existing files are replaced.
     pub force: bool,
 }
 
-/// Makes sure that a pair of keys can go there.
+/// Checks that a key pair can be written there.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] where a file stands in the way, [`ErrorKind::Usage`] where both are to be
-/// the same file, [`ErrorKind::Unusable`] where nothing can be written.
+/// [`ErrorKind::Refused`] if a file exists, [`ErrorKind::Usage`] if both are the same file,
+/// [`ErrorKind::Unusable`] if nothing can be written.
 pub fn check(options: &KeygenOptions) -> Result<(), Error> {
     find_both(options).map(drop)
 }
 
-/// Makes a pair of keys and writes it: both files durably, each whole or not at all, the secret key
-/// first. A new secret key is removed where the public one can't be put in its place.
+/// Generates a key pair and writes it: both files atomically and durably, the secret key first. A
+/// new secret key is removed if the public one can't be published.
 ///
 /// # Errors
-/// As those of [`check`].
+/// Those of [`check`].
 pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<PublicKey, Error> {
     let (secret, public) = find_both(options)?;
     let keys = NewKeys::make(password)?;
@@ -60,7 +60,7 @@ pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<Publi
     Ok(keys.key)
 }
 
-/// The two places; however they are spelt, they must not be one.
+/// Finds both files, which must be different however their paths are spelt.
 fn find_both(options: &KeygenOptions) -> Result<(LocalFile, LocalFile), Error> {
     let secret = find(&options.secret, options.force)?;
     let public = find(&options.public, options.force)?;
@@ -97,7 +97,7 @@ fn stage(
 ) -> Result<Box<dyn Staged>, Error> {
     let failed = |cause: Cause| cannot_write(&SingleLocation::from(path.to_owned()), cause);
     let (LocalFile { key, place, .. }, target) = (file, file.target());
-    // A key that is replaced is no less secret for what stood there.
+    // A replaced key's permissions must not expose the new key.
     let metadata = file.of_new(mode, wall_clock());
     let entry = Entry::new_file(key.clone(), content.len() as u64, metadata);
     let mut stage = target.stage_stream(&entry, *place).map_err(failed)?;

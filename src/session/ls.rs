@@ -1,8 +1,8 @@
-//! Listing what lies at a location: one level of it, or all.
+//! Listing of a location: one level or everything.
 //!
-//! [`ls`] streams: of a store at most a few pages are held, of a directory's names what the walker
-//! holds, the rest on disk. What vidimus keeps for itself at a root (`.vidimus`, temporaries) is
-//! not told.
+//! [`ls`] streams: it holds at most a few pages of a store's listing, or what the walker holds of a
+//! directory's names; the rest is on disk. Reserved names at a root (`.vidimus`, temporaries) are
+//! left out.
 
 use super::wall_clock;
 use crate::backend::ListItem;
@@ -20,29 +20,30 @@ use std::sync::Arc;
 pub struct LsOptions {
     /// A directory, a file, a prefix or an object.
     pub location: SingleLocation,
-    /// How its store is reached, where it is one.
+    /// Settings of its store, if it is in one.
     pub store: Option<StoreSettings>,
-    /// Whether what lies deeper is listed too.
+    /// Whether deeper levels are listed, too.
     pub recursive: bool,
-    /// Where names of huge directories are sorted.
+    /// The directory for sorting the names of huge directories.
     pub spool_dir: PathBuf,
 }
 
 /// One item of a list.
 #[derive(Debug)]
 pub enum LsItem {
-    /// Something is there; its key is the name below the location.
+    /// An entry; its key is the name below the location.
     Entry(Entry),
-    /// What is there is unknown.
+    /// A part that could not be listed.
     Failed(EntryError),
 }
 
-/// Lists a location, in byte order of the names, until `each` wants no more.
+/// Lists a location, in byte order of the names, until `each` breaks.
 ///
-/// Of objects size, tag and the time of their writing are told, by list requests alone.
+/// Of objects, size, tag and time of writing are known, from list requests alone.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) when nothing is there, or it can't be asked what is.
+/// [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) if nothing is there, or the location
+/// can't be read.
 pub fn ls(
     options: &LsOptions,
     progress: &Arc<Progress>,

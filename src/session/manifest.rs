@@ -1,4 +1,4 @@
-//! Published manifests, wherever they lie: in a target, or copied elsewhere.
+//! Opening of published manifests, in a target or copied elsewhere.
 
 use super::wall_clock;
 use crate::backend::Source;
@@ -19,43 +19,43 @@ use std::sync::Arc;
 /// Which manifest to read.
 #[derive(Debug)]
 pub struct ManifestAt {
-    /// A target, a directory that holds what a target has in `.vidimus/manifest/`, or a file of these:
-    /// `latest.json`, or the head of a publication. Where no manifest is needed, as in a comparison,
-    /// any directory or part of a bucket.
+    /// A target, a directory with a copy of a target's `.vidimus/manifest/`, or one of its files:
+    /// `latest.json`, or the head of a publication. A comparison, which needs no manifest, also
+    /// takes any directory or part of a bucket.
     pub location: Location,
-    /// How its store is reached, where it is one.
+    /// Settings of its store, if it is in one.
     pub store: Option<StoreSettings>,
-    /// What reading it may use.
+    /// The resource limits for reading it.
     pub limits: LimitOptions,
-    /// Where segments are kept while they are read.
+    /// The directory that holds segments while they are read.
     pub spool_dir: PathBuf,
 }
 
-/// A place that has a manifest.
+/// An open manifest and its place.
 pub struct OpenManifest {
     source: Arc<dyn Source>,
     name: String,
     pub(super) spool_dir: PathBuf,
     is_bare: bool,
-    /// Whether one of its files was named: what is published later plays no part then.
+    /// Whether one of its files was named: later publications are ignored then.
     is_named: bool,
-    /// The publication that counts, or the one that was named.
+    /// The current publication, or the one that was named.
     pub latest: Publication,
 }
 
-/// What a location was found to be.
+/// What was found at a location.
 pub enum Found {
-    /// One with a manifest.
+    /// A place with a manifest.
     Manifest(Box<OpenManifest>),
-    /// One without.
+    /// A place without one.
     Bare(Arc<dyn Source>),
 }
 
 impl OpenManifest {
-    /// Opens the manifest at a location, and reads the head that counts.
+    /// Opens the manifest at a location, and reads the current head.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when there is none, or it can't be used; [`ErrorKind::Unusable`] when
+    /// [`ErrorKind::Manifest`] if there is none, or it can't be used; [`ErrorKind::Unusable`] if
     /// the location can't be read.
     pub fn open(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Self, Error> {
         match Self::find(at, progress, stop)? {
@@ -64,10 +64,10 @@ impl OpenManifest {
         }
     }
 
-    /// Opens a location, and its manifest where it has one.
+    /// Opens a location, and its manifest if it has one.
     ///
     /// # Errors
-    /// [`ErrorKind::Manifest`] when there is one that can't be used; [`ErrorKind::Unusable`] when the
+    /// [`ErrorKind::Manifest`] if there is one that can't be used; [`ErrorKind::Unusable`] if the
     /// location can't be read.
     pub fn find(at: &ManifestAt, progress: &Arc<Progress>, stop: &Stop) -> Result<Found, Error> {
         let (name, spool_dir) = (at.location.to_string(), at.spool_dir.clone());
@@ -104,37 +104,38 @@ impl OpenManifest {
         })
     }
 
-    /// Whether it is a copy of a manifest, not a target.
+    /// Returns whether it is a copy of a manifest rather than a target.
     pub fn is_bare(&self) -> bool {
         self.is_bare
     }
 
-    /// The location, as it prints.
+    /// Returns the location as it prints.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// The place that has it.
+    /// Returns the place that has it.
     pub(super) fn source(&self) -> &dyn Source {
         &*self.source
     }
 
-    /// The files of the manifest.
+    /// Returns a reader of the manifest's files.
     pub fn reader(&self) -> ManifestReader<'_> {
         let of = if self.is_bare { ManifestReader::bare } else { ManifestReader::of };
         of(&*self.source, &self.spool_dir)
     }
 
-    /// The publications from the one that counts back to the first.
+    /// Returns the publications from the current one back to the first.
     pub fn history(&self) -> History<'_> {
         History::from(self.latest.clone(), self.reader())
     }
 
-    /// The rows of the publication that counts, in key order. Where a mirror published all rows anew
-    /// meanwhile, and removed the segments that were to be read, it is that publication from now on.
+    /// Returns the rows of the current publication, in key order. If a mirror meanwhile published
+    /// all rows anew, and removed segments that were to be read, that publication becomes the
+    /// current one.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub fn latest_rows(&mut self) -> Result<Merged, Error> {
         loop {
             let error = match self.rows(&self.latest.head) {
@@ -150,11 +151,11 @@ impl OpenManifest {
         }
     }
 
-    /// Makes sure that the manifest is whole, from what points to it to the last publication of its
-    /// chain; and, with a key, that it is signed with that.
+    /// Checks that the manifest is intact, from its pointer to the last publication of its chain,
+    /// and with a key, that it is signed with that.
     ///
     /// # Errors
-    /// As those of [`published::check`] and [`SignatureStatus::demand`].
+    /// Those of [`published::check`] and [`SignatureStatus::demand`].
     pub fn check(
         &mut self,
         key: Option<&PublicKey>,
@@ -167,7 +168,7 @@ impl OpenManifest {
             let latest = latest.ok_or_else(|| no_manifest(&self.name))?;
             self.latest = latest;
             match self.check_latest(key) {
-                // A mirror that publishes all rows anew removes what was to be read.
+                // A mirror that publishes all rows anew removes segments that are still to be read.
                 Err(error) if error.kind == ErrorKind::Damaged => match self.reader().latest()? {
                     Some(now) if now.head.sequence > self.latest.head.sequence => {}
                     _ => return Err(error),
@@ -191,8 +192,8 @@ impl OpenManifest {
         Ok((checked?, status))
     }
 
-    /// Why the rows of a publication that was named can't be read, where one that counts now wrote all of
-    /// them anew: what it needed was removed then, and is not damaged.
+    /// Returns why the rows of a named publication can't be read if a later one wrote all of them
+    /// anew: segments that it needs were removed then, and are not damaged.
     fn superseded(&self, head: &Head) -> Option<Error> {
         let now = self.reader().latest().ok()?.filter(|_| self.is_named)?.head;
         let stays = |sequence| now.segments.iter().any(|segment| segment.sequence == sequence);
@@ -202,18 +203,18 @@ impl OpenManifest {
         }
         let (sequence, base) = (head.sequence, now.segments.first()?.sequence);
         let message = format!(
-            "the rows of publication {sequence} are not kept any more: publication {base} wrote all \
-             rows anew"
+            "the rows of publication {sequence} are no longer kept: publication {base} wrote all rows \
+             anew"
         );
         Some(Error::new(ErrorKind::Manifest, message).help(
             "copy a target's .vidimus/manifest/ to keep what it says now for later comparisons",
         ))
     }
 
-    /// What the signature of a publication is worth.
+    /// Returns the status of a publication's signature.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::signature_status`].
+    /// Those of [`ManifestReader::signature_status`].
     pub fn signature_status(
         &self,
         publication: &Publication,
@@ -222,16 +223,16 @@ impl OpenManifest {
         self.reader().signature_status(publication, key)
     }
 
-    /// The rows of a publication, in key order.
+    /// Returns the rows of a publication, in key order.
     ///
     /// # Errors
-    /// As those of [`ManifestReader::latest`].
+    /// Those of [`ManifestReader::latest`].
     pub fn rows(&self, head: &Head) -> Result<Merged, Error> {
         Merged::of(&self.reader(), head).map_err(|error| self.superseded(head).unwrap_or(error))
     }
 }
 
-/// That a place has no published manifest.
+/// Makes the error that a place has no published manifest.
 pub(super) fn no_manifest_at(location: &Location) -> Error {
     let error = no_manifest(location);
     match bag_at(location) {
@@ -239,8 +240,8 @@ pub(super) fn no_manifest_at(location: &Location) -> Error {
         Some(InBag::Root { typed, .. }) => {
             let payload = Quoted(typed.as_os_str().as_bytes());
             error.help(format!(
-                "it is a bag: its own manifest is its manifest-sha256.txt, or of another digest, and \
-                 what a run recorded of its payload is verified by: vidimus verify {payload}"
+                "it is a bag: its own manifest is its manifest-sha256.txt, or of another digest; to verify its \
+                 payload against what a run recorded, use: vidimus verify {payload}"
             ))
         }
     }

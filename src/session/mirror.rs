@@ -1,8 +1,8 @@
-//! One mirror run: what it is asked, what it does in which order, and how it ended.
+//! One mirror run: its options, its order of steps, and its outcome.
 //!
 //! A [`Session`] holds what the whole run shares. `sides` opens and lists the two places, `checks`
-//! refuses what must not be done to them, `published` keeps the manifest in the target; `dry_run`
-//! and `explain` say what a run would do.
+//! refuses dangerous runs, `published` maintains the manifest in the target; `dry_run` and
+//! `explain` report what a run would do.
 
 mod bag;
 mod checks;
@@ -46,52 +46,53 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-/// What a mirror run is asked to do.
+/// The options of a mirror run.
 #[derive(Debug)]
 pub struct MirrorOptions {
-    /// Where entries come from.
+    /// Where entries are copied from.
     pub source: Location,
-    /// Where they go.
+    /// Where they are copied to.
     pub target: Location,
-    /// How the source's store is reached, where it is one.
+    /// Settings of the source's store, if it is in one.
     pub source_store: Option<StoreSettings>,
-    /// How the target's store is reached, where it is one.
+    /// Settings of the target's store, if it is in one.
     pub target_store: Option<StoreSettings>,
-    /// Where state databases live; made when missing.
+    /// The directory of state databases; created if missing.
     pub state_dir: PathBuf,
-    /// Decide and say, but do nothing.
+    /// Report what would be done, but do nothing.
     pub dry_run: bool,
-    /// Make the target a bag, whose payload the source's entries are.
+    /// Make the target a bag, with the source's entries as its payload.
     pub bag: Option<BagOptions>,
     /// How entries are compared.
     pub policy: PolicyOptions,
     /// Which entries take part.
     pub filter: Filter,
-    /// Delete what only the target has.
+    /// Delete entries that only the target has.
     pub delete: Option<DeleteOptions>,
-    /// A file that the source's root must hold, else the run is refused.
+    /// A file that the source's root must contain, else the run is refused.
     pub require_file: Option<PathBuf>,
-    /// What the manifest is signed with.
+    /// The key to sign the manifest with.
     pub sign: Option<SecretKey>,
-    /// To whom the lock and the manifest of a directory are open, where that is asked for.
+    /// The permissions of the lock and the manifest in a directory, if set.
     pub manifest_mode: Option<ManifestMode>,
-    /// Write markers of directories where the target is a store.
+    /// Write markers of directories if the target is a store.
     pub markers: bool,
-    /// How durable a file is before it counts as done.
+    /// What is synced before a file counts as done.
     pub durability: Durability,
     /// Files copied at the same time, at least 1.
     pub transfers: usize,
     /// Directories read and files hashed at the same time, at least 1.
     pub checkers: usize,
-    /// Count what the source has beside the run, into [`Progress::ahead`], to estimate by: a second
-    /// listing, once the run has taken half a second.
+    /// Count the source's entries alongside the run into [`Progress::ahead`], for estimates. This
+    /// is a second listing, started after half a second.
     pub count_ahead: bool,
-    /// What the run may use.
+    /// The run's resource limits.
     pub limits: LimitOptions,
 }
 
 impl MirrorOptions {
-    /// Makes what opens both places of a run, which remembers anything new where it `learns`.
+    /// Makes the opener for both places of a run; with `learns` it saves what it finds out about
+    /// them.
     fn opener(&self, run: &RunId, learns: bool, progress: &Arc<Progress>, stop: &Stop) -> Opener {
         let temporary = std::env::temp_dir();
         let options = OpenOptions {
@@ -110,31 +111,31 @@ impl MirrorOptions {
     }
 }
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct MirrorOutcome {
-    /// Its id.
+    /// The run's id.
     pub run: RunId,
-    /// What it counted.
+    /// The counts.
     pub totals: Totals,
-    /// How long it took.
+    /// The duration.
     pub duration: Duration,
     /// The verdict.
     pub verdict: Verdict,
     /// What was refused (deletions, by a guard), if anything was.
     pub refusal: Option<Error>,
-    /// Why the manifest could not be published, though the run came to its end; the verdict is
-    /// [`Verdict::Failed`] then.
+    /// Why the manifest could not be published, though all entries were processed; the verdict is
+    /// then [`Verdict::Failed`].
     pub unpublished: Option<Error>,
 }
 
 /// Mirrors the source to the target.
 ///
 /// # Errors
-/// What stops the run: a location that can't be used, a lock that is held, a guard that refuses
-/// before anything was done, a target that is full. Errors of single entries are no errors here:
-/// they are events, and the verdict is [`Verdict::Incomplete`].
+/// Whatever stops the run: a location that can't be used, a lock that another run holds, a guard
+/// that refuses before anything was done, a full target. Errors of single entries are events, and
+/// make the verdict [`Verdict::Incomplete`].
 pub fn mirror(
     options: &MirrorOptions,
     observer: &dyn Observer,
@@ -186,17 +187,17 @@ struct Session<'a> {
     stop: &'a Stop,
     run: RunId,
     filter: Arc<Filter>,
-    /// Why what was recorded of the source could not be read to its end.
+    /// Why the record of the source could not be read to its end.
     record_broke_off: Arc<OnceLock<Error>>,
 }
 
-/// A run that was recorded to begin.
+/// A run whose start is recorded.
 #[derive(Clone, Copy)]
 struct Begun {
     number: RunNumber,
-    /// Whether it made the target's root.
+    /// Whether it creates the target's root.
     root_is_new: bool,
-    /// Whether none from its source into the target that is recorded here did all it was to do.
+    /// Whether no earlier recorded run from this source into the target completed.
     is_first_contact: bool,
 }
 
@@ -206,12 +207,12 @@ struct Ended {
     unpublished: Option<Error>,
 }
 
-/// Bytes that each of a store's many workers reads at once: memory that no limit counts.
+/// Buffer size of each of a store's many workers, in bytes; this memory isn't subject to a limit.
 const STORE_BUFFER: usize = 256 << 10;
 
 impl Session<'_> {
-    /// A run that writes: locks, records, executes; a state found damaged on the way is put aside
-    /// and the run begun anew, once.
+    /// Runs a mirror that writes: locks, records, executes. If the state turns out to be damaged,
+    /// it is put aside and the run is started again, once.
     fn run(&self) -> Result<Ended, Error> {
         let made = self.places.make_target()?;
         self.places.target.open()?;
@@ -234,7 +235,7 @@ impl Session<'_> {
             }
             other => other,
         };
-        // A lock that stays is taken over by the next run; the run's own result counts more.
+        // If releasing fails, the next run takes the lock over; the run's own result matters more.
         let lost = lock.lost();
         let released = lock.release();
         if let Some(lost) = lost {
@@ -247,20 +248,20 @@ impl Session<'_> {
         Ok(ended)
     }
 
-    /// What is locked: the target, or the bag around it, which is open.
+    /// Returns what to lock: the target, or the bag around it; it must be open.
     fn lockable(&self) -> Result<Lockable, Error> {
         let Places { target, bag, .. } = self.places;
         bag.as_ref().map_or(target, |bag| &bag.place).lockable()
     }
 
-    /// Locks the target, which is open, or the bag around it.
+    /// Locks the target, or the bag around it; it must be open.
     fn lock(&self) -> Result<TargetLock, Error> {
         let target = self.lockable()?;
         let request = LockRequest { run: &self.run, mode: self.options.manifest_mode };
         TargetLock::take(&target, request, self.stop, &mut |notice| self.notice(notice))
     }
 
-    /// Executes, and records the run. From `begins` on it leaves its traces in the target.
+    /// Executes and records the run. `begins` is called before it changes the target.
     fn record(&self, opened: &Opened, begins: &dyn Fn()) -> Result<Ended, Error> {
         let state = &opened.state;
         let bag = self.places.bag.as_ref();
@@ -270,10 +271,10 @@ impl Session<'_> {
         let target = Arc::clone(&sides.target);
         let kept = ManifestReader::of(&*target, &self.options.state_dir);
         let is_dropped = match &bag {
-            // Its manifest is the bag's.
+            // A bag has its own manifest.
             Some(bag) => {
                 begins();
-                self.tell_lost(opened, Instead::AllCompared);
+                self.report_lost_state(opened, Instead::AllCompared);
                 bag.begin(self).map(|()| false)?
             }
             None => self.take_over_published(opened, self.place(&*target, &kept))?,
@@ -323,7 +324,7 @@ impl Session<'_> {
             options.encode().and_then(|options| state.set_options(number, &options))
         };
         let finished = state.finish_run(number, wall_clock(), verdict, &totals, allowed_root);
-        // What stopped the run says more than that its end could not be recorded.
+        // The error that stopped the run matters more than one in recording its end.
         let refusal = executed?;
         learned.and(finished)?;
         let mut unpublished = None;
@@ -334,7 +335,7 @@ impl Session<'_> {
         } else if verdict != Verdict::Interrupted {
             let publishing = self.publishing(started, verdict, options);
             match self.publish(state, self.place(&*target, &kept), publishing) {
-                // What is damaged here is put aside, and the run begun anew.
+                // A damaged state is put aside, and the run is started again.
                 Err(error) if is_damage(&error) => return Err(error),
                 published => unpublished = published.err(),
             }
@@ -358,7 +359,7 @@ impl Session<'_> {
             .flatten();
         let policy = self.policy(state.number()?, &*target);
         let source_listing =
-            self.informed_by_any(&*source, source.list(&self.listing())?, is_first_contact)?;
+            self.enrich(&*source, source.list(&self.listing())?, is_first_contact)?;
         let target_listing = target.list(&self.target_listing())?;
         let join = self.join(source_listing, target_listing, self.rows(state)?)?;
         let keeper = Arc::clone(&target);
@@ -371,7 +372,7 @@ impl Session<'_> {
         let is_remote = source.capabilities().remote || target.capabilities().remote;
         let bandwidth = BandwidthLimit::new(&options.limits, self.stop);
         let context = Context {
-            // What the store copies by itself nobody hashes.
+            // The digest of a server-side copy is not computed.
             can_copy_server_side: target.can_copy_server_side(&*source)
                 && !options.policy.digests.any(),
             source,
@@ -425,17 +426,17 @@ impl Session<'_> {
         context.fatal.into_inner().map_or(result, Err)
     }
 
-    /// What of the source takes no part.
+    /// Returns the check of which source entries take no part, beside the filter.
     fn leaves_out(&self) -> &'static dyn Fn(&Entry) -> Option<&'static str> {
         if self.options.bag.is_some() { &bag::leaves_out } else { &|_| None }
     }
 
-    /// Whether patterns leave entries out of the target's listing.
+    /// Returns whether patterns exclude entries from the target's listing.
     fn hides_of_target(&self) -> bool {
         self.filter.has_patterns() && self.options.delete.is_none_or(|delete| !delete.excluded)
     }
 
-    /// The rules of a run from the source of this number into a target.
+    /// Returns the policy of a run from the source with this number into a target.
     fn policy(&self, from: SourceNumber, target: &dyn Target) -> Policy {
         Policy {
             from,
@@ -458,10 +459,10 @@ impl Session<'_> {
             dry_run: self.options.dry_run,
             previous: previous.copied().map(Box::new),
         });
-        self.tell_misplaced_patterns();
+        self.report_misplaced_patterns();
     }
 
-    /// Takes note of what a killed run left, and is gone now.
+    /// Counts and reports a leftover of a killed run that was removed.
     fn swept(&self, key: &Key) {
         self.progress.leftovers_swept.add(1);
         if self.observer.wants_changes() {
@@ -470,17 +471,17 @@ impl Session<'_> {
         }
     }
 
-    /// Takes note of an entry that failed.
+    /// Counts and reports an entry that failed.
     fn fail(&self, error: EntryError) {
-        // It is looked at beside the entries of the listings.
+        // It is not among the entries of the listings.
         self.progress.entries.add(1);
         self.progress.fail(&error);
         self.observer.observe(&Event::Failed(error));
     }
 
-    /// Tells what is to be told of places at the end.
+    /// Reports notices that the places have at the end of a run.
     fn warn(&self, places: &[&dyn Source]) {
-        self.tell_broken_off();
+        self.report_broken_record();
         self.notices(places.iter().flat_map(|place| place.notices()));
     }
 
@@ -493,23 +494,24 @@ impl Session<'_> {
     }
 }
 
-/// What metadata a run gives a file that both sides have, where that is narrower than what stands:
-/// its source's ACL grants its group less than the mode says, which a listing doesn't show.
+/// Returns the metadata that a run sets on a file that both sides have, if it is more restrictive
+/// than the existing one: the source's ACL grants its group less than the mode says, which a
+/// listing doesn't show.
 fn narrower(
     source: &Entry,
-    standing: &Entry,
+    existing: &Entry,
     from: &dyn Source,
     to: &dyn Target,
 ) -> Option<Metadata> {
-    if source.kind != EntryKind::File || standing.completeness == Completeness::NoStoredMetadata {
+    if source.kind != EntryKind::File || existing.completeness == Completeness::NoStoredMetadata {
         return None;
     }
-    // Why it can't be inspected, the run tells.
+    // If it can't be inspected, the copy itself reports why.
     let mode = from.inspect(source).ok()?.mode;
     if mode == source.metadata.mode {
         return None;
     }
     let narrowed = Metadata { mode, ..source.metadata };
-    let wanted = to.achievable_metadata(&narrowed, source.kind, Some(&standing.metadata));
-    (wanted != standing.metadata).then_some(wanted)
+    let wanted = to.achievable_metadata(&narrowed, source.kind, Some(&existing.metadata));
+    (wanted != existing.metadata).then_some(wanted)
 }

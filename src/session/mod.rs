@@ -1,11 +1,11 @@
-//! One run, wired end to end: typed options in, events and an outcome out.
+//! Runs from end to end: typed options in, events and an outcome out.
 //!
-//! [`mirror()`] is the run that the tool is made for, and [`explain`] says what it would do with one key;
-//! [`ls`](ls::ls), [`cat`](cat::cat) and [`put`](put::put) are what one does beside it, to what lies at
-//! a single location; [`manifest`] opens what runs published, [`export`] makes a list of it,
-//! [`import`](mod@import) makes it of a list, [`sign`](mod@sign) signs it with a key that
-//! [`keygen`](mod@keygen) made, and [`diff`](diff::diff) lists two places and tells them apart, by its
-//! digests where their stamps still hold.
+//! [`mirror()`] is the main one, and [`explain`] says what it would do with one key.
+//! [`ls`](ls::ls), [`cat`](cat::cat) and [`put`](put::put) work on a single location. [`manifest`]
+//! opens published manifests, [`export`] converts one to a list, [`import`](mod@import) makes one
+//! from a list, [`sign`](mod@sign) signs it with a key from [`keygen`](mod@keygen), and
+//! [`diff`](diff::diff) compares two places, using their manifests' digests as far as the stamps
+//! still match.
 
 mod atomic_file;
 pub mod cat;
@@ -32,10 +32,10 @@ pub use mirror::{
 use crate::model::{Error, RunId, Timestamp};
 use crate::place::random;
 
-/// Makes the id of a run that begins now.
+/// Makes the id of a run that starts now.
 ///
 /// # Errors
-/// [`random`]'s.
+/// Those of [`random`].
 pub(crate) fn new_run_id() -> Result<RunId, Error> {
     let start = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     Ok(RunId(format!("{start}-{:08x}", random()?)))

@@ -1,4 +1,4 @@
-//! The two places of a run, and whether a mirror between them makes sense.
+//! The two places of a run, and checks that a mirror between them makes sense.
 
 use super::{BagOptions, MirrorOptions};
 use crate::backend::KeySpace;
@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 /// The two sides of a run, resolved.
 pub(crate) struct Places {
-    /// Where entries come from.
+    /// Where entries are copied from.
     pub(crate) source: SourcePlace,
-    /// Where they go.
+    /// Where they are copied to.
     pub(crate) target: TargetPlace,
-    /// The bag whose payload the target is.
+    /// The bag whose payload is the target.
     pub(crate) bag: Option<BagPlace>,
 }
 
@@ -21,17 +21,17 @@ pub(crate) struct Places {
 pub(crate) struct BagPlace {
     /// Its directory.
     pub(crate) place: TargetPlace,
-    /// The real path of that.
+    /// The canonical path of the directory.
     pub(crate) path: PathBuf,
-    /// The mode that it is made with.
+    /// The mode of a new directory.
     pub(crate) mode: u32,
 }
 
 /// Resolves and checks both sides; changes nothing.
 ///
 /// # Errors
-/// [`ErrorKind::Unusable`] when one can't be used, [`ErrorKind::Refused`] when one lies in the
-/// other, or the target in a bag.
+/// [`ErrorKind::Unusable`] if one can't be used, [`ErrorKind::Refused`] if one lies in the other,
+/// or the target in a bag.
 pub(crate) fn resolve(options: &MirrorOptions, opener: &Opener) -> Result<Places, Error> {
     let MirrorOptions { source, target, source_store, target_store, bag, markers, .. } = options;
     let (location, source) = (source, opener.source(source, source_store.as_ref())?);
@@ -45,21 +45,21 @@ pub(crate) fn resolve(options: &MirrorOptions, opener: &Opener) -> Result<Places
     };
     let places = Places { source, target, bag };
     places.refuse_overlap()?;
-    // Nobody writes to the payload of a bag but who makes that bag.
+    // Only the run that makes a bag may write to its payload.
     places.bag.as_ref().map_or(&places.target, |bag| &bag.place).refuse_within_bag()?;
     Ok(places)
 }
 
 impl Places {
-    /// Which form keys have: between two places that let each key stand for itself they do.
+    /// Returns the key space: flat between two places with flat keys, else a tree.
     pub(crate) fn key_space(&self) -> KeySpace {
         let (source, target) = (self.source.capabilities(), self.target.capabilities());
         if source.flat_keys && target.flat_keys { KeySpace::Flat } else { KeySpace::Tree }
     }
 
-    /// Makes the target's directory, where it has one that is missing, closed to others until its
-    /// metadata is set; and so the bag that it is the payload of. They are removed again unless they
-    /// are [kept](MadeDirectories::keep).
+    /// Creates the target's directory if it is missing, and that of its bag, inaccessible to others
+    /// until their metadata is set. They are removed again unless they are
+    /// [kept](MadeDirectories::keep).
     pub(crate) fn make_target(&self) -> Result<MadeDirectories, Error> {
         let mut made = MadeDirectories::default();
         if let Some(bag) = &self.bag {
@@ -70,7 +70,7 @@ impl Places {
         Ok(made)
     }
 
-    /// Refuses a target in the source and the reverse, by whatever names.
+    /// Refuses a target inside the source and the reverse, whatever their paths.
     fn refuse_overlap(&self) -> Result<(), Error> {
         let Some(overlap) = self.source.overlap(&self.target)? else { return Ok(()) };
         let (source, target) = (&self.source.name, &self.target.name);

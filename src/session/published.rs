@@ -1,5 +1,5 @@
-//! What a run does about the manifest that stands in its target, whatever kind of run it is: it
-//! takes in what others published there since it was published from here, and says so.
+//! Taking over the manifest that is published in a target, for any kind of run: what others have
+//! published there since is added to the state, and reported.
 
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Target};
 use crate::compare::RecordedRows;
@@ -16,30 +16,29 @@ use crate::model::{Entry, EntryKind, Error, ErrorKind, Notice, RunId, Stop};
 use std::iter::Peekable;
 use std::sync::Arc;
 
-/// Rows that are dropped together.
+/// Rows per commit.
 const BATCH: u64 = 10_000;
 
-/// A target, and how it is looked at.
+/// A target, and how to check it.
 #[derive(Clone, Copy)]
 pub(super) struct LookedAt<'a> {
     pub(super) target: &'a dyn Target,
-    /// Where its manifest is kept.
+    /// The reader of its manifest.
     pub(super) reader: &'a ManifestReader<'a>,
-    /// The form of the run's keys.
+    /// The key space of the run.
     pub(super) key_space: KeySpace,
-    /// What of a stamp isn't compared.
+    /// Which fields of a stamp are compared.
     pub(super) trust: StampFields,
 }
 
-/// Rows in key order, with the id of the run of each that others published.
+/// Rows in key order; those that others published have the id of their run.
 pub(super) type Foreseen = Box<dyn Iterator<Item = Result<(Row, Option<RunId>), Error>> + Send>;
 
-/// Takes into a state what others published since, if they did. Where that is lost, rows here whose
-/// entries others may have replaced are dropped: those that the target no longer has as they say.
+/// Adds to a state what others have published since. If that is lost, rows whose entries others may
+/// have replaced are dropped: those that no longer match the target.
 ///
 /// # Errors
-/// As those of [`published::catch_up`], and [`ErrorKind::Unusable`] where the target can't be
-/// listed.
+/// Those of [`published::catch_up`], and [`ErrorKind::Unusable`] if the target can't be listed.
 pub(super) fn catch_up(
     state: &State,
     place: LookedAt<'_>,
@@ -65,23 +64,23 @@ pub(super) fn catch_up(
     Ok(notices)
 }
 
-/// What a state without a run was made of.
+/// The result of filling an empty state.
 pub(super) struct TakenOver {
-    /// How many rows it got.
+    /// The number of rows.
     pub(super) rows: u64,
-    /// The publication that they are from.
+    /// The publication that they come from.
     pub(super) latest: Publication,
-    /// What there is to say of it.
+    /// What to report about it.
     pub(super) notices: Vec<Notice>,
 }
 
-/// Makes a state without a run of what was published, if anything was; signed with the key, where
-/// there is one. Rows that a lost publication may have overtaken are dropped, as by [`catch_up`].
-/// Where there is something to take over, `allows` is asked before.
+/// Fills an empty state from the published manifest, if there is one; with a key, it must be signed
+/// with that. Rows that a lost publication may have overtaken are dropped, as by [`catch_up`].
+/// `allows` is called before anything is taken over.
 ///
 /// # Errors
-/// As those of [`ManifestReader::latest_or_highest`] and [`published::rebuild`];
-/// [`ErrorKind::Untrusted`] where it isn't signed with the key.
+/// Those of [`ManifestReader::latest_or_highest`] and [`published::rebuild`];
+/// [`ErrorKind::Untrusted`] if it isn't signed with the key.
 pub(super) fn take_over(
     state: &State,
     place: LookedAt<'_>,
@@ -91,7 +90,7 @@ pub(super) fn take_over(
 ) -> Result<Option<TakenOver>, Error> {
     let reader = place.reader;
     let Some((latest, fault)) = reader.latest_or_highest()? else { return Ok(None) };
-    // A signature is to vouch for what was seen here, not for what anybody put there.
+    // A signature must only cover what was verified here, not what others put there.
     if let Some(key) = key {
         reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
     }
@@ -109,18 +108,18 @@ pub(super) fn take_over(
     Ok(Some(TakenOver { rows, latest, notices }))
 }
 
-/// What a state would hold after [`catch_up`].
+/// What a state would contain after [`catch_up`].
 pub(super) struct Foresight {
     pub(super) recorded: RecordedRows<Foreseen>,
-    /// What there is to say of it.
+    /// What to report about it.
     pub(super) notices: Vec<Notice>,
 }
 
-/// The rows that a state would have after [`catch_up`], where others published since; writes
+/// Returns the rows that [`catch_up`] would produce, if others have published since; writes
 /// nothing.
 ///
 /// # Errors
-/// As those of [`catch_up`].
+/// Those of [`catch_up`].
 pub(super) fn foresee(
     state: &State,
     place: LookedAt<'_>,
@@ -142,16 +141,16 @@ pub(super) fn foresee(
         return Ok(Some(Foresight { recorded: RecordedRows { rows, from }, notices }));
     };
     notices.push(lost.notice(Overtaken::ToDrop));
-    let rows = WhatStands::of(rows, place)?.filter_map(|row| match row {
-        Ok((row, Stands::AsRecorded)) => Some(Ok(row)),
-        Ok((_, Stands::Otherwise)) => None,
+    let rows = ComparedRows::of(rows, place)?.filter_map(|row| match row {
+        Ok((row, Presence::AsRecorded)) => Some(Ok(row)),
+        Ok((_, Presence::Otherwise)) => None,
         Err(error) => Some(Err(error)),
     });
     let recorded = RecordedRows { rows: Box::new(rows) as Foreseen, from };
     Ok(Some(Foresight { recorded, notices }))
 }
 
-/// That a run did all, but its manifest could not be published: `what` says the first.
+/// Makes the error that a manifest could not be published; `what` says what was done before.
 pub(super) fn unpublished(what: &str, error: Error) -> Error {
     const NEXT: &str = "the next run publishes it; until then the one before it counts";
     let help = error.help.clone().unwrap_or_else(|| NEXT.into());
@@ -163,15 +162,15 @@ fn without_run(rows: Rows) -> impl Iterator<Item = Result<(Row, Option<RunId>), 
     rows.map(|row| row.map(|row| (row, None)))
 }
 
-/// Drops the rows whose entries the target no longer has as they say; how many.
+/// Drops the rows that no longer match the target. Returns their number.
 fn drop_overtaken(state: &State, place: LookedAt<'_>, stop: &Stop) -> Result<u64, Error> {
     let mut writer = state.writer()?;
     let mut dropped = 0;
-    for row in WhatStands::of(without_run(state.rows()?), place)? {
+    for row in ComparedRows::of(without_run(state.rows()?), place)? {
         if stop.requested() {
             break;
         }
-        if let ((row, _), Stands::Otherwise) = row? {
+        if let ((row, _), Presence::Otherwise) = row? {
             writer.remove(&row.key)?;
             dropped += 1;
             if dropped % BATCH == 0 {
@@ -183,23 +182,23 @@ fn drop_overtaken(state: &State, place: LookedAt<'_>, stop: &Stop) -> Result<u64
     Ok(dropped)
 }
 
-/// Whether an entry stands as its row says.
-enum Stands {
-    /// As far as its stamp tells.
+/// Whether an entry of the target matches its row.
+enum Presence {
+    /// Its stamp is the recorded one.
     AsRecorded,
-    /// It is another, it is gone, or it can't be seen.
+    /// It is another entry, is gone, or can't be listed.
     Otherwise,
 }
 
-/// Rows, and whether the target still has what they say. Memory is bounded by what a listing and a
-/// page of rows hold.
-struct WhatStands<R> {
+/// Rows, and whether the target's entries still match them. Memory is bounded by that of a listing
+/// and a page of rows.
+struct ComparedRows<R> {
     rows: R,
     listing: Peekable<OrderChecked>,
     trust: StampFields,
 }
 
-impl<R> WhatStands<R> {
+impl<R> ComparedRows<R> {
     fn of(rows: R, place: LookedAt<'_>) -> Result<Self, Error> {
         let options =
             ListOptions { filter: Arc::default(), only: None, key_space: place.key_space };
@@ -208,19 +207,19 @@ impl<R> WhatStands<R> {
         Ok(Self { rows, listing, trust: place.trust })
     }
 
-    fn stands(&mut self, row: &Row) -> Result<Stands, Error> {
+    fn compare(&mut self, row: &Row) -> Result<Presence, Error> {
         loop {
             match self.listing.next_if(|item| is_due(item, row)).transpose()? {
-                None => return Ok(Stands::Otherwise),
+                None => return Ok(Presence::Otherwise),
                 Some(ListItem::BrokeOff(error)) => return Err(unlisted(error)),
                 Some(ListItem::Failed(error)) if error.key.is_root() => {
                     return Err(unlisted(error));
                 }
                 Some(ListItem::Entry(entry)) if entry.key == row.key => {
                     return Ok(if is_as_recorded(&entry, row, self.trust) {
-                        Stands::AsRecorded
-                    } else {
-                        Stands::Otherwise
+                        Presence::AsRecorded
+                        } else {
+                            Presence::Otherwise
                     });
                 }
                 Some(_) => {}
@@ -229,19 +228,19 @@ impl<R> WhatStands<R> {
     }
 }
 
-impl<R: Iterator<Item = Result<(Row, Option<RunId>), Error>>> Iterator for WhatStands<R> {
-    type Item = Result<((Row, Option<RunId>), Stands), Error>;
+impl<R: Iterator<Item = Result<(Row, Option<RunId>), Error>>> Iterator for ComparedRows<R> {
+    type Item = Result<((Row, Option<RunId>), Presence), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let row = match self.rows.next()? {
             Ok(row) => row,
             Err(error) => return Some(Err(error)),
         };
-        Some(self.stands(&row.0).map(|stands| (row, stands)))
+        Some(self.compare(&row.0).map(|presence| (row, presence)))
     }
 }
 
-/// Whether an item of a listing comes before what follows a row.
+/// Returns whether an item of the listing comes before the end of a row's key.
 fn is_due(item: &Result<ListItem, Error>, row: &Row) -> bool {
     match item {
         Err(_) | Ok(ListItem::BrokeOff(_)) => true,
@@ -249,8 +248,8 @@ fn is_due(item: &Result<ListItem, Error>, row: &Row) -> bool {
     }
 }
 
-/// Whether an entry of the target is what its row says. A directory's stamp changes with what is
-/// put in it: where it has metadata of its own, that tells.
+/// Returns whether an entry of the target matches its row. A directory's stamp changes with its
+/// content: if it has metadata, that is compared instead.
 fn is_as_recorded(entry: &Entry, row: &Row, trust: StampFields) -> bool {
     if row.kind == EntryKind::Directory && entry.stamp.inode().is_some() {
         return entry.kind == EntryKind::Directory && entry.metadata == row.metadata;
@@ -259,7 +258,7 @@ fn is_as_recorded(entry: &Entry, row: &Row, trust: StampFields) -> bool {
 }
 
 fn unlisted(error: crate::model::EntryError) -> Error {
-    Error::new(ErrorKind::Unusable, "what is recorded can't be held against the target")
+    Error::new(ErrorKind::Unusable, "what is recorded can't be compared with the target")
         .because(error)
         .help("nothing was changed; run again once the target can be listed")
 }

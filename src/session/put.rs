@@ -1,10 +1,9 @@
-//! Putting a stream in a place: standard input, say, of which nobody knows the size, to a file or
-//! an object.
+//! Writing a stream of unknown size, such as standard input, to a file or an object.
 //!
-//! What comes is hashed and written as it comes; it stands whole once it has ended, and until then
-//! the target has what it had. The target is the directory or prefix that holds it: that is locked,
-//! as by a mirror into it, in its state stands the row, from [`STREAM`], and what is published in
-//! it is published anew.
+//! The stream is hashed and written as it arrives, and published once it has ended; until then the
+//! existing file remains. The target is the directory or prefix around it: it is locked as by a
+//! mirror into it, its state gets a row from the source [`STREAM`], and a manifest that is
+//! published in it is published anew.
 
 use super::input::Input;
 use super::published::{self as in_target, LookedAt, catch_up, unpublished};
@@ -31,40 +30,40 @@ use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// What to put where.
+/// What to write where.
 #[derive(Debug)]
 pub struct PutOptions {
-    /// The file or object that is to be.
+    /// The file or object to write.
     pub location: SingleLocation,
-    /// How its store is reached, where it is one.
+    /// Settings of its store, if it is in one.
     pub store: Option<StoreSettings>,
-    /// Where state databases live; made when missing.
+    /// The directory of state databases; created if missing.
     pub state_dir: PathBuf,
-    /// Bytes that will come, as far as anybody knows: large parts for a large stream.
+    /// Expected size in bytes, if known: a large stream needs large parts.
     pub expected_size: Option<u64>,
-    /// What the manifest is signed with that holds what was put, where one is published there.
+    /// The key to sign the manifest with, if one is published there.
     pub sign: Option<SecretKey>,
-    /// The mode that it is given, unless a file or an object stands there: that one's mode stays.
+    /// The mode of a new file; an existing file or object keeps its mode.
     pub mode: u32,
-    /// What the run may use.
+    /// The run's resource limits.
     pub limits: LimitOptions,
 }
 
-/// How putting ended.
+/// How a `put` ended.
 #[derive(Debug)]
 pub enum PutEnd {
-    /// All that came stands.
+    /// The whole stream is published.
     Done(Box<PutOutcome>),
-    /// It was stopped: what stood before stands.
+    /// It was stopped: the existing file remains.
     Stopped,
 }
 
-/// What stands now.
+/// The file that was written.
 #[derive(Debug)]
 pub struct PutOutcome {
     /// The run's id.
     pub run: RunId,
-    /// What holds it, as the state names it.
+    /// The directory or prefix that contains it, as named in the state.
     pub target: String,
     /// Its name there.
     pub key: Key,
@@ -72,21 +71,21 @@ pub struct PutOutcome {
     pub size: u64,
     /// The digest of its content.
     pub digest: Digest,
-    /// Its tag, where a store gave one.
+    /// Its tag, if the store returned one.
     pub etag: Option<ETag>,
-    /// What it should be but isn't, what the place doesn't do for it, and what was found damaged.
+    /// What is not as it should be, what the place doesn't support, and damage that was found.
     pub warnings: Vec<Notice>,
-    /// What is worth knowing beside.
+    /// Other notices.
     pub notes: Vec<Notice>,
 }
 
-/// Puts all that `input` yields at a location.
+/// Writes everything that `input` yields to a location.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for a location that can't be a file's, [`ErrorKind::Locked`] when another
-/// run holds the target, or took it meanwhile; [`ErrorKind::Unusable`] when the input or the target
-/// fails: what stood before stands then. [`ErrorKind::Manifest`] when it can't be recorded: before
-/// anything was read, or when it stands already, which the error says.
+/// [`ErrorKind::Usage`] for a location that can't be a file's, [`ErrorKind::Locked`] if another run
+/// holds the target, or took it meanwhile; [`ErrorKind::Unusable`] if the input or the target
+/// fails: the existing file then remains. [`ErrorKind::Manifest`] if it can't be recorded, before
+/// anything was read or after it was published; the error says which.
 pub fn put(
     options: &PutOptions,
     input: Box<dyn Read + Send>,
@@ -99,50 +98,50 @@ pub fn put(
         OpenOptions::to_look(&options.limits, progress, stop, &options.state_dir, started);
     let places = Opener::new(OpenOptions { run: &run.0, ..looking });
     let mut at = places.writable(&options.location, options.store.as_ref(), options.mode)?;
-    let mut told = Vec::new();
-    let held = TargetLock::take(&at.lockable, LockRequest::of(&run), stop, &mut |notice| {
-        told.push(notice);
+    let mut notices = Vec::new();
+    let lock = TargetLock::take(&at.lockable, LockRequest::of(&run), stop, &mut |notice| {
+        notices.push(notice);
     });
-    let held = match held {
+    let lock = match lock {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
-        held => held?,
+        lock => lock?,
     };
-    at.lockable.probe(&*at.target, &mut |notice| told.push(notice));
+    at.lockable.probe(&*at.target, &mut |notice| notices.push(notice));
     at.target.accepts(&at.key).map_err(|cause| cannot_write(&options.location, cause))?;
     let opened = State::open(&options.state_dir, STREAM, &at.name)?;
-    told.extend(opened.lost(None));
+    notices.extend(opened.lost(None));
     let state = opened.state;
     let reader = ManifestReader::of(&*at.target, &options.state_dir);
     let pointer = single::check_signed(&reader, &at.name, options.sign.as_ref())?;
-    let mut unread = None;
+    let mut unreadable = None;
     match take_over(&state, &at, &reader, options, stop) {
-        Ok(notices) => told.extend(notices),
+        Ok(taken_over) => notices.extend(taken_over),
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         Err(error) if options.sign.is_some() => return Err(error),
-        // As with a mirror: what can't be read is not built on.
+        // As in a mirror: don't go on without a manifest that can't be read.
         Err(error) if pointer == single::Pointer::Read && error.kind == ErrorKind::Unusable => {
             return Err(unread_manifest(&options.location, error));
         }
-        // Whoever may only write there puts all the same, and replaces nothing of it.
+        // A user who may only write there can still put, but doesn't replace the manifest.
         Err(error) if error.kind == ErrorKind::Unusable && state.published()?.is_some() => {
-            unread = Some(error);
+            unreadable = Some(error);
         }
-        Err(error) => told.push(Notice::ManifestNotTakenOver { cause: error.to_string() }),
+        Err(error) => notices.push(Notice::ManifestNotTakenOver { cause: error.to_string() }),
     }
     recall(Some(&state), &*at.target, &options.state_dir)?;
     if let Err(cause) = at.target.abort_stale_streams() {
-        told.push(Notice::StreamsStay { cause: cause.to_string() });
+        notices.push(Notice::StreamsStay { cause: cause.to_string() });
     }
     let cannot = |cause| cannot_write(&options.location, cause);
     if !at.has_looked {
-        match keep_what_stands(&mut at) {
+        match keep_existing(&mut at) {
             Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
-            kept => told.extend(kept.map_err(cannot)?),
+            kept => notices.extend(kept.map_err(cannot)?),
         }
     }
     let written = write(&at, options, input, progress, stop);
-    // A lock that is lost stops the run: that is why, then.
-    if let Some(lost) = held.lost() {
+    // If the lock was lost, that is why the run stopped.
+    if let Some(lost) = lock.lost() {
         return Err(lost_lock(&options.location, lost, written.is_ok()));
     }
     let written = match written {
@@ -153,39 +152,39 @@ pub fn put(
         Err(Fault::Input(error)) => {
             return Err(Error::new(ErrorKind::Unusable, "cannot read standard input")
                 .because(error)
-                .help("nothing was put; what stood before stands"));
+                .help("nothing was put; the existing file remains"));
         }
     };
-    held.keep();
+    lock.keep();
     let began = Began { run: &run, started };
     let recorded = record(&state, &at, began, &written, progress).map_err(|error| {
-        let message = format!("\"{}\" stands, but can't be recorded", options.location);
+        let message = format!("\"{}\" is written, but can't be recorded", options.location);
         Error::new(error.kind, message).because(error)
     })?;
-    let done = match unread {
+    let done = match unreadable {
         Some(error) => Err(error),
         None => publish(&state, &at, options, publishing(began, recorded, progress)),
     };
-    let what = || format!("\"{}\" stands", options.location);
+    let what = || format!("\"{}\" is written", options.location);
     let done = done.map_err(|error| unpublished(&what(), error))?;
-    told.extend(done.iter().flat_map(Done::notices));
-    // A lock that stays is taken over by the next run.
+    notices.extend(done.iter().flat_map(Done::notices));
+    // If releasing fails, the next run takes the lock over.
     let stays = |error: Error| Notice::LockNotReleased { cause: error.to_string() };
-    told.extend(held.release().err().map(stays));
+    notices.extend(lock.release().err().map(stays));
     let Written { size, digest, target_stamp, refused, .. } = written;
-    told.extend(refused.map(|cause| Notice::MetadataNotSet { cause: cause.to_string() }));
-    told.extend(at.not_kept);
+    notices.extend(refused.map(|cause| Notice::MetadataNotSet { cause: cause.to_string() }));
+    notices.extend(at.not_kept);
     let is_warning = |notice: &Notice| notice.severity() == Severity::Warning;
-    let (mut warnings, notes): (Vec<_>, Vec<_>) = told.into_iter().partition(is_warning);
-    // Of a single file it is no matter of course what its place does: nobody looks for it there.
+    let (mut warnings, notes): (Vec<_>, Vec<_>) = notices.into_iter().partition(is_warning);
+    // For a single file, limits of its place are warnings: nobody expects them there.
     warnings.extend(at.target.notices());
     let (target, key, etag) = (at.name, at.key, target_stamp.tag());
     Ok(PutEnd::Done(Box::new(PutOutcome { run, target, key, size, digest, etag, warnings, notes })))
 }
 
-/// Looks for an object there, whose mode and owner stay; that they don't, where it may not be
-/// looked at: whoever may only write there puts all the same.
-fn keep_what_stands(at: &mut WritableFile) -> Result<Option<Notice>, Cause> {
+/// Looks for an existing object, to keep its mode and owner. Returns a notice if looking is not
+/// allowed: a user who may only write there can still put.
+fn keep_existing(at: &mut WritableFile) -> Result<Option<Notice>, Cause> {
     let existing = match at.target.look(&at.key) {
         Err(cause @ Cause::Store { trouble: Trouble::Denied, .. }) => {
             return Ok(Some(Notice::ModeNotKept { cause: cause.to_string() }));
@@ -198,14 +197,14 @@ fn keep_what_stands(at: &mut WritableFile) -> Result<Option<Notice>, Cause> {
     Ok(None)
 }
 
-/// The run that puts it.
+/// The run that writes it.
 #[derive(Clone, Copy)]
 struct Began<'a> {
     run: &'a RunId,
     started: Timestamp,
 }
 
-/// What was written.
+/// The result of writing.
 struct Written {
     size: u64,
     digest: Digest,
@@ -272,9 +271,9 @@ fn write(
     Ok(Written { size, digest, target_stamp, metadata: written.metadata, refused })
 }
 
-/// Makes the state of what was published in the target, where it is new: else the file would be all
-/// that is known of it; where it isn't, takes in what others published since. With a key, what that
-/// must not sign is refused.
+/// Fills a new state from what is published in the target, so that it has more than this file;
+/// otherwise adds what others have published since. With a key, a state that it must not sign is
+/// refused.
 fn take_over(
     state: &State,
     at: &WritableFile,
@@ -297,7 +296,7 @@ fn take_over(
         .unwrap_or_default())
 }
 
-/// Records what stands, as a run of its own.
+/// Records the file, as a run of its own.
 fn record(
     state: &State,
     at: &WritableFile,
@@ -321,7 +320,7 @@ fn record(
     let row = PendingRow {
         digest: Some(written.digest),
         origin: Origin::Proven,
-        // A stream has no stamp that could be met again.
+        // A stream has no stamp that could match later.
         source_racy: true,
         ..PendingRow::of(entry, written.metadata, by)
     };
@@ -331,7 +330,7 @@ fn record(
     Ok(options)
 }
 
-/// What is to be published of it.
+/// Returns what to publish.
 fn publishing(
     Began { run, started }: Began<'_>,
     options: RecordedOptions,
@@ -341,8 +340,7 @@ fn publishing(
     Publishing { run, started, now, verdict: Verdict::Complete, options, totals }
 }
 
-/// Publishes what changed. A single file makes no manifest where there
-/// is none.
+/// Publishes what changed. A single file doesn't create a manifest.
 fn publish(
     state: &State,
     at: &WritableFile,
@@ -367,7 +365,7 @@ fn lost_lock(location: &SingleLocation, lost: Error, existing: bool) -> Error {
     if !existing {
         return lost.help("nothing was put; run again once no other run writes to the target");
     }
-    let message = format!("\"{location}\" stands, but is not recorded");
+    let message = format!("\"{location}\" is written, but is not recorded");
     Error::new(lost.kind, message)
         .because(lost)
         .help("run again once no other run writes to the target")

@@ -1,4 +1,4 @@
-//! Signing the manifest that stands in a target.
+//! Signing of the manifest published in a target.
 
 use super::manifest::{ManifestAt, OpenManifest};
 use super::{new_run_id, wall_clock};
@@ -11,33 +11,32 @@ use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
 use std::sync::Arc;
 
-/// What was signed.
+/// The signed manifest.
 #[derive(Debug)]
 pub struct Signed {
-    /// The publication that counts.
+    /// The current publication.
     pub publication: Publication,
-    /// Its signature, which was held against it.
+    /// Its signature, which was verified.
     pub signature: Signature,
-    /// Whether it was signed now; else it was with the same key before.
+    /// Whether it was signed now rather than earlier, with the same key.
     pub is_new: bool,
-    /// What is worth knowing beside that.
+    /// Other notices.
     pub notices: Vec<Notice>,
 }
 
-/// Signs the publication that counts at a target, once all of it and the chain before it were found
-/// to be whole. The target is locked meanwhile, as by a mirror into it.
+/// Signs a target's current publication, after checking that it and the chain before it are intact.
+/// The target is locked meanwhile, as by a mirror into it.
 ///
 /// # Errors
-/// [`ErrorKind::Manifest`] when there is no manifest, or it can't be used as it stands;
-/// [`ErrorKind::Locked`] when a run holds the target; [`ErrorKind::Unusable`] when it can't be read
-/// or written.
+/// [`ErrorKind::Manifest`] if there is no manifest, or it can't be used; [`ErrorKind::Locked`] if a
+/// run holds the target; [`ErrorKind::Unusable`] if it can't be read or written.
 pub fn sign(
     at: &ManifestAt,
     key: &SecretKey,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Signed, Error> {
-    // Where there is nothing to sign, no lock is made either.
+    // If there is nothing to sign, no lock is created either.
     let found = OpenManifest::open(at, progress, stop)?;
     if found.is_bare() {
         let message = format!("\"{}\" is a copy of a manifest, not a target", at.location);
@@ -53,7 +52,7 @@ pub fn sign(
     let lockable = place.lockable()?;
     let target = opener.write(&place, Writes { durability: Durability::File, token: random()? })?;
     let mut notices = Vec::new();
-    let held = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
+    let lock = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
         notices.push(notice);
     })?;
     lockable.probe(&*target, &mut |notice| notices.push(notice));
@@ -68,9 +67,9 @@ pub fn sign(
             let signature = status.demand(&latest, key.public())?;
             Ok((latest, signature, is_new))
         });
-    // A lock that stays is taken over by the next run; what became of signing counts more.
-    let lost = held.lost();
-    let released = held.release();
+    // If releasing fails, the next run takes the lock over; the result of signing matters more.
+    let lost = lock.lost();
+    let released = lock.release();
     if let Some(lost) = lost {
         return Err(lost);
     }

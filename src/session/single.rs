@@ -1,4 +1,4 @@
-//! What a run of a single file may do to the manifest that it leaves its trace in.
+//! What a run of a single file may do to the manifest of its directory.
 
 use crate::manifest::State;
 use crate::manifest::keys::{PublicKey, SecretKey};
@@ -11,12 +11,12 @@ use crate::model::{Error, ErrorKind, Setting};
 pub(super) enum Pointer {
     /// It was read, or there is none.
     Read,
-    /// It is damaged, or may not be read.
+    /// It is damaged, or can't be read.
     Unread,
 }
 
-/// Refuses to make an unsigned manifest of a signed one for the sake of a single file, and to sign one
-/// that isn't there. `name` is the target's; the key is that of the run.
+/// Refuses a run of a single file that would replace a signed manifest by an unsigned one, or has
+/// none to sign. `name` is the target's name; the key is that of the run.
 pub(super) fn check_signed(
     reader: &ManifestReader<'_>,
     name: &str,
@@ -33,12 +33,12 @@ pub(super) fn check_signed(
         }
         (Ok(None), Some(_)) => Err(nothing_to_sign(name)),
         (Ok(_), _) => Ok(Pointer::Read),
-        // What can't be read is told when it is taken over.
+        // An unreadable one is reported when it is taken over.
         (Err(_), _) => Ok(Pointer::Unread),
     }
 }
 
-/// That a place, by its name, has no manifest which a run of a single file could sign.
+/// Makes the error that a place has no manifest that a run of a single file could sign.
 pub(super) fn nothing_to_sign(name: &str) -> Error {
     let message = format!("\"{name}\" has no manifest to sign");
     Error::new(ErrorKind::Usage, message).help(hint![
@@ -48,7 +48,8 @@ pub(super) fn nothing_to_sign(name: &str) -> Error {
     ])
 }
 
-/// Refuses a state that holds what a key must not sign: a single file compares nothing of that.
+/// Refuses a state with entries that a key must not sign: a single file's run compares none of
+/// them.
 pub(super) fn check_trusted(state: &State, key: &PublicKey) -> Result<(), Error> {
     if state.is_for(key)? {
         return Ok(());

@@ -207,14 +207,14 @@ fn nothing_is_declared_that_no_run_brought_there() {
         ("foreign", "no run into this bag brought it there", |path| {
             fs::write(path, "x").expect("write");
         }),
-        ("link", "a bag holds files and directories alone", |path| {
+        ("link", "a bag holds only files and directories", |path| {
             symlink("plain", path).expect("link");
         }),
         (".vidimus", "was no part of it", |path| fs::create_dir(path).expect("make")),
         ("d/stale", "it changed since it was copied", |path| {
             fs::write(path, "other").expect("write");
         }),
-        ("pipe", "files and directories alone", |path| {
+        ("pipe", "only files and directories", |path| {
             let mode = rustix::fs::Mode::RUSR;
             rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0)
                 .expect("make a pipe");
@@ -347,10 +347,10 @@ fn what_is_no_bag_is_refused_and_not_touched() {
     let path = bag_of(&env);
     fs::create_dir(&path).expect("make a directory");
     fs::write(path.join("thesis.tex"), "x").expect("write");
-    refuse("and is no bag");
+    refuse("and is not a bag");
     fs::remove_file(path.join("thesis.tex")).expect("remove");
     env.vidimus(&["mirror", "source", "bag"]).expect(0);
-    refuse("and is no bag");
+    refuse("and is not a bag");
     fs::remove_dir_all(&path).expect("remove");
     fs::create_dir_all(path.join("data")).expect("make a directory");
     env.vidimus(&["mirror", "bag/data", "bag"]).expect(6);
@@ -386,7 +386,7 @@ fn a_directory_with_parts_of_a_bag_is_no_bag() {
         TestTree::new().file(name, content).write(&path);
         let before = Snapshot::read(&path);
         for flags in [&[][..], &["--delete", "--max-delete", "100%"], &["--dry-run"]] {
-            bag(&env, flags).expect(6).names("and is no bag");
+            bag(&env, flags).expect(6).names("and is not a bag");
         }
         assert_untouched(&before, &path);
         fs::remove_dir_all(&path).expect("remove");
@@ -518,7 +518,7 @@ fn what_its_owner_wrote_of_a_bag_stays() {
     fs::remove_file(&tag).expect("remove");
     symlink("/etc/hostname", &tag).expect("link");
     TestTree::new().fifo("metadata/pipe").write(&bag_of(&env));
-    bag(&env, &["--checksum"]).expect(0).names("mets.xml").names("it is no file");
+    bag(&env, &["--checksum"]).expect(0).names("mets.xml").names("it is not a file");
     assert!(is_valid(&env));
 }
 

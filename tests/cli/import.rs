@@ -111,7 +111,7 @@ fn a_list_comes_by_standard_input_too() {
     let path = env.root.join("list");
     fs::write(&path, list()).expect("write");
     command.stdin(fs::File::open(&path).expect("open"));
-    Run::of(command).expect(3).names("held target against the list on standard input");
+    Run::of(command).expect(3).names("compared target with the list on standard input");
 }
 
 /// Its mtime and size are those of the source: nothing but the list tells.

@@ -271,7 +271,7 @@ fn hashdeep_accepts_what_is_exported_for_it() {
         env.mirrored(&["--digest", kinds]);
         let list = env.root.join("list");
         let run = export(&env, "hashdeep", &["--output", text(&list)]).expect(0);
-        let why = "a line of hashdeep's can't hold a line's end";
+        let why = "a line of hashdeep's can't contain a line end";
         let left_out: Vec<_> = run.stderr.lines().collect();
         assert_eq!(
             left_out,
@@ -505,7 +505,7 @@ fn a_publication_is_read_by_its_head() {
         fs::write(env.source.join(format!("d2/f{number}")), "changed").expect("write");
     }
     env.mirrored(&[]);
-    let superseded = "the rows of publication 2 are not kept any more: publication 4 wrote all";
+    let superseded = "the rows of publication 2 are no longer kept: publication 4 wrote all";
     env.vidimus(&["manifest", "export", "--format", "json", &head(2)]).expect(4).names(superseded);
     env.vidimus(&["manifest", "check", &head(2)]).expect(4).names(superseded);
     diff(&head(2), "target").expect(4).names(superseded).is_silent_about("damaged");

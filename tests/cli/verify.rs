@@ -216,7 +216,7 @@ fn what_a_killed_run_may_have_done_is_unknown_and_what_differed_before_is_not() 
     record.counts(&[("corrupt", 1), ("missing", 0), ("extra", 0), ("differences", 2)]);
     fs::write(env.target.join("a"), "1").unwrap();
     let run = env.verify(&["--strict", "--allow-incomplete"]).expect(0).names("unknown b: ");
-    run.names("incomplete: nothing differs but what may be as a run made it that was cut off");
+    run.names("incomplete: nothing differs, but an interrupted run may have changed some entries");
     // Content by a budget comes by another way.
     env.verify(&["--budget", "1h", "--allow-incomplete"]).expect(0).names("unknown c: ");
     env.mirrored(&[]);

@@ -7,7 +7,7 @@ use super::mirror::{Asked, execute};
 use clap::ArgMatches;
 use rustix::fs::Mode;
 
-/// Runs the command; `umask` is the one that the process was started with.
+/// Runs the command; `umask` is that of the process at its start.
 pub(crate) fn run(args: &BagArgs, matches: &ArgMatches, umask: Mode) -> Exit {
     let BagArgs { source, bag, run } = args;
     let asked = Asked { source, target: bag, run };

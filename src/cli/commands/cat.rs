@@ -1,4 +1,4 @@
-//! `vidimus cat LOCATION`: content as it is.
+//! `vidimus cat LOCATION`: prints content unchanged.
 
 use super::super::args::CatArgs;
 use super::super::exit::Exit;
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &CatArgs) -> Exit {
         Err(CatError::Entry(error)) => {
             let output = Output::new(OutputOptions::default(), None);
             output.message("error", &flags::entry_error(&error));
-            output.message("help", "what was written is not to be used");
+            output.message("help", "do not use what was written");
             Exit::Incomplete
         }
         Err(CatError::Output(error)) => super::unwritten(error),

@@ -19,15 +19,15 @@ fn script(shell: Shell) -> Vec<u8> {
     }
 }
 
-/// What offers the words of a command, in the script for bash.
+/// The line of the script for bash that offers a command's words.
 const WORDS: &str = "            COMPREPLY=( $(compgen -W \"${opts}\" -- \"${cur}\") )";
-/// What offers files and directories instead.
+/// The lines that offer files and directories instead.
 const PATHS: &str = "            mapfile -t COMPREPLY < <(compgen -f -- \"${cur}\")
             compopt -o filenames 2> /dev/null";
 
-/// Has bash complete paths where a command takes them: `clap_complete`'s script offers the flags, and
-/// the names of the values as they stand in the help, in the first place behind a command's name
-/// whatever is typed there, and in each other one where nothing is typed yet.
+/// Makes bash complete paths where a command takes them. `clap_complete`'s script would offer the
+/// flags and the placeholder names of values instead: for a command's first argument always, and
+/// for later ones if nothing is typed yet.
 fn with_paths(script: &str) -> String {
     let commands = takers_of_paths();
     let mut takes_paths = false;
@@ -52,7 +52,7 @@ fn with_paths(script: &str) -> String {
     done
 }
 
-/// The commands whose arguments are locations, by the names that the script for bash has for them.
+/// Returns the commands whose arguments are locations, as the script for bash names them.
 fn takers_of_paths() -> HashSet<String> {
     fn add(command: &clap::Command, name: &str, takers: &mut HashSet<String>) {
         let hint = command.get_positionals().next().map(clap::Arg::get_value_hint);
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bash_is_offered_paths_by_every_command_that_takes_them() {
+    fn bash_completes_paths_for_every_command_that_takes_them() {
         let takers = takers_of_paths();
         for name in ["mirror", "bag", "verify", "explain", "diff", "ls", "cat"] {
             assert!(takers.contains(&format!("vidimus__subcmd__{name}")), "{name}: {takers:?}");
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn zsh_is_told_that_values_are_paths() {
+    fn zsh_completes_values_that_are_paths() {
         let script = String::from_utf8(script(Shell::Zsh)).unwrap();
         assert!(script.contains(":target -- ") && script.contains(":_files -/'"), "{script}");
     }

@@ -1,4 +1,4 @@
-//! `vidimus diff A B`: a line a difference, and a summary.
+//! `vidimus diff A B`: prints a line per difference, and a summary.
 
 use super::super::args::DiffArgs;
 use super::super::exit::Exit;
@@ -52,7 +52,7 @@ fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {
     }
 }
 
-/// Presents a comparison, to a person or as NDJSON.
+/// Presents a comparison to a person, or as NDJSON.
 struct Report<'a> {
     args: &'a DiffArgs,
     quiet: bool,
@@ -60,7 +60,7 @@ struct Report<'a> {
     failures: Failures,
 }
 
-/// What each side has, as far as that is told.
+/// The entries of both sides that a record has.
 #[derive(Clone, Copy)]
 struct Sides<'a> {
     a: Option<&'a DiffEntry>,
@@ -68,36 +68,36 @@ struct Sides<'a> {
 }
 
 impl<'a> Sides<'a> {
-    fn of_one(which: Which, told: &'a DiffEntry) -> Self {
+    fn of_one(which: Which, entry: &'a DiffEntry) -> Self {
         match which {
-            Which::A => Self { a: Some(told), b: None },
-            Which::B => Self { a: None, b: Some(told) },
+            Which::A => Self { a: Some(entry), b: None },
+            Which::B => Self { a: None, b: Some(entry) },
         }
     }
 }
 
 impl DiffObserver for Report<'_> {
-    fn only(&mut self, which: Which, told: &DiffEntry) {
+    fn only(&mut self, which: Which, entry: &DiffEntry) {
         let (word, name) = match which {
             Which::A => ("only in A", "only_in_a"),
             Which::B => ("only in B", "only_in_b"),
         };
         if self.args.json {
-            self.record(name, told, None, Sides::of_one(which, told));
+            self.record(name, entry, None, Sides::of_one(which, entry));
         } else {
-            self.output.line(&line(word, told, None));
+            self.output.line(&line(word, entry, None));
         }
     }
 
-    fn no_link(&mut self, which: Which, told: &DiffEntry) {
+    fn no_link(&mut self, which: Which, entry: &DiffEntry) {
         let detail = match which {
             Which::A => "symbolic link -> none: B has no links",
             Which::B => "none -> symbolic link: A has no links",
         };
         if self.args.json {
-            self.record("metadata", told, Some(detail), Sides::of_one(which, told));
+            self.record("metadata", entry, Some(detail), Sides::of_one(which, entry));
         } else {
-            self.output.line(&line("metadata", told, Some(detail)));
+            self.output.line(&line("metadata", entry, Some(detail)));
         }
     }
 
@@ -159,7 +159,7 @@ impl DiffObserver for Report<'_> {
 }
 
 impl Report<'_> {
-    fn record(&self, difference: &str, told: &DiffEntry, detail: Option<&str>, sides: Sides<'_>) {
+    fn record(&self, difference: &str, entry: &DiffEntry, detail: Option<&str>, sides: Sides<'_>) {
         #[derive(Serialize)]
         struct Body<'a> {
             #[serde(flatten)]
@@ -173,7 +173,7 @@ impl Report<'_> {
             b: Option<JsonEntry>,
         }
         let (a, b) = (sides.a.map(JsonEntry::from), sides.b.map(JsonEntry::from));
-        let body = Body { key: (&told.key).into(), difference, detail, a, b };
+        let body = Body { key: (&entry.key).into(), difference, detail, a, b };
         self.output.line(&json::record(Level::Error, "difference", &body));
     }
 
@@ -202,7 +202,7 @@ impl Report<'_> {
     }
 }
 
-/// The name of a difference, in lines and records.
+/// Returns the name of a difference, in lines and records.
 fn word(difference: &Difference) -> &'static str {
     match difference {
         Difference::Type => "type",
@@ -212,28 +212,28 @@ fn word(difference: &Difference) -> &'static str {
     }
 }
 
-/// The line of one difference: `content    a/b  (0a1b… -> 2c3d…)`.
-fn line(word: &str, told: &DiffEntry, detail: Option<&str>) -> String {
-    let key = &told.key;
+/// Formats one difference: `content    a/b  (0a1b… -> 2c3d…)`.
+fn line(word: &str, entry: &DiffEntry, detail: Option<&str>) -> String {
+    let key = &entry.key;
     match detail {
         Some(detail) => format!("{word:<9}  {key}  ({detail})"),
         None => format!("{word:<9}  {key}"),
     }
 }
 
-/// What A and B have, in words.
+/// Describes what A and B have.
 fn detail(difference: &Difference, a: &DiffEntry, b: &DiffEntry) -> String {
-    let [one, other] = [a, b].map(|told| match difference {
-        Difference::Type => told.kind.map_or("object".to_owned(), |kind| kind.to_string()),
-        Difference::Link => format!("\"{}\"", Escaped(told.link.as_deref().unwrap_or_default())),
-        // The start of a digest is enough to see by; --json has all of it.
+    let [one, other] = [a, b].map(|entry| match difference {
+        Difference::Type => entry.kind.map_or("object".to_owned(), |kind| kind.to_string()),
+        Difference::Link => format!("\"{}\"", Escaped(entry.link.as_deref().unwrap_or_default())),
+        // The start of a digest is enough for people; --json has all of it.
         Difference::Content(Sign::Digest) => {
             let short = |digest: Digest| format!("{:.16}…", digest.to_string());
-            told.content().1.map_or_else(String::new, short)
+            entry.content().1.map_or_else(String::new, short)
         }
-        Difference::Content(Sign::Size) => size(told.content().0),
+        Difference::Content(Sign::Size) => size(entry.content().0),
         Difference::Content(Sign::Time) => {
-            told.metadata.map_or_else(String::new, |metadata| metadata.mtime.to_string())
+            entry.metadata.map_or_else(String::new, |metadata| metadata.mtime.to_string())
         }
         Difference::Metadata(_) => String::new(),
     });
@@ -247,7 +247,7 @@ fn detail(difference: &Difference, a: &DiffEntry, b: &DiffEntry) -> String {
     }
 }
 
-/// What a side tells of an entry; what it doesn't tell is left out. Names and forms are those of
+/// What a side knows of an entry; unknown fields are left out. Names and forms are those of
 /// `docs/manifest.md`.
 #[derive(Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -271,18 +271,18 @@ struct JsonEntry {
 }
 
 impl From<&DiffEntry> for JsonEntry {
-    fn from(told: &DiffEntry) -> Self {
-        let metadata = told.metadata.as_ref();
-        let has_size = matches!(told.kind, None | Some(EntryKind::File));
+    fn from(entry: &DiffEntry) -> Self {
+        let metadata = entry.metadata.as_ref();
+        let has_size = matches!(entry.kind, None | Some(EntryKind::File));
         Self {
-            kind: told.kind.map(json::kind),
-            size: has_size.then_some(told.size),
-            blake3: told.digest.map(|digest| digest.to_string()),
+            kind: entry.kind.map(json::kind),
+            size: has_size.then_some(entry.size),
+            blake3: entry.digest.map(|digest| digest.to_string()),
             mtime: metadata.map(|metadata| metadata.mtime.to_string()),
             mode: metadata.map(|metadata| format!("{:04o}", metadata.mode)),
             uid: metadata.map(|metadata| metadata.uid),
             gid: metadata.map(|metadata| metadata.gid),
-            link: told.link.as_ref().map(|link| Escaped(link).to_string()),
+            link: entry.link.as_ref().map(|link| Escaped(link).to_string()),
         }
     }
 }
@@ -378,18 +378,18 @@ fn verdict(outcome: &DiffOutcome) -> Conclusion {
     }
 }
 
-/// What a listing and a manifest tell of files that somebody touched, and nothing else.
+/// Formats the number of files that were touched but otherwise show no difference.
 fn touched(files: u64) -> String {
-    let told = counted(files, "file", "files");
+    let number = counted(files, "file", "files");
     if files == 1 {
-        format!("{told} was touched since it was recorded: --content reads it")
+        format!("{number} was touched since it was recorded: --content reads it")
     } else {
-        format!("{told} were touched since they were recorded: --content reads them")
+        format!("{number} were touched since they were recorded: --content reads them")
     }
 }
 
-/// The lines of the summary.
-fn summary(names: &[String; 2], outcome: &DiffOutcome, untold: Option<String>) -> Vec<String> {
+/// Returns the lines of the summary.
+fn summary(names: &[String; 2], outcome: &DiffOutcome, unprinted: Option<String>) -> Vec<String> {
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
@@ -415,8 +415,8 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, untold: Option<String>) -
         0 => String::new(),
         number => format!("; {} read, {}", files(number), size(totals.bytes_hashed)),
     };
-    let mut sheet = SummaryTable::new(18, heads.collect());
-    sheet.counts([
+    let mut table = SummaryTable::new(18, heads.collect());
+    table.counts([
         (totals.files_by_digest, "by digest", files(totals.files_by_digest) + &read),
         (totals.files_by_size, "by size and time", files(totals.files_by_size) + &unproven),
         (totals.files_touched, "touched", touched(totals.files_touched)),
@@ -434,7 +434,7 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, untold: Option<String>) -
         error_rate(totals.failed, totals.entries),
         counted(totals.differences(), "difference", "differences"),
     );
-    sheet.end(&outcome.counted, figures, untold, verdict(outcome))
+    table.end(&outcome.counted, figures, unprinted, verdict(outcome))
 }
 
 #[cfg(test)]

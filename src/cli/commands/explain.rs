@@ -1,4 +1,4 @@
-//! `vidimus explain SOURCE TARGET KEY`: what a mirror would do with one key, and why.
+//! `vidimus explain SOURCE TARGET KEY`: prints what a mirror would do with one key, and why.
 
 mod json;
 mod words;
@@ -43,21 +43,21 @@ pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
         if report.json {
             report.records(explanation, &asked);
         } else {
-            report.tell(explanation, &asked);
+            report.print(explanation, &asked);
         }
     }
     report.finish(args, explained.as_ref().err(), exit);
     super::close(&report.output, exit, Purpose::Tell)
 }
 
-/// What was asked: a mirror, and what each rule of its filter comes from.
+/// The mirror to explain, and the origin of each rule of its filter.
 struct Asked<'a> {
     options: &'a MirrorOptions,
     origins: &'a [String],
 }
 
 impl Asked<'_> {
-    /// A rule of the filter and where it comes from: `--exclude '*.log'`.
+    /// Formats a rule of the filter with its origin: `--exclude '*.log'`.
     fn rule(&self, number: usize) -> String {
         let origin = self.origins.get(number).map_or("", |origin| origin);
         match self.options.filter.rules().get(number) {
@@ -69,7 +69,7 @@ impl Asked<'_> {
     }
 }
 
-/// Presents an explanation, to a person or as NDJSON.
+/// Presents an explanation to a person, or as NDJSON.
 struct Report {
     output: Output,
     json: bool,
@@ -86,12 +86,12 @@ impl Observer for Report {
     }
 }
 
-/// The record of whatever there is to know: what a run would warn of is a part of the explanation.
+/// Formats a notice as a note, since warnings of a run are part of the explanation.
 fn json_note(notice: &Notice) -> String {
     notice_record_as(Severity::Note, notice, &flags::notice(notice))
 }
 
-/// How wide the names of lines are.
+/// Width of the column of names.
 const NAMES: usize = 10;
 
 impl Report {
@@ -99,7 +99,7 @@ impl Report {
         self.output.line(format!("{name:<NAMES$}{value}").trim_end());
     }
 
-    fn tell(&self, explanation: &Explanation, asked: &Asked<'_>) {
+    fn print(&self, explanation: &Explanation, asked: &Asked<'_>) {
         for error in &explanation.failed {
             self.output.message("error", &flags::entry_error(error));
         }
@@ -132,13 +132,15 @@ impl Report {
             Some(row) => self.row(row, explained),
             None => self.line("record", "none"),
         }
-        let filter = match &explained.ruling {
-            Some(ruling) if ruling.excludes && ruling.key != pair.key => {
-                let rule = asked.rule(ruling.rule);
-                format!("left out: {rule} excludes the directory {}, with all in it", ruling.key)
+        let filter = match &explained.matched_rule {
+            Some(matched) if matched.excludes && matched.key != pair.key => {
+                let rule = asked.rule(matched.rule);
+                format!("left out: {rule} excludes the directory {}, with all in it", matched.key)
             }
-            Some(ruling) if ruling.excludes => format!("left out by {}", asked.rule(ruling.rule)),
-            Some(ruling) => format!("taken in by {}", asked.rule(ruling.rule)),
+            Some(matched) if matched.excludes => {
+                format!("left out by {}", asked.rule(matched.rule))
+            }
+            Some(matched) => format!("taken in by {}", asked.rule(matched.rule)),
             None if asked.options.filter.has_patterns() => {
                 "takes part: no pattern matches it".to_owned()
             }
@@ -171,7 +173,7 @@ impl Report {
         }
     }
 
-    /// What one side has, and how its stamp compares with the recorded one.
+    /// Prints what one side has, and how its stamp compares with the recorded one.
     fn side(
         &self,
         name: &str,
@@ -230,8 +232,8 @@ impl Report {
 
     fn past(&self, past: &Past, explanation: &Explanation) {
         for line in &past.lines {
-            let PastLine { said, by } = line;
-            let what = match &said.row {
+            let PastLine { content, by } = line;
+            let what = match &content.row {
                 None => "removed".to_owned(),
                 Some((row, run)) => {
                     let content = match (row.kind, row.digest) {
@@ -250,13 +252,13 @@ impl Report {
                 }
             };
             let several = explanation.keys.len() > 1;
-            let key = if several { format!("{}: ", said.key) } else { String::new() };
+            let key = if several { format!("{}: ", content.key) } else { String::new() };
             let when = by.as_ref().map_or("-".to_owned(), |by| moment(by.published));
             let other = by
                 .as_ref()
                 .filter(|by| by.source != explanation.source)
                 .map_or(String::new(), |by| format!(", from {}", by.source));
-            let number = said.sequence;
+            let number = content.sequence;
             self.line("past", &format!("{key}publication {number}, {when}: {what}{other}"));
         }
         let since = past.since_run.as_ref();
@@ -301,7 +303,7 @@ impl Report {
     }
 }
 
-/// How many bytes would be copied or read.
+/// Returns the number of bytes that would be copied or read.
 fn bytes(entry: Option<&Entry>) -> u64 {
     entry.map_or(0, Entry::size)
 }

@@ -1,4 +1,4 @@
-//! `vidimus manifest import TARGET LIST`: presented as the verification that it begins with.
+//! `vidimus manifest import TARGET LIST`: presented as the verification that is part of it.
 
 use super::super::args::ImportArgs;
 use super::super::exit::Exit;
@@ -20,7 +20,7 @@ pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let options = settings::human(&args.output, matches, false);
     let report = Arc::new(Report::new(options, args.output.json, &args.target, None));
-    // Before signals are listened for: a named pipe is waited for.
+    // Before signals are handled: opening a named pipe may block.
     let asked = settings::check_output(&args.output, matches)
         .and_then(|()| Ok((settings::import(args)?, open(&args.list)?)));
     report.present(began, |report, progress, stop| {
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
     })
 }
 
-/// What to do where no file has the digest of its line: BLAKE3 and SHA-256 look alike.
+/// Makes the hint for a list in which no file has its digest: BLAKE3 and SHA-256 look alike.
 fn of_another_kind(format: ListFormat) -> Notice {
     let (format, other) = match format {
         ListFormat::B3sum => ("b3sum", "sha256sum"),

@@ -1,4 +1,4 @@
-//! `vidimus keygen`: a pair of keys.
+//! `vidimus keygen`: generates a key pair.
 
 use super::super::args::KeygenArgs;
 use super::super::exit::Exit;
@@ -13,11 +13,11 @@ use rustix::fs::Mode;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-/// Runs the command; `umask` is the one that the process was started with.
+/// Runs the command; `umask` is that of the process at its start.
 pub(crate) fn run(args: &KeygenArgs, umask: Mode) -> Exit {
-    match made(args, umask) {
+    match generate(args, umask) {
         Ok((options, key)) => {
-            let exit = super::print(told(args, &options, &key).as_bytes(), Purpose::Work);
+            let exit = super::print(report(args, &options, &key).as_bytes(), Purpose::Work);
             if exit != Exit::Done {
                 let note = format!("both keys were written; the public one is {key}");
                 Output::new(OutputOptions::default(), None).message("note", &note);
@@ -28,16 +28,16 @@ pub(crate) fn run(args: &KeygenArgs, umask: Mode) -> Exit {
     }
 }
 
-fn made(args: &KeygenArgs, umask: Mode) -> Result<(KeygenOptions, PublicKey), Error> {
+fn generate(args: &KeygenArgs, umask: Mode) -> Result<(KeygenOptions, PublicKey), Error> {
     let options = keys::new(args, umask)?;
-    // Before anybody thinks of a password in vain.
+    // Checked before the user thinks of a password.
     keygen::check(&options)?;
     let password = (!args.no_password).then(keys::new_password).transpose()?;
     let key = keygen::keygen(&options, password)?;
     Ok((options, key))
 }
 
-fn told(args: &KeygenArgs, options: &KeygenOptions, key: &PublicKey) -> String {
+fn report(args: &KeygenArgs, options: &KeygenOptions, key: &PublicKey) -> String {
     let path = |path: &Path| Escaped(path.as_os_str().as_bytes()).to_string();
     let kind = if args.no_password { "not encrypted" } else { "encrypted" };
     format!(

@@ -1,4 +1,4 @@
-//! `vidimus ls LOCATION`: a line, a record or a NUL-ended name for each thing there.
+//! `vidimus ls LOCATION`: prints a line, a record or a NUL-terminated name for each entry.
 
 use super::super::args::LsArgs;
 use super::super::exit::Exit;
@@ -20,8 +20,8 @@ use std::io::{self, BufWriter, IsTerminal as _, Stdout, StdoutLock, Write as _};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Bytes that wait to be written together.
-const HELD: usize = 32 << 10;
+/// Size of the output buffer in bytes.
+const BUFFER: usize = 32 << 10;
 
 pub(crate) fn run(args: &LsArgs, matches: &ArgMatches) -> Exit {
     let progress = Arc::new(Progress::default());
@@ -41,16 +41,16 @@ pub(crate) fn run(args: &LsArgs, matches: &ArgMatches) -> Exit {
     list.finish(&listed, &SingleLocation::printable(&args.location), &progress.totals())
 }
 
-/// The list under way.
+/// The list being printed.
 struct List<'a> {
     args: &'a LsArgs,
     form: ListForm,
     stdout: BufWriter<StdoutLock<'static>>,
-    /// A person waits for each line.
+    /// Whether to flush each line.
     is_terminal: bool,
-    /// What stdout failed with.
+    /// The error of stdout.
     fault: Option<io::Error>,
-    /// Where failures are told.
+    /// The output for failures.
     stderr: Output,
     failures: Failures,
     failed: u64,
@@ -64,7 +64,7 @@ impl<'a> List<'a> {
         Self {
             args,
             form,
-            stdout: BufWriter::with_capacity(HELD, stdout.lock()),
+            stdout: BufWriter::with_capacity(BUFFER, stdout.lock()),
             is_terminal: stdout.is_terminal(),
             fault: None,
             stderr: Output::new(OutputOptions::default(), None),
@@ -173,12 +173,12 @@ impl<'a> List<'a> {
     }
 }
 
-/// When an entry was changed, as a line has it.
+/// Formats when an entry was changed.
 fn time(entry: &Entry) -> String {
     time_of(entry).map_or("-".to_owned(), format::moment)
 }
 
-/// When a thing was written; `None` for a directory that is one because keys lie below it.
+/// Returns when an entry was written; `None` for a directory that is only implied by keys below it.
 fn time_of(entry: &Entry) -> Option<Timestamp> {
     (entry.completeness != Completeness::Implicit).then_some(entry.metadata.mtime)
 }

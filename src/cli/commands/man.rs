@@ -1,4 +1,4 @@
-//! `vidimus man`: the manual, as roff on stdout or as a file for each command.
+//! `vidimus man`: prints the manual as roff, or writes one file per command.
 
 use super::super::args;
 use super::super::exit::Exit;
@@ -37,7 +37,7 @@ fn write(dir: &Path, page: &Command) -> Result<(), Error> {
     })
 }
 
-/// What heads that which follows the options, where `clap_mangen` has a word that no other page uses.
+/// The heading of the text after the options, for which `clap_mangen` has an unusual word.
 const NOTES: &str = "\n.SH \"EXAMPLES AND NOTES\"\n";
 
 fn render(command: &Command) -> io::Result<Vec<u8>> {
@@ -47,7 +47,7 @@ fn render(command: &Command) -> io::Result<Vec<u8>> {
     Ok(with_exit_status(&with_values(&roff, command)).into_bytes())
 }
 
-/// Adds their values to the options in the synopsis, which has their names alone.
+/// Adds the options' values to the synopsis, which has only their names.
 fn with_values(roff: &str, command: &Command) -> String {
     let Some((before, rest)) = roff.split_once("\n.SH SYNOPSIS\n") else { return roff.to_owned() };
     let (synopsis, after) = rest.split_once('\n').unwrap_or((rest, ""));
@@ -62,7 +62,7 @@ fn with_values(roff: &str, command: &Command) -> String {
     format!("{before}\n.SH SYNOPSIS\n{synopsis}\n{after}")
 }
 
-/// Moves the exit codes from the notes to a section of their own, as other pages have it.
+/// Moves the exit codes from the notes to a section of their own, as usual in manual pages.
 fn with_exit_status(roff: &str) -> String {
     let Some((before, rest)) = roff.split_once("\nExit codes:\n") else { return roff.to_owned() };
     let (codes, after) = rest.split_once("\n\n").unwrap_or((rest, ""));
@@ -79,15 +79,15 @@ fn with_exit_status(roff: &str) -> String {
     format!("{page}{section}{NOTES}{}", notes.trim_start())
 }
 
-/// A word of a command line, whose hyphens are no places to break it.
+/// Escapes a word's hyphens, so that lines aren't broken at them.
 fn escaped(word: &str) -> String {
     word.replace('-', "\\-")
 }
 
-/// The tool's own page, then one for each command.
+/// Returns the page of the tool, then one for each command.
 fn pages() -> impl Iterator<Item = Command> {
     let mut tool = args::command();
-    // Gives each command its whole name: `vidimus mirror`, and `vidimus-mirror` for its page.
+    // Gives each command its full name: `vidimus mirror`, and `vidimus-mirror` for its page.
     tool.build();
     let mut pages = Vec::new();
     add(tool, &mut pages);
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_tells_values_in_its_synopsis_and_exit_codes_in_a_section() {
+    fn a_page_has_values_in_its_synopsis_and_exit_codes_in_a_section() {
         let page = |name: &str| {
             let page = pages().find(|page| page.get_name() == name).expect("a page");
             String::from_utf8(render(&page).unwrap()).unwrap()

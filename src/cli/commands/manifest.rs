@@ -1,4 +1,4 @@
-//! `vidimus manifest`: what a mirror published, told of, checked and signed.
+//! `vidimus manifest`: shows, checks, signs, exports and imports published manifests.
 
 use super::super::args::{
     ExportArgs, ManifestCommand, ManifestHoldArgs, ManifestLookArgs, ManifestSignArgs,
@@ -29,17 +29,17 @@ use serde_json::{Map, Value};
 use std::ffi::OsStr;
 use std::sync::Arc;
 
-/// Runs the command; `umask` is the one that the process was started with.
+/// Runs the command; `umask` is that of the process at its start.
 pub(crate) fn run(command: &ManifestCommand, matches: &ArgMatches, umask: Mode) -> Exit {
     match command {
-        ManifestCommand::Show(args) => look(args, None, |manifest, _, teller| {
+        ManifestCommand::Show(args) => look(args, None, |manifest, _, printer| {
             let status = manifest.signature_status(&manifest.latest, None)?;
-            teller.publications += 1;
-            show(manifest, &status, teller);
+            printer.publications += 1;
+            show(manifest, &status, printer);
             Ok(())
         }),
         ManifestCommand::Log(args) => {
-            hold(args, |manifest, key, teller| log(manifest, key, teller))
+            hold(args, |manifest, key, printer| log(manifest, key, printer))
         }
         ManifestCommand::Check(args) => hold(args, check),
         ManifestCommand::Sign(args) => add_signature(args),
@@ -48,51 +48,51 @@ pub(crate) fn run(command: &ManifestCommand, matches: &ArgMatches, umask: Mode) 
     }
 }
 
-/// Opens a manifest and tells of it by `tell`, which demands a signature where a key is given.
+/// Opens a manifest and prints it by `print`, which requires a signature if there is a key.
 fn hold(
     args: &ManifestHoldArgs,
-    tell: impl FnOnce(&mut OpenManifest, Option<&PublicKey>, &mut Teller<'_>) -> Result<(), Error>,
+    print: impl FnOnce(&mut OpenManifest, Option<&PublicKey>, &mut Printer<'_>) -> Result<(), Error>,
 ) -> Exit {
-    look(&args.look, args.key.as_deref(), tell)
+    look(&args.look, args.key.as_deref(), print)
 }
 
 fn look(
     args: &ManifestLookArgs,
     key: Option<&OsStr>,
-    tell: impl FnOnce(&mut OpenManifest, Option<&PublicKey>, &mut Teller<'_>) -> Result<(), Error>,
+    print: impl FnOnce(&mut OpenManifest, Option<&PublicKey>, &mut Printer<'_>) -> Result<(), Error>,
 ) -> Exit {
-    telling(args, Purpose::Tell, |teller| {
+    with_printer(args, Purpose::Tell, |printer| {
         let key = key.map(keys::public).transpose()?;
         let at = settings::manifest(&args.location, args.allow_http)?;
         let progress = Arc::new(Progress::default());
         let mut manifest = OpenManifest::open(&at, &progress, &Stop::default())?;
-        tell(&mut manifest, key.as_ref(), teller)
+        print(&mut manifest, key.as_ref(), printer)
     })
 }
 
-/// Tells what `tell` does, and how that ended.
-fn telling(
+/// Calls `print`, then prints the last record or the error.
+fn with_printer(
     args: &ManifestLookArgs,
     purpose: Purpose,
-    tell: impl FnOnce(&mut Teller<'_>) -> Result<(), Error>,
+    print: impl FnOnce(&mut Printer<'_>) -> Result<(), Error>,
 ) -> Exit {
     let output = Output::new(OutputOptions::default(), None);
-    let mut teller = Teller { args, output: &output, publications: 0 };
-    let told = tell(&mut teller);
-    let exit = told.as_ref().map_or_else(|error| error.kind.into(), |()| Exit::Done);
-    teller.finish(&told, exit);
+    let mut printer = Printer { args, output: &output, publications: 0 };
+    let result = print(&mut printer);
+    let exit = result.as_ref().map_or_else(|error| error.kind.into(), |()| Exit::Done);
+    printer.finish(&result, exit);
     super::close(&output, exit, purpose)
 }
 
-/// Where what is told goes.
-struct Teller<'a> {
+/// Prints publications for a person, or as NDJSON.
+struct Printer<'a> {
     args: &'a ManifestLookArgs,
     output: &'a Output,
-    /// Of how many publications it was told.
+    /// How many publications were printed.
     publications: u64,
 }
 
-impl Teller<'_> {
+impl Printer<'_> {
     fn record(&self, publication: &Publication, status: &SignatureStatus) {
         let body = JsonPublication::new(publication, status);
         self.output.line(&json::record(Level::Info, "publication", &body));
@@ -106,22 +106,22 @@ impl Teller<'_> {
         }
     }
 
-    fn finish(&self, told: &Result<(), Error>, exit: Exit) {
+    fn finish(&self, result: &Result<(), Error>, exit: Exit) {
         if self.args.json {
             let body = serde_json::json!({
                 "location": Location::printable(&self.args.location),
                 "publications": self.publications,
             });
-            let error = told.as_ref().err().map(JsonError::from);
+            let error = result.as_ref().err().map(JsonError::from);
             self.output.line(&json::finished(&body, exit.word(), exit.code(), error));
-        } else if let Err(error) = told {
+        } else if let Err(error) = result {
             self.output.flush();
             super::tell(self.output, error);
         }
     }
 }
 
-/// The `publication` record's body.
+/// The body of a `publication` record.
 #[derive(Serialize)]
 struct JsonPublication<'a> {
     blake3: String,
@@ -133,14 +133,14 @@ struct JsonPublication<'a> {
     head: Map<String, Value>,
 }
 
-/// What a signature is worth.
+/// The status of a signature.
 #[derive(Serialize)]
 struct JsonSignature<'a> {
     state: &'static str,
     key: Option<String>,
-    /// The signer's, where the state is "good"; else anybody's.
+    /// The signer's comment if the state is "good"; else it may be anybody's.
     comment: Option<&'a str>,
-    /// Why it doesn't hold.
+    /// Why the signature is invalid.
     reason: Option<&'a str>,
 }
 
@@ -172,7 +172,7 @@ impl<'a> JsonPublication<'a> {
     }
 }
 
-/// A head's fields, with times as all records have them.
+/// Returns a head's fields, with times in the form of all records.
 fn in_records(head: &Head) -> Map<String, Value> {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(head) else { return Map::new() };
     for (name, time) in [("started", head.started), ("published", head.published)] {
@@ -185,31 +185,31 @@ fn in_records(head: &Head) -> Map<String, Value> {
     fields
 }
 
-/// How many lines were written with a publication; `None` where it wrote all rows anew.
+/// Returns the number of lines written with a publication; `None` if it wrote all rows anew.
 fn changed(head: &Head) -> Option<u64> {
     let own = head.segments.last().filter(|own| own.sequence == head.sequence);
     own.filter(|_| head.segments.len() > 1).map(|own| own.lines)
 }
 
-/// Bytes of all segments, compressed.
+/// Returns the compressed size of all segments in bytes.
 fn bytes(head: &Head) -> u64 {
     head.segments.iter().map(|segment| segment.bytes).sum()
 }
 
-/// Lines of all segments.
+/// Returns the number of lines of all segments.
 fn lines(head: &Head) -> u64 {
     head.segments.iter().map(|segment| segment.lines).sum()
 }
 
-fn show(manifest: &OpenManifest, status: &SignatureStatus, teller: &Teller<'_>) {
+fn show(manifest: &OpenManifest, status: &SignatureStatus, printer: &Printer<'_>) {
     let publication = &manifest.latest;
-    if teller.args.json {
-        return teller.record(publication, status);
+    if printer.args.json {
+        return printer.record(publication, status);
     }
     let head = &publication.head;
     let segments = counted(head.segments.len() as u64, "segment", "segments");
-    let line = |name: &str, value: &str| teller.output.line(&format!("  {name:<12}{value}"));
-    teller.output.line(&format!("manifest of {}", manifest.name()));
+    let line = |name: &str, value: &str| printer.output.line(&format!("  {name:<12}{value}"));
+    printer.output.line(&format!("manifest of {}", manifest.name()));
     line("publication", &format!("{}, {}", count(head.sequence), moment(head.published)));
     line("head", &publication.digest.to_string());
     line("run", &format!("{}, begun {}", head.run, moment(head.started)));
@@ -241,46 +241,46 @@ fn show(manifest: &OpenManifest, status: &SignatureStatus, teller: &Teller<'_>) 
 fn check(
     manifest: &mut OpenManifest,
     key: Option<&PublicKey>,
-    teller: &mut Teller<'_>,
+    printer: &mut Printer<'_>,
 ) -> Result<(), Error> {
     let (checked, status) = manifest.check(key)?;
-    teller.publications = checked.publications;
-    show(manifest, &status, teller);
-    if !teller.args.json {
+    printer.publications = checked.publications;
+    show(manifest, &status, printer);
+    if !printer.args.json {
         let publications = counted(checked.publications, "publication", "publications");
         let rows = counted(checked.rows, "row", "rows");
         let signed = if key.is_some() { ", and the signature holds" } else { "" };
         let anew = begins_anew("the chain", checked.lost);
-        teller.output.line(&format!("{publications}, {rows}: all is whole{signed}{anew}"));
+        printer.output.line(&format!("{publications}, {rows}: all is whole{signed}{anew}"));
     }
     Ok(())
 }
 
-/// Tells that a chain doesn't go back to the first publication, and why.
+/// Formats that a chain doesn't go back to the first publication, and why.
 fn begins_anew(chain: &str, lost: Option<u64>) -> String {
-    let told =
+    let text =
         |lost| format!("; {chain} begins anew after publication {}, which was lost", count(lost));
-    lost.map_or_else(String::new, told)
+    lost.map_or_else(String::new, text)
 }
 
 fn add_signature(args: &ManifestSignArgs) -> Exit {
-    telling(&args.look, Purpose::Work, |teller| {
-        // Before anything is looked at: what is typed wrong is told at once.
+    with_printer(&args.look, Purpose::Work, |printer| {
+        // Read first, so that a mistyped key is reported at once.
         let key = keys::secret(&args.key)?;
         let at = settings::manifest(&args.look.location, args.look.allow_http)?;
         let progress = Arc::new(Progress::default());
         let signed = sign::sign(&at, &key, &progress, &Stop::default())?;
         for notice in &signed.notices {
-            teller.notice(notice);
+            printer.notice(notice);
         }
-        teller.publications = 1;
+        printer.publications = 1;
         let (publication, id) = (&signed.publication, signed.signature.key);
-        if teller.args.json {
-            teller.record(publication, &SignatureStatus::Good(signed.signature));
+        if printer.args.json {
+            printer.record(publication, &SignatureStatus::Good(signed.signature));
         } else {
             let how = if signed.is_new { "signed with" } else { "was signed already with" };
             let sequence = count(publication.head.sequence);
-            teller
+            printer
                 .output
                 .line(&format!("publication {sequence} of {}: {how} key {id}", at.location));
         }
@@ -291,22 +291,22 @@ fn add_signature(args: &ManifestSignArgs) -> Exit {
 fn log(
     manifest: &OpenManifest,
     key: Option<&PublicKey>,
-    teller: &mut Teller<'_>,
+    printer: &mut Printer<'_>,
 ) -> Result<(), Error> {
     let (mut broken, mut lost) = (None, None);
     for publication in manifest.history() {
         let publication = publication?;
         let status = manifest.signature_status(&publication, key)?;
-        teller.publications += 1;
+        printer.publications += 1;
         lost = publication.head.lost.as_ref().map(|lost| lost.sequence);
         if let SignatureStatus::Broken(how) = &status {
             broken.get_or_insert_with(|| (publication.head.sequence, how.clone()));
         }
-        if teller.output.is_closed() {
+        if printer.output.is_closed() {
             break;
         }
-        if teller.args.json {
-            teller.record(&publication, &status);
+        if printer.args.json {
+            printer.record(&publication, &status);
             continue;
         }
         let head = &publication.head;
@@ -329,14 +329,14 @@ fn log(
             }
             SignatureStatus::Broken(_) => "  signature doesn't hold".to_owned(),
         };
-        teller.output.line(&format!(
+        printer.output.line(&format!(
             "{sequence:>6}  {when}  {run}  {verdict:<10}  {rows:>15}  {changed}{signed}"
         ));
     }
-    if !teller.args.json {
-        let publications = counted(teller.publications, "publication", "publications");
+    if !printer.args.json {
+        let publications = counted(printer.publications, "publication", "publications");
         let anew = begins_anew("it", lost);
-        teller.output.line(&format!(
+        printer.output.line(&format!(
             "{publications}: the chain of heads is whole{anew}; `manifest check` reads the rows too"
         ));
     }
@@ -352,9 +352,9 @@ fn list(args: &ExportArgs, umask: Mode) -> Exit {
         Ok(export) => export,
         Err(error) => return super::fail(&error),
     };
-    // A pipe may be full for long: there a signal ends the process at once, as it does any filter.
-    let is_whole = export.to.as_ref().is_some_and(|(_, place)| place.is_whole());
-    let signals = match is_whole.then(|| Signals::listen(&stop)).transpose() {
+    // Writing to a pipe may block: there a signal ends the process at once, as it does any filter.
+    let is_atomic = export.to.as_ref().is_some_and(|(_, place)| place.is_whole());
+    let signals = match is_atomic.then(|| Signals::listen(&stop)).transpose() {
         Ok(signals) => signals,
         Err(error) => return super::fail(&error),
     };
@@ -370,7 +370,7 @@ fn list(args: &ExportArgs, umask: Mode) -> Exit {
             Exit::Done
         }
         Err(_) if stop.requested() => {
-            stderr.message("error", "stopped: nothing was written; what stood before stands");
+            stderr.message("error", "stopped: nothing was written; the existing file remains");
             signals.and_then(|signals| signals.exit()).unwrap_or(Exit::Interrupted)
         }
         Err(ExportError::Fatal(error)) => super::fail(&error),
@@ -392,11 +392,11 @@ fn no_sha256(missing: &Missing) -> Error {
         .help("mirror with --digest sha256: what lacks it is read once and not copied")
 }
 
-/// An export that was asked for.
+/// A requested export.
 struct Export {
     at: ManifestAt,
     format: ExportFormat,
-    /// Where it goes, unless that is standard output.
+    /// The destination, unless it is standard output.
     to: Option<(ExportFile, ExportPlace)>,
 }
 
@@ -409,14 +409,14 @@ impl Export {
 
     fn write(self, stderr: &Output, stop: &Stop) -> Result<Exported, ExportError> {
         let Self { at, format, to } = self;
-        let mut tell =
+        let mut skipped =
             |key: &Key, why: &str| stderr.message("note", &format!("left out \"{key}\": {why}"));
         let open = || OpenManifest::open(&at, &Arc::new(Progress::default()), stop);
         if let Some((file, place)) = to {
-            export_to(&file, place, &mut open()?, format, &mut tell, stop)
+            export_to(&file, place, &mut open()?, format, &mut skipped, stop)
         } else {
             let mut stdout = stdout().map_err(ExportError::Output)?.lock();
-            export(&mut open()?, format, &mut tell, stop, &mut stdout)
+            export(&mut open()?, format, &mut skipped, stop, &mut stdout)
         }
     }
 }

@@ -25,14 +25,14 @@ pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
     execute(&asked, matches, || settings::mirror(args, matches))
 }
 
-/// What is told of whatever comes of it.
+/// The arguments that the report of a run needs.
 pub(super) struct Asked<'a> {
     pub(super) source: &'a OsStr,
     pub(super) target: &'a OsStr,
     pub(super) run: &'a RunArgs,
 }
 
-/// Mirrors as the options say that are made of what was asked.
+/// Runs a mirror with the options that `options` makes, and reports its result.
 pub(super) fn execute(
     asked: &Asked<'_>,
     matches: &ArgMatches,
@@ -42,7 +42,7 @@ pub(super) fn execute(
     let (presenters, output) = presenters(asked, matches);
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
-    // Patterns, keys and passwords may come slowly, or never: there a signal ends the process at once.
+    // Reading patterns, keys and passwords may block: there a signal ends the process at once.
     let options = settings::check_output(&asked.run.output, matches).and_then(|()| options());
     let deletions = options.as_ref().map_or(Deletions::None, |options| match options.delete {
         None => Deletions::None,
@@ -87,7 +87,7 @@ pub(super) fn execute(
     super::close(&output, exit, purpose)
 }
 
-/// Runs the session while a thread shows how far it is.
+/// Runs the session while a thread shows its progress.
 fn mirror(
     options: &MirrorOptions,
     (presenters, output): (&Arc<Presenters>, &Arc<Output>),
@@ -95,7 +95,7 @@ fn mirror(
     stop: &Stop,
 ) -> Result<MirrorOutcome, Error> {
     let _ticker = {
-        let mut told = false;
+        let mut reported = false;
         let (presenters, output) = (Arc::clone(presenters), Arc::clone(output));
         let (progress, stop) = (Arc::clone(progress), stop.clone());
         let dry_run = options.dry_run;
@@ -104,7 +104,7 @@ fn mirror(
             if dry_run && output.is_closed() {
                 // A dry run that nobody reads (`| head`) has nothing left to do.
                 stop.request();
-            } else if stop.requested() && !std::mem::replace(&mut told, true) {
+            } else if stop.requested() && !std::mem::replace(&mut reported, true) {
                 presenters.stopping();
             }
         })?
@@ -136,7 +136,7 @@ fn made_changes(outcome: &MirrorOutcome, dry_run: bool, presenters: &Presenters)
     if dry_run { presenters.would_change() } else { outcome.totals.changed_anything() }
 }
 
-/// What a run that came to its end, or was stopped, means to the caller.
+/// Returns the exit code of a run that ended or was stopped.
 fn exit_of(
     outcome: &MirrorOutcome,
     signal: Option<Exit>,
@@ -144,7 +144,7 @@ fn exit_of(
     changed: bool,
 ) -> Exit {
     let verdict = match outcome.verdict {
-        // The copies stand: what matters is why the manifest doesn't.
+        // The copies are finished: why the manifest isn't published decides.
         Verdict::Failed if outcome.unpublished.is_some() => Exit::Done,
         Verdict::Interrupted => match signal {
             Some(signal) => signal,
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exit_code_is_that_of_the_gravest_reason() {
+    fn the_exit_code_is_that_of_the_most_serious_reason() {
         let refusal = || Some(Error::new(ErrorKind::Refused, "no"));
         let cases = [
             (outcome(Verdict::Complete, 0, None), None, false, Exit::Done),

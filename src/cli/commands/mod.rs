@@ -21,12 +21,12 @@ use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions};
 use std::io::{self, Write as _};
 
-/// What a command is for. It decides what it means that standard output can't be written to.
+/// The purpose of a command, which decides the exit code if standard output can't be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// To tell something: untold, nothing was done.
+    /// To print something: without output, nothing was done.
     Tell,
-    /// Other work, which is done though it is not told.
+    /// Other work, which is done even if it can't be reported.
     Work,
 }
 
@@ -39,32 +39,32 @@ impl Purpose {
     }
 }
 
-/// Writes the whole output of a command that is for this.
+/// Prints the whole output of a command with this purpose.
 fn print(bytes: &[u8], purpose: Purpose) -> Exit {
     print_by(|| stdout()?.write_all(bytes), purpose)
 }
 
-/// Prints by `write`, which writes to standard output.
+/// Calls `write`, which writes to standard output.
 pub(super) fn print_by(write: impl FnOnce() -> io::Result<()>, purpose: Purpose) -> Exit {
-    // Rust's handle holds back what ends in no line's end.
+    // Rust's handle buffers a last line without a line end.
     let written = stdout().and_then(|mut stdout| write().and_then(|()| stdout.flush()));
     let output = Output::new(OutputOptions::default(), None);
     end(&output, written, Exit::Done, purpose)
 }
 
-/// Ends a command that only prints, and whose output failed.
+/// Ends a command that only prints, after its output failed.
 fn unwritten(error: io::Error) -> Exit {
     let output = Output::new(OutputOptions::default(), None);
     end(&output, Err(error), Exit::Done, Purpose::Tell)
 }
 
-/// Says what stopped a command that only prints.
+/// Reports the error that stopped a command, and returns the exit code.
 pub(super) fn fail(error: &Error) -> Exit {
     tell(&Output::new(OutputOptions::default(), None), error);
     error.kind.into()
 }
 
-/// Writes an error and its way out to stderr.
+/// Writes an error and its hint to stderr.
 fn tell(output: &Output, error: &Error) {
     output.error(&error.report());
 }
@@ -73,14 +73,14 @@ fn cannot_write(error: io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot write to standard output").because(error)
 }
 
-/// Ends a command's output: what could not be written to stdout is a failure of its own.
+/// Ends a command's output: an error of stdout is a failure of its own.
 pub(super) fn close(output: &Output, exit: Exit, purpose: Purpose) -> Exit {
     output.flush();
     end(output, output.take_error().map_or(Ok(()), Err), exit, purpose)
 }
 
-/// The exit code of a command whose output was written like this; a fault of stdout is told, but for a
-/// reader who left.
+/// Returns the exit code of a command with this result of writing. An error of stdout is reported,
+/// unless the reader is gone.
 fn end(output: &Output, written: io::Result<()>, exit: Exit, purpose: Purpose) -> Exit {
     match written {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -1,4 +1,4 @@
-//! `vidimus put - LOCATION`: a stream, put whole.
+//! `vidimus put - LOCATION`: writes a stream to a file or an object.
 
 use super::super::args::PutArgs;
 use super::super::exit::Exit;
@@ -21,7 +21,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Runs the command; `umask` is the one that the process was started with.
+/// Runs the command; `umask` is that of the process at its start.
 pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
     let began = Instant::now();
     let bars = settings::shows_put(args).then(|| Arc::new(Bars::new()));
@@ -68,7 +68,7 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
                 }
             }
             Ok(PutEnd::Stopped) => {
-                output.message("error", "stopped: nothing was put; what stood before stands");
+                output.message("error", "stopped: nothing was put; the existing file remains");
             }
             Err(error) => super::tell(&output, error),
         }
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &PutArgs, umask: Mode) -> Exit {
     super::close(&output, exit, Purpose::Work)
 }
 
-/// Shows how much has come, and how fast, until what it yields is dropped.
+/// Shows how much was read, and how fast, until the returned ticker is dropped.
 fn show(bars: Arc<Bars>, location: &str, progress: &Arc<Progress>) -> Result<Ticker, Error> {
     let (location, progress) = (location.to_owned(), Arc::clone(progress));
     let mut estimate = Estimate::default();

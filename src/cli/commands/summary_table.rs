@@ -1,4 +1,4 @@
-//! What the ends of comparisons have in common: the summary's lines and the exit code.
+//! What the reports of comparisons share: the summary's lines and the exit code.
 
 use super::super::exit::Exit;
 use crate::model::Totals;
@@ -6,17 +6,17 @@ use crate::report::Output;
 use crate::report::requests::requests_by_kind;
 use std::fmt::{self, Display, Formatter};
 
-/// What a comparison came to.
+/// The result of a comparison.
 #[derive(Clone, Copy)]
 pub(super) struct Conclusion {
     /// The verdict's name.
     pub(super) word: &'static str,
-    /// What that means, in words.
+    /// Its meaning, in words.
     pub(super) meaning: &'static str,
 }
 
 impl Conclusion {
-    /// That of a comparison that was stopped.
+    /// The result of a comparison that was stopped.
     pub(super) const INTERRUPTED: Self =
         Self::new("interrupted", "what was not looked at is unknown");
 
@@ -31,19 +31,19 @@ impl Display for Conclusion {
     }
 }
 
-/// Tells in quiet that a comparison was stopped: without this nothing would tell why it failed.
+/// Reports in quiet mode that a comparison was stopped, because nothing else does.
 pub(super) fn tell_interrupted(output: &Output) {
     output.message("error", &Conclusion::INTERRUPTED.to_string());
 }
 
-/// The lines of a summary under way.
+/// The lines of a summary being made.
 pub(super) struct SummaryTable {
     width: usize,
     lines: Vec<String>,
 }
 
 impl SummaryTable {
-    /// Begins with these lines; the names of values get a column of this width.
+    /// Makes a summary that begins with `lines`; the column of names has this width.
     pub(super) fn new(width: usize, lines: Vec<String>) -> Self {
         Self { width, lines }
     }
@@ -54,7 +54,7 @@ impl SummaryTable {
         self.lines.push(format!("  {name:<width$}{value}"));
     }
 
-    /// Adds the values of which there is any.
+    /// Adds the values whose number isn't 0.
     pub(super) fn counts<'a>(&mut self, counts: impl IntoIterator<Item = (u64, &'a str, String)>) {
         for (number, name, value) in counts {
             if number > 0 {
@@ -63,25 +63,25 @@ impl SummaryTable {
         }
     }
 
-    /// Ends with the requests to stores, `figures`, what of failures was not told, and the verdict.
+    /// Adds the requests to stores, `figures`, the number of failures not printed, and the verdict.
     pub(super) fn end(
         mut self,
         counted: &Totals,
         figures: String,
-        untold: Option<String>,
+        unprinted: Option<String>,
         conclusion: Conclusion,
     ) -> Vec<String> {
         if let Some(requests) = requests_by_kind(counted) {
             self.row("requests", &requests);
         }
         self.lines.push(figures);
-        self.lines.extend(untold);
+        self.lines.extend(unprinted);
         self.lines.push(conclusion.to_string());
         self.lines
     }
 }
 
-/// The exit code of a comparison that came to its end, or was stopped by a signal.
+/// Returns the exit code of a comparison that ended, or was stopped by a signal.
 pub(super) fn exit_of(
     is_interrupted: bool,
     failed: u64,

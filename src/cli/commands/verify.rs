@@ -1,4 +1,4 @@
-//! `vidimus verify TARGET`: a line a difference, and a summary.
+//! `vidimus verify TARGET`: prints a line per difference, and a summary.
 
 mod against;
 mod differences;
@@ -39,7 +39,7 @@ const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let human = settings::human(&args.output, matches, false);
-    // Before signals are listened for: patterns and keys may come slowly.
+    // Before signals are handled: reading patterns and keys may block.
     let options = settings::check_output(&args.output, matches)
         .and_then(|()| settings::verify(args, matches));
     let against = match &options {
@@ -65,25 +65,25 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     })
 }
 
-/// What was done.
+/// The result of a verification.
 pub(super) enum Verified {
-    /// A target was held against what was recorded.
+    /// Of a target against its records.
     Recorded(VerifyOutcome),
-    /// It was held against a list of digests, which is recorded now.
+    /// Of a target against a list of digests, which is now recorded.
     Imported(VerifyOutcome),
-    /// It was held against a source.
+    /// Of a target against a source.
     Against(AgainstOutcome),
 }
 
-/// What was named, as it prints.
+/// The locations named, as they print.
 #[derive(Debug)]
 struct Names {
     target: String,
-    /// The source that the target is held against, where that is asked for.
+    /// The source to compare with, if there is one.
     against: Option<String>,
 }
 
-/// The requests that reading takes, in a last record.
+/// The requests for reading, in the last record.
 #[derive(Serialize)]
 struct ReadRequests {
     #[serde(rename = "requests_list")]
@@ -113,12 +113,12 @@ impl From<&Totals> for ReadRequests {
     }
 }
 
-/// Presents a verification, to a person or as NDJSON.
+/// Presents a verification to a person, or as NDJSON.
 #[derive(Debug)]
 pub(super) struct Report {
     options: HumanOptions,
     json: bool,
-    /// Whether runs that did not come to their end are no reason to fail.
+    /// Whether incomplete runs don't count as a failure.
     allows_incomplete: bool,
     names: Names,
     output: Output,
@@ -154,7 +154,7 @@ impl Report {
         Self { options, json, allows_incomplete, names, output, bars, failures, state }
     }
 
-    /// Does the work, shows how it goes, and tells what came of it.
+    /// Does the work, shows its progress, and reports the result.
     pub(super) fn present(
         self: &Arc<Self>,
         began: Instant,
@@ -231,7 +231,7 @@ impl Report {
         }
     }
 
-    /// The words for what differs.
+    /// Returns the words for differences.
     fn words(&self) -> &'static Words {
         if self.names.against.is_some() { &AGAINST } else { &RECORDED }
     }
@@ -268,7 +268,7 @@ impl Report {
             }
             Ok(Verified::Imported(outcome)) => {
                 let VerifyOutcome { run, source, .. } = outcome;
-                let heading = format!("held {target} against {source}, imported by run {run}");
+                let heading = format!("compared {target} with {source}, imported by run {run}");
                 recorded::summary(heading, outcome, self.failures.unprinted())
             }
             Ok(Verified::Against(outcome)) => {
@@ -285,7 +285,7 @@ impl Report {
         }
     }
 
-    /// Tells why the exit code isn't 0, where that was not told as it was found.
+    /// Reports why the exit code isn't 0, unless that was reported when it was found.
     fn tell_failures(&self, verified: &Verified) {
         self.failures.report_unprinted(&self.output);
         let interrupted = match verified {
@@ -303,7 +303,7 @@ impl Report {
         self.tell_fault(verified);
     }
 
-    /// Tells what is wrong with the published manifest.
+    /// Reports what is wrong with the published manifest.
     fn tell_fault(&self, verified: &Verified) {
         if let Verified::Recorded(VerifyOutcome { fault: Some(fault), .. }) = verified {
             super::tell(&self.output, fault);
@@ -342,7 +342,7 @@ impl VerifyObserver for Report {
                 self.output.line(&json::record(level, "difference", &body));
             }
         } else if counted || self.options.verbose || is_unknown && !self.options.quiet {
-            // Differences are what a verification fails with: quiet means not to say anything else.
+            // Differences are what a verification looks for: quiet means to print nothing else.
             self.output.line(&difference_line(key, difference, counted, self.words()));
         }
     }

@@ -1,4 +1,4 @@
-//! Filters: the patterns of flags, files and variables, in the order in which the last match wins.
+//! Filters: patterns from flags, files and variables, in the order in which the last match wins.
 
 use super::super::args::FilterArgs;
 use super::super::input;
@@ -13,7 +13,7 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Makes the filter; with it what each of its rules comes from, in words.
+/// Makes the filter. Also returns the origin of each rule, in words.
 pub(super) fn filter(
     args: &FilterArgs,
     matches: &ArgMatches,
@@ -31,8 +31,8 @@ pub(super) fn filter(
     Ok((filter, origins))
 }
 
-/// The patterns in the order in which the last match wins: the environment's, then the command
-/// line's as they were typed; each with what it comes from, in words.
+/// Returns the rules in the order in which the last match wins: the environment's, then the command
+/// line's as typed; each with its origin, in words.
 fn rules(args: &FilterArgs, matches: &ArgMatches) -> Result<Vec<(Rule, String)>, Error> {
     type Make = fn(String) -> Rule;
     let patterns: [(&str, &[String], Make); 2] =
@@ -41,12 +41,12 @@ fn rules(args: &FilterArgs, matches: &ArgMatches) -> Result<Vec<(Rule, String)>,
         ("exclude_from", &args.exclude_from, Rule::Exclude),
         ("include_from", &args.include_from, Rule::Include),
     ];
-    // By place on the command line, 0 for what the environment sets; the sort is stable.
+    // By position on the command line, 0 for values from the environment; the sort is stable.
     let mut placed: Vec<(usize, Vec<(Rule, String)>)> = Vec::new();
     let mut stdin_is_read = false;
     for (id, values, make) in files {
         for (place, path) in places(matches, id).zip(values) {
-            // A variable holds one name a line.
+            // A variable has one name per line.
             for path in lines_of(path.as_os_str(), place == 0) {
                 if path == "-" && std::mem::replace(&mut stdin_is_read, true) {
                     return Err(usage("standard input can be read for patterns only once"));
@@ -74,7 +74,7 @@ fn rules(args: &FilterArgs, matches: &ArgMatches) -> Result<Vec<(Rule, String)>,
     Ok(placed.into_iter().flat_map(|(_, rules)| rules).collect())
 }
 
-/// The flag, or where nobody typed it, the variable that sets it.
+/// Returns the flag, or if it wasn't typed, the variable that sets it.
 fn origin(id: &str, place: usize) -> String {
     if place == 0 {
         format!("VIDIMUS_{}", id.to_uppercase())
@@ -83,7 +83,8 @@ fn origin(id: &str, place: usize) -> String {
     }
 }
 
-/// Where each value of a flag stands on the command line; 0 each when the environment sets it.
+/// Returns the position of each value of a flag on the command line; 0 for values from the
+/// environment.
 fn places<'a>(matches: &'a ArgMatches, id: &str) -> impl Iterator<Item = usize> + 'a {
     let is_typed = typed(matches, id);
     matches.indices_of(id).into_iter().flatten().map(move |at| if is_typed { at } else { 0 })
@@ -97,7 +98,7 @@ fn lines_of(value: &OsStr, split: bool) -> impl Iterator<Item = &OsStr> {
         .map(OsStr::from_bytes)
 }
 
-/// Reads a file of patterns, one a line; with each the file's name and the line's number.
+/// Reads a file of patterns, one per line. Returns each with the file's name and the line's number.
 fn pattern_file(
     path: &Path,
     make: fn(String) -> Rule,
@@ -118,7 +119,7 @@ fn pattern_file(
     patterns(content, &name, make)
 }
 
-/// Reads the content of a file of patterns.
+/// Parses the content of a file of patterns.
 fn patterns(
     content: Vec<u8>,
     name: &str,
@@ -191,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_holds_one_value_a_line() {
+    fn a_variable_has_one_value_per_line() {
         let lines: Vec<_> = lines_of(OsStr::new("a\n\nb c\n"), true).collect();
         assert_eq!(lines, ["a", "b c"]);
         let typed: Vec<_> = lines_of(OsStr::new("a\nb"), false).collect();

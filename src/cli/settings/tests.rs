@@ -29,7 +29,7 @@ fn a_pattern_file_that_cannot_be_read_is_named() {
 }
 
 #[test]
-fn what_deletion_needs_is_refused_without_it() {
+fn options_of_deletion_are_refused_without_it() {
     for flags in [
         &["--delete-excluded"][..],
         &["--delete-despite-errors"],
@@ -52,7 +52,7 @@ fn flags_that_contradict_each_other_are_refused() {
 }
 
 #[test]
-fn verbose_and_quiet_exclude_each_other_and_repeating_one_is_no_mistake() {
+fn verbose_and_quiet_exclude_each_other_and_may_be_repeated() {
     for both in [["-q", "-v"], ["-v", "--quiet"]] {
         let (args, matches) = parse(&[&both[..], &["s", "t"]].concat());
         let error = check_output(&args.flags.run.output, &matches).unwrap_err();

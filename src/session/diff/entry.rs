@@ -1,4 +1,4 @@
-//! What a side tells of a key, and in what two sides differ there.
+//! Comparison of one key: what each side knows of the entry, and how they differ.
 
 use crate::backend::KeySpace;
 use crate::manifest::Row;
@@ -7,89 +7,90 @@ use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{Digest, Entry, EntryKind, Keeps, Key, Metadata, Timestamp};
 use std::fmt;
 
-/// What a side tells of one key.
+/// What a side knows of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DiffEntry {
     /// The key.
     pub key: Key,
-    /// What it is; `None` for an object, which may be a file or a symbolic link.
+    /// The kind; `None` for an object that may be a file or a symbolic link.
     pub kind: Option<EntryKind>,
     /// The size of its content in bytes.
     pub size: u64,
-    /// The digest of its content, where it is known.
+    /// The digest of its content, if known.
     pub digest: Option<Digest>,
-    /// Its metadata, where it is known.
+    /// Its metadata, if known.
     pub metadata: Option<Metadata>,
     /// A symbolic link's text.
     pub link: Option<Box<[u8]>>,
-    /// Another mtime that stands for the same: a target keeps of the one it was given what it can.
+    /// Another mtime that counts as equal: a target may store the source's mtime with less
+    /// precision.
     pub also_mtime: Option<Timestamp>,
-    /// Who tells it.
-    pub by: Teller,
-    /// Whether a manifest vouches for what is told.
+    /// Where this comes from.
+    pub provenance: Provenance,
+    /// Whether a manifest has a valid row for it.
     pub has_row: bool,
-    /// Whether a manifest tells of another stamp: its digest is none of what stands there now.
+    /// Whether it was touched since a manifest recorded a digest, which therefore doesn't count.
     pub is_touched: bool,
-    /// Whether its content was read for its digest just now.
+    /// Whether its content was read by this comparison.
     pub is_read: bool,
-    /// The entry whose content can be read, where no digest is known.
+    /// The listed entry, for reading its content, if it has no digest.
     pub(super) listed: Option<Box<Entry>>,
 }
 
-/// Who tells what is at a key.
+/// Where knowledge of an entry comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Teller {
+pub enum Provenance {
     /// A manifest.
     Row,
-    /// The file system itself.
+    /// A file system's listing.
     Files,
     /// A store's listing.
     Objects,
 }
 
-/// What tells whether two files have the same content.
+/// What a comparison of two files' content is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
     /// Their digests.
     Digest,
-    /// Their sizes, and of a file system their modification times.
+    /// Their sizes and, on file systems, modification times.
     SizeAndTime {
-        /// A manifest lacks the digest: nobody ever read that file's content.
+        /// A manifest lists one without a digest: its content was never read.
         unproven: bool,
-        /// They are the same, but a manifest had a digest before that file was touched.
+        /// They are equal, but one was touched since a manifest recorded its digest.
         touched: bool,
     },
 }
 
-/// In what two sides differ at a key that both have.
+/// A difference between two sides at a key that both have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Difference {
-    /// It is a file here, a symbolic link there.
+    /// The entries are of different types.
     Type,
-    /// Its content.
+    /// The content differs.
     Content(Sign),
-    /// The text of a symbolic link.
+    /// The texts of symbolic links differ.
     Link,
-    /// Its mode, owner, group or mtime; in words.
+    /// Mode, owner, group or mtime differ; described in words.
     Metadata(String),
 }
 
-/// By what content shows to differ.
+/// How a difference of content was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
-    /// Both digests are known.
+    /// By the digests.
     Digest,
-    /// At least one digest isn't known.
+    /// By the sizes; at least one digest is unknown.
     Size,
-    /// At least one digest isn't known, and the sizes are equal.
+    /// By the times; the sizes are equal, and at least one digest is unknown.
     Time,
 }
 
 impl DiffEntry {
-    /// What a manifest whose keys have this form tells.
+    /// Makes an entry from a manifest row.
     ///
-    /// In a manifest between two stores a key is an object, whatever it holds; the metadata of what
-    /// others stored is a guess there.
+    /// In a manifest between two stores (flat key space) each key is an object, whatever it
+    /// contains, and metadata of objects that others stored is a guess.
     pub(super) fn by_row(row: Row, key_space: KeySpace) -> Self {
         let Row { key, kind, digest, target, metadata, link, .. } = row;
         let size = target.size;
@@ -105,7 +106,7 @@ impl DiffEntry {
             metadata,
             link,
             also_mtime: target.mtime(),
-            by: Teller::Row,
+            provenance: Provenance::Row,
             has_row: true,
             is_touched: false,
             is_read: false,
@@ -113,24 +114,24 @@ impl DiffEntry {
         }
     }
 
-    /// What a listing tells, and of an entry that is as its row says, what the row does: its
-    /// digest, and of an object what it is.
+    /// Makes an entry from a listing. If the stamp matches the row, the row adds the digest and,
+    /// for an object, its kind and metadata.
     pub(super) fn by_listing(mut entry: Entry, row: Option<&Row>, key_space: KeySpace) -> Self {
-        let by =
-            if entry.completeness == Completeness::Full { Teller::Files } else { Teller::Objects };
-        let of_it = row.filter(|row| by == Teller::Objects || row.kind == entry.kind);
+        let provenance =
+            if entry.completeness == Completeness::Full { Provenance::Files } else { Provenance::Objects };
+        let of_it = row.filter(|row| provenance == Provenance::Objects || row.kind == entry.kind);
         let row = of_it.filter(|row| {
             entry.stamp.compare(&row.target, StampFields::default()) == StampMatch::Same
         });
         let is_touched = row.is_none() && of_it.is_some_and(|row| row.digest.is_some());
         let is_told = match row {
-            Some(row) if by == Teller::Objects && key_space == KeySpace::Tree => {
+            Some(row) if provenance == Provenance::Objects && key_space == KeySpace::Tree => {
                 row.complete(&row.target, &mut entry)
             }
             _ => false,
         };
-        let (kind, metadata) = match (by, entry.kind) {
-            (Teller::Files, kind) => (Some(kind), Some(entry.metadata)),
+        let (kind, metadata) = match (provenance, entry.kind) {
+            (Provenance::Files, kind) => (Some(kind), Some(entry.metadata)),
             (_, kind) if is_told => (Some(kind), Some(entry.metadata)),
             (_, EntryKind::Directory) => (Some(EntryKind::Directory), None),
             _ => (object_kind(&entry.key, entry.stamp.size), None),
@@ -145,7 +146,7 @@ impl DiffEntry {
             metadata,
             link: entry.link.clone(),
             also_mtime: row.map(|row| row.metadata.mtime),
-            by,
+            provenance,
             has_row: row.is_some(),
             is_touched,
             is_read: false,
@@ -153,7 +154,7 @@ impl DiffEntry {
         }
     }
 
-    /// The size and, where it is known, the digest of what it holds: a link holds its text.
+    /// Returns the size and, if known, the digest of its content; a link's content is its text.
     pub fn content(&self) -> (u64, Option<Digest>) {
         match &self.link {
             Some(text) => (text.len() as u64, Some(Digest::of(text))),
@@ -161,7 +162,7 @@ impl DiffEntry {
         }
     }
 
-    /// Whether a manifest vouches for it, without a digest of its content.
+    /// Returns whether a manifest has a valid row for it, but without a digest.
     fn is_unproven(&self) -> bool {
         self.has_row && self.digest.is_none() && self.link.is_none()
     }
@@ -172,8 +173,8 @@ impl DiffEntry {
     }
 }
 
-/// Whether reading could tell whether two sides have the same content: their sizes are the same,
-/// and one digest at least isn't known.
+/// Returns whether reading would show if two sides have the same content: their sizes are equal,
+/// and at least one digest is unknown.
 pub(super) fn is_undecided(a: &DiffEntry, b: &DiffEntry) -> bool {
     use EntryKind::{File, Symlink};
     let is_content = matches!(
@@ -184,13 +185,13 @@ pub(super) fn is_undecided(a: &DiffEntry, b: &DiffEntry) -> bool {
     is_content && a_size == b_size && (a_digest.is_none() || b_digest.is_none())
 }
 
-/// What an object of which no more is known can be.
+/// Returns the kind of an object about which nothing else is known.
 fn object_kind(key: &Key, size: u64) -> Option<EntryKind> {
     (key.is_directory() && size == 0).then_some(EntryKind::Directory)
 }
 
-/// Compares what two sides tell of one key; what told whether the content is the same, where there
-/// is any. Metadata is compared where that is wanted, as far as each side `keeps` it.
+/// Compares what two sides know of one key. Returns what the comparison of content is based on, if
+/// there is content. Metadata is compared if `keeps` is given, as far as each side can store it.
 pub(super) fn compare(
     a: &DiffEntry,
     b: &DiffEntry,
@@ -217,7 +218,7 @@ fn compare_content(a: &DiffEntry, b: &DiffEntry) -> (Evidence, Option<Sign>) {
     }
     let sign = if a_size != b_size {
         Some(Sign::Size)
-    } else if [a, b].iter().any(|told| told.by == Teller::Files) && !same_mtime(a, b) {
+    } else if [a, b].iter().any(|entry| entry.provenance == Provenance::Files) && !same_mtime(a, b) {
         Some(Sign::Time)
     } else {
         None
@@ -227,7 +228,7 @@ fn compare_content(a: &DiffEntry, b: &DiffEntry) -> (Evidence, Option<Sign>) {
     (Evidence::SizeAndTime { unproven, touched }, sign)
 }
 
-/// Whether the modification times are the same, as far as both are known.
+/// Returns whether the modification times are equal, as far as both are known.
 fn same_mtime(a: &DiffEntry, b: &DiffEntry) -> bool {
     match (&a.metadata, &b.metadata) {
         (Some(one), Some(other)) => b.has_mtime(one.mtime) || a.has_mtime(other.mtime),
@@ -235,8 +236,8 @@ fn same_mtime(a: &DiffEntry, b: &DiffEntry) -> bool {
     }
 }
 
-/// What of the metadata differs, in words; nothing where a side doesn't know it. Other content has
-/// another mtime: that says nothing more.
+/// Describes how metadata differs; `None` if it doesn't, or one side's is unknown. With
+/// `leaves_mtime` the mtime is ignored, since it changes with the content anyway.
 fn metadata(
     a: &DiffEntry,
     b: &DiffEntry,
@@ -248,7 +249,7 @@ fn metadata(
     if kind == EntryKind::Directory && !keeps.iter().all(|keeps| keeps.directories) {
         return None;
     }
-    // What a side can't keep is there as that has it.
+    // What a side can't store counts as what it has instead.
     let one = &keeps[1].achievable(*one, kind, Some(other));
     let other = &keeps[0].achievable(*other, kind, Some(one));
     let is_mtime_kept = same_mtime(a, b)
@@ -258,7 +259,7 @@ fn metadata(
     let mut differ = |name: &str, one: &dyn fmt::Display, other: &dyn fmt::Display| {
         words.push(format!("{name} {one} -> {other}"));
     };
-    // Linux keeps none for links.
+    // Linux has no modes of links.
     if a.kind != Some(EntryKind::Symlink) && one.mode != other.mode {
         let (one, other) = (one.mode, other.mode);
         differ("mode", &format_args!("{one:04o}"), &format_args!("{other:04o}"));
@@ -279,7 +280,7 @@ fn metadata(
 mod tests {
     use super::*;
 
-    /// All metadata is kept.
+    /// Both sides keep all metadata.
     const ALL: Option<&[Keeps; 2]> = Some(&[Keeps::ALL; 2]);
     const KEPT: Timestamp = Timestamp { seconds: 4, nanos: 0 };
 
@@ -296,7 +297,7 @@ mod tests {
             metadata: Some(metadata()),
             link: None,
             also_mtime: Some(KEPT),
-            by: Teller::Row,
+            provenance: Provenance::Row,
             has_row: true,
             is_touched: false,
             is_read: false,
@@ -305,7 +306,7 @@ mod tests {
     }
 
     fn listed() -> DiffEntry {
-        DiffEntry { also_mtime: None, by: Teller::Files, has_row: false, ..row(None) }
+        DiffEntry { also_mtime: None, provenance: Provenance::Files, has_row: false, ..row(None) }
     }
 
     fn object() -> DiffEntry {
@@ -313,15 +314,15 @@ mod tests {
             kind: None,
             metadata: None,
             also_mtime: None,
-            by: Teller::Objects,
+            provenance: Provenance::Objects,
             has_row: false,
             ..row(None)
         }
     }
 
-    fn at(told: DiffEntry, seconds: i64) -> DiffEntry {
+    fn at(entry: DiffEntry, seconds: i64) -> DiffEntry {
         let mtime = Timestamp { seconds, nanos: 0 };
-        DiffEntry { metadata: told.metadata.map(|metadata| Metadata { mtime, ..metadata }), ..told }
+        DiffEntry { metadata: entry.metadata.map(|metadata| Metadata { mtime, ..metadata }), ..entry }
     }
 
     fn link(text: &[u8]) -> DiffEntry {
@@ -347,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn without_two_digests_size_counts_and_in_a_listed_directory_the_time() {
+    fn without_two_digests_size_counts_and_on_a_file_system_the_time() {
         let one = row(Some(1));
         assert_eq!(compare(&one, &listed(), ALL), (BY_SIZE, vec![]));
         let longer = DiffEntry { size: 4, ..listed() };
@@ -355,8 +356,8 @@ mod tests {
         let later = at(listed(), 9);
         assert_eq!(compare(&one, &later, ALL), (BY_SIZE, content(Sign::Time)));
         assert_eq!(compare(&listed(), &later, None), (BY_SIZE, content(Sign::Time)));
-        assert_eq!(compare(&one, &at(listed(), 4), ALL), (BY_SIZE, vec![]), "as it was kept");
-        assert_eq!(compare(&object(), &later, ALL), (BY_SIZE, vec![]), "a store tells no time");
+        assert_eq!(compare(&one, &at(listed(), 4), ALL), (BY_SIZE, vec![]), "as the target keeps it");
+        assert_eq!(compare(&object(), &later, ALL), (BY_SIZE, vec![]), "a store lists no mtime");
     }
 
     #[test]
@@ -372,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn a_touched_file_of_the_same_size_and_time_is_told_apart() {
+    fn a_touched_file_of_the_same_size_and_time_is_counted_separately() {
         let touched = DiffEntry { is_touched: true, ..listed() };
         let evidence = |touched| Some(Evidence::SizeAndTime { unproven: false, touched });
         assert_eq!(compare(&row(Some(1)), &touched, ALL), (evidence(true), vec![]));
@@ -384,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_is_told_in_words_beside_other_content() {
+    fn metadata_differences_are_described_beside_other_content() {
         let other = Metadata { mode: 0o4755, uid: 0, gid: 0, ..metadata() };
         let other = DiffEntry { metadata: Some(other), ..row(Some(2)) };
         let words = "mode 0644 -> 4755, owner 1 -> 0, group 2 -> 0".to_owned();
@@ -394,10 +395,10 @@ mod tests {
     }
 
     #[test]
-    fn what_a_side_can_t_keep_is_no_difference() {
+    fn metadata_that_a_side_cannot_keep_is_no_difference() {
         let wide = Metadata { mode: 0o777, uid: 0, gid: 0, ..metadata() };
-        let told = |metadata| DiffEntry { metadata: Some(metadata), ..listed() };
-        let (one, other) = (told(metadata()), told(wide));
+        let listed = |metadata| DiffEntry { metadata: Some(metadata), ..listed() };
+        let (one, other) = (listed(metadata()), listed(wide));
         let unkept = Keeps { file_mode: Some(0o777), owner: Some((0, 0)), ..Keeps::ALL };
         for keeps in [[Keeps::ALL, unkept], [unkept, Keeps::ALL], [unkept, unkept]] {
             assert_eq!(compare(&one, &other, Some(&keeps)).1, []);
@@ -406,8 +407,8 @@ mod tests {
         let words = "owner 1 -> 0, group 2 -> 0".to_owned();
         let differences = [Difference::Metadata(words)];
         assert_eq!(compare(&one, &other, Some(&[Keeps::ALL, unkept])).1, differences);
-        // A directory may be kept for what lies in it alone.
-        let directory = |told| DiffEntry { kind: Some(EntryKind::Directory), ..told };
+        // A side may have no metadata of directories.
+        let directory = |entry| DiffEntry { kind: Some(EntryKind::Directory), ..entry };
         let (one, other) = (directory(one), directory(other));
         let implied = Keeps { directories: false, ..Keeps::ALL };
         assert_eq!(compare(&one, &other, Some(&[Keeps::ALL, implied])).1, []);
@@ -427,7 +428,7 @@ mod tests {
     fn an_object_may_be_a_link_or_a_marker() {
         assert_eq!(compare(&object(), &link(b"123"), ALL), (BY_SIZE, vec![]));
         assert_eq!(compare(&object(), &link(b"12"), ALL).1, content(Sign::Size));
-        let copied = DiffEntry { digest: Some(Digest::of(b"123")), by: row(None).by, ..object() };
+        let copied = DiffEntry { digest: Some(Digest::of(b"123")), provenance: row(None).provenance, ..object() };
         assert_eq!(compare(&copied, &link(b"123"), ALL), (Some(Evidence::Digest), vec![]));
         assert_eq!(object_kind(&Key::new(*b"d/"), 0), Some(EntryKind::Directory));
         assert_eq!(object_kind(&Key::new(*b"d/"), 1), None);

@@ -1,7 +1,7 @@
-//! Two streams in key order, side by side.
+//! Join of two ordered streams.
 //!
-//! Unknown is not absent: below a scope that one side could not list, what the other side has is
-//! [`Joined::Unknown`]. At most one item a side is read ahead.
+//! Unknown is not absent: below a directory that one side could not list, what the other side has
+//! is [`Joined::Unknown`]. At most one item per side is read ahead.
 
 use super::Which;
 use super::entry::DiffEntry;
@@ -13,30 +13,30 @@ use std::iter::Peekable;
 /// One item of a side.
 #[derive(Debug)]
 pub(super) enum Item {
-    /// What is at a key.
+    /// An entry.
     Entry(DiffEntry),
-    /// What is at a key and below it is unknown.
+    /// The key, and everything below it, could not be listed.
     Failed(EntryError),
 }
 
 impl Item {
     fn key(&self) -> &Key {
         match self {
-            Self::Entry(told) => &told.key,
+            Self::Entry(entry) => &entry.key,
             Self::Failed(error) => &error.key,
         }
     }
 }
 
-/// What a side has, in key order.
+/// The items of a side, in key order.
 pub(super) type Items = Box<dyn Iterator<Item = Result<Item, Error>> + Send>;
 
-/// What the join yields.
+/// An item of the join.
 #[derive(Debug)]
 pub(super) enum Joined {
     /// Both sides have it.
     Both(DiffEntry, DiffEntry),
-    /// One side has it, the other for certain not.
+    /// Only one side has it.
     Only(Which, DiffEntry),
     /// One side has it, the other could not be listed there.
     Unknown,
@@ -60,7 +60,7 @@ impl Side {
         Self { items: items.peekable(), unknown: Unknown::default() }
     }
 
-    /// Whether it could not be listed at a key that it lacks.
+    /// Returns whether this side, which lacks the key, could not be listed there.
     fn is_unknown_at(&mut self, key: &Key) -> bool {
         self.unknown.leave(key);
         self.unknown.covers(key)
@@ -68,7 +68,7 @@ impl Side {
 }
 
 impl Join {
-    /// Joins what two sides have.
+    /// Joins the items of two sides.
     pub(super) fn new(a: Items, b: Items) -> Self {
         Self { a: Side::new(a), b: Side::new(b) }
     }
@@ -79,7 +79,7 @@ impl Join {
             (Some(Err(_)), _) | (Some(Ok(_)), None) => Ordering::Less,
             (_, Some(Err(_))) | (None, Some(Ok(_))) => Ordering::Greater,
             (Some(Ok(a)), Some(Ok(b))) => a.key().cmp(b.key()).then_with(|| match (a, b) {
-                // What is unknown is to be known before the other side's entry is looked at.
+                // A failed scope must be known before the other side's entry is considered.
                 (Item::Failed(_), _) => Ordering::Less,
                 (_, Item::Failed(_)) => Ordering::Greater,
                 _ => Ordering::Equal,
@@ -96,7 +96,7 @@ impl Join {
     }
 }
 
-/// What one side's item alone comes to.
+/// Converts an item that only one side has.
 fn one(which: Which, item: Item, own: &mut Side, other: &mut Side) -> Joined {
     match item {
         Item::Failed(error) => {
@@ -104,8 +104,8 @@ fn one(which: Which, item: Item, own: &mut Side, other: &mut Side) -> Joined {
             own.unknown.add(error.key.clone());
             Joined::Failed(which, error)
         }
-        Item::Entry(told) if other.is_unknown_at(&told.key) => Joined::Unknown,
-        Item::Entry(told) => Joined::Only(which, told),
+        Item::Entry(entry) if other.is_unknown_at(&entry.key) => Joined::Unknown,
+        Item::Entry(entry) => Joined::Only(which, entry),
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
     use crate::model::{Cause, EntryKind, ErrorKind, Operation};
 
-    fn told(key: &str) -> DiffEntry {
+    fn entry(key: &str) -> DiffEntry {
         DiffEntry {
             key: Key::new(key.as_bytes()),
             kind: Some(EntryKind::File),
@@ -131,7 +131,7 @@ mod tests {
             metadata: None,
             link: None,
             also_mtime: None,
-            by: super::super::entry::Teller::Objects,
+            provenance: super::super::entry::Provenance::Objects,
             has_row: false,
             is_touched: false,
             is_read: false,
@@ -139,7 +139,7 @@ mod tests {
         }
     }
 
-    /// Keys; those behind a `!` could not be listed, `broken` is an error.
+    /// Makes items from keys; those that begin with `!` could not be listed, `broken` is an error.
     fn items(keys: &'static [&'static str]) -> Items {
         Box::new(keys.iter().map(|&key| match key.strip_prefix('!') {
             _ if key == "broken" => Err(Error::new(ErrorKind::Manifest, key)),
@@ -148,26 +148,26 @@ mod tests {
                 Key::new(scope.as_bytes()),
                 Cause::Vanished,
             ))),
-            None => Ok(Item::Entry(told(key))),
+            None => Ok(Item::Entry(entry(key))),
         }))
     }
 
     fn joined(a: &'static [&'static str], b: &'static [&'static str]) -> Vec<String> {
-        let told = |joined: Result<_, Error>| match joined {
+        let text = |joined: Result<_, Error>| match joined {
             Ok(Joined::Both(a, b)) => {
                 assert_eq!(a.key, b.key);
                 format!("{}=", a.key)
             }
-            Ok(Joined::Only(which, told)) => format!("{}{which:?}", told.key),
+            Ok(Joined::Only(which, entry)) => format!("{}{which:?}", entry.key),
             Ok(Joined::Unknown) => "?".to_owned(),
             Ok(Joined::Failed(which, error)) => format!("{}!{which:?}", error.key),
             Err(error) => error.message,
         };
-        Join::new(items(a), items(b)).map(told).collect()
+        Join::new(items(a), items(b)).map(text).collect()
     }
 
     #[test]
-    fn keys_come_in_order_with_who_has_them() {
+    fn keys_come_in_order_with_the_sides_that_have_them() {
         let found = joined(&["", "a", "b/", "b/x", "d"], &["", "a-b", "b/", "c"]);
         assert_eq!(found, [".=", "aA", "a-bB", "b/=", "b/xA", "cB", "dA"]);
         assert_eq!(joined(&[], &["a"]), ["aB"]);
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_other_side_could_not_list_is_no_difference() {
+    fn keys_that_the_other_side_could_not_list_are_no_difference() {
         let a = &["", "d/", "d/x", "d/y/", "e", "f"];
         assert_eq!(joined(a, &["", "d/", "!d/", "e"]), [".=", "d/=", "d/!B", "?", "?", "e=", "fA"]);
         assert_eq!(joined(&["a", "b"], &["!a"]), ["a!B", "?", "bA"]);
@@ -188,18 +188,18 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_could_not_be_entered_is_itself_compared() {
+    fn a_directory_that_could_not_be_read_is_itself_compared() {
         assert_eq!(joined(&["d/", "!d/"], &["d/", "d/x", "g"]), ["d/=", "d/!A", "?", "gB"]);
     }
 
     #[test]
-    fn an_error_of_either_side_is_handed_on() {
+    fn an_error_of_either_side_is_passed_on() {
         assert_eq!(joined(&["a", "broken"], &["a", "b"])[..2], ["a=", "broken"]);
         assert_eq!(joined(&["b"], &["broken"])[0], "broken");
     }
 
     #[test]
-    fn scopes_that_are_passed_are_dropped() {
+    fn failed_scopes_are_dropped_once_passed() {
         let keys = (0..10_000).map(|at| format!("{at:05}"));
         let failed = keys.map(|key| {
             let key = Key::new(key.as_bytes());

@@ -1,4 +1,4 @@
-//! Reading what no digest is known of.
+//! Reading of files without a known digest.
 
 use super::Which;
 use super::entry::{DiffEntry, is_undecided};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Reads content of both sides.
 pub(super) struct Reader<'a> {
-    /// The sides, where they can be read, within the limit of bandwidth.
+    /// The sides that can be read, with the bandwidth limit applied.
     pub(super) sources: [Option<&'a dyn Source>; 2],
     /// Files read at the same time, at least 1.
     pub(super) checkers: usize,
@@ -21,8 +21,8 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Adds the digests that decide, where they can be read. What can't be read becomes a failure; what
-    /// was not when the run was stopped, nothing.
+    /// Reads files to add the digests that decide. A file that can't be read becomes a failure; one
+    /// that was not read before the run was stopped is left out.
     pub(super) fn read(&self, batch: Vec<Joined>) -> Vec<Joined> {
         let is_undecided = |joined: &Joined| match joined {
             Joined::Both(a, b) => is_undecided(a, b),
@@ -34,7 +34,7 @@ impl Reader<'_> {
         let work = || {
             let mut buffer = vec![0; BUFFER];
             while let Some(slot) = joined.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // Nobody else takes it.
+                // Each index is handed out once, so the lock is free.
                 let mut slot = slot.lock();
                 if let Some(Joined::Both(a, b)) = &mut *slot
                     && super::entry::is_undecided(a, b)
@@ -59,15 +59,15 @@ impl Reader<'_> {
         joined.filter_map(Mutex::into_inner).collect()
     }
 
-    /// Reads what of one key has no digest, if that settles it.
+    /// Reads the side that lacks a digest, or both, if that decides.
     fn decide(
         &self,
         a: &mut DiffEntry,
         b: &mut DiffEntry,
         buffer: &mut [u8],
     ) -> Result<(), (Which, EntryError)> {
-        let can_be_known = |told: &DiffEntry, side: usize| {
-            told.content().1.is_some() || told.listed.is_some() && self.sources[side].is_some()
+        let can_be_known = |entry: &DiffEntry, side: usize| {
+            entry.content().1.is_some() || entry.listed.is_some() && self.sources[side].is_some()
         };
         if !can_be_known(a, 0) || !can_be_known(b, 1) {
             return Ok(());
@@ -77,31 +77,31 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Hashes one side's content, if its digest isn't known. What comes from a store may be damaged on
-    /// its way: where it isn't as `other`, it is read again.
+    /// Hashes one side's content if its digest is unknown. Data from a store may be damaged in
+    /// transit: if it differs from `other`, it is read again.
     fn hash(
         &self,
         which: Which,
-        told: &mut DiffEntry,
+        side: &mut DiffEntry,
         other: Option<Digest>,
         buffer: &mut [u8],
     ) -> Result<(), EntryError> {
         let source = self.sources[which as usize];
-        let (None, Some(entry), Some(source)) = (told.content().1, &told.listed, source) else {
+        let (None, Some(entry), Some(source)) = (side.content().1, &side.listed, source) else {
             return Ok(());
         };
         let pass = |_| if self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &self.progress.bytes_hashed;
         let mut hash = || {
-            let side = ReadSide::source(source);
-            self.cores.hash_content(side, entry, buffer, bytes, &pass, Wanted::default())
+            let from = ReadSide::source(source);
+            self.cores.hash_content(from, entry, buffer, bytes, &pass, Wanted::default())
         };
         let (_, mut hashed) = hash()?;
         if source.capabilities().remote && other.is_some_and(|other| other != hashed.digest) {
             (_, hashed) = hash()?;
         }
-        told.digest = Some(hashed.digest);
-        told.is_read = true;
+        side.digest = Some(hashed.digest);
+        side.is_read = true;
         Ok(())
     }
 }

@@ -17,31 +17,31 @@ use std::cmp::Ordering;
 use std::iter::Peekable;
 use std::sync::Arc;
 
-/// What a side's entries were taken from.
+/// Where a side's entries are taken from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Basis {
-    /// Its manifest alone.
+    /// Its manifest only.
     Manifest {
         /// The run that published it.
         run: RunId,
-        /// How that went: one that is incomplete may lack what it failed at.
+        /// Its verdict: an incomplete run may lack entries that failed.
         verdict: Verdict,
     },
-    /// A listing, with digests of the manifest that this run published, if any did.
+    /// A listing, with digests from the manifest that this run published, if there is one.
     Listing(Option<RunId>),
 }
 
 /// One side, opened.
 pub(super) enum Side {
-    /// A manifest, whose place is not looked at.
+    /// A manifest, whose place is not listed.
     Recorded(Box<OpenManifest>),
-    /// A place, with its manifest where it has one.
+    /// A place, with its manifest if it has one.
     Listed(Found),
 }
 
 impl Side {
-    /// Opens a side. What is a copy of a manifest, or a file of one, is compared by that; of a place
-    /// it is asked for with `recorded`.
+    /// Opens a side. A copy of a manifest, or a file of one, is always compared by the manifest; a
+    /// place only if `recorded`.
     pub(super) fn open(
         at: &ManifestAt,
         recorded: bool,
@@ -76,7 +76,7 @@ impl Side {
         }
     }
 
-    /// What content can be read of.
+    /// Returns the source to read content from, if it can be read.
     pub(super) fn source(&self) -> Option<&dyn Source> {
         match self {
             Self::Recorded(_) => None,
@@ -85,7 +85,7 @@ impl Side {
         }
     }
 
-    /// The form of its keys, where that isn't free to choose.
+    /// Returns the key space, if it isn't free to choose.
     fn key_space(&self) -> Option<KeySpace> {
         match self {
             Self::Recorded(open) | Self::Listed(Found::Manifest(open)) => {
@@ -97,7 +97,7 @@ impl Side {
         }
     }
 
-    /// What the last run into it found it to keep of metadata, where that is published.
+    /// Returns which metadata it can store, as found by the last run into it, if that is published.
     pub(super) fn keeps(&self) -> Keeps {
         let options = match self {
             Self::Recorded(open) | Self::Listed(Found::Manifest(open)) => {
@@ -108,7 +108,7 @@ impl Side {
         options.and_then(|options| options.keeps).unwrap_or_default()
     }
 
-    /// What it has, in key order.
+    /// Returns its items, in key order.
     pub(super) fn items(&self, key_space: KeySpace) -> Result<Items, Error> {
         let (source, rows) = match self {
             Self::Recorded(open) => {
@@ -132,7 +132,7 @@ impl Side {
         ))
     }
 
-    /// Makes sure that there is something at its place.
+    /// Checks that there is something at the location.
     fn has_entries(&self, at: &ManifestAt) -> Result<(), Error> {
         if let Self::Listed(Found::Bare(source)) = self
             && !source.exists()?
@@ -145,8 +145,8 @@ impl Side {
     }
 }
 
-/// Which forms the keys of the two sides have: a listing of a store has the form that the other side
-/// has, where that is free to choose too, each key stands for itself.
+/// Chooses the key spaces of the two sides: a store is listed as the other side requires; if both
+/// are free to choose, the key space is flat.
 pub(super) fn forms(a: &Side, b: &Side) -> [KeySpace; 2] {
     match (a.key_space(), b.key_space()) {
         (None, None) => [KeySpace::Flat; 2],
@@ -154,11 +154,11 @@ pub(super) fn forms(a: &Side, b: &Side) -> [KeySpace; 2] {
     }
 }
 
-/// The rows of the manifest that lies at a place, passed in key order.
+/// The rows of the manifest at a place, read in key order.
 struct Rows(Peekable<std::iter::Flatten<std::option::IntoIter<Merged>>>);
 
 impl Rows {
-    /// The row of a key; keys are asked for in order.
+    /// Returns the row of a key; keys must be requested in order.
     fn of(&mut self, key: &Key) -> Result<Option<Row>, Error> {
         loop {
             let order = match self.0.peek() {
@@ -169,14 +169,14 @@ impl Rows {
             match order {
                 Ordering::Greater => return Ok(None),
                 Ordering::Equal => return Ok(self.0.next().transpose()?.map(|(row, _)| row)),
-                // What is there no more.
+                // The entry no longer exists.
                 Ordering::Less => drop(self.0.next().transpose()?),
             }
         }
     }
 }
 
-/// What an item of a listing tells; temporaries are not told.
+/// Converts an item of a listing; `None` for temporaries.
 fn item_of(
     item: Result<ListItem, Error>,
     rows: &mut Rows,

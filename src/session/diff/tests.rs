@@ -1,4 +1,4 @@
-//! Two manifests of a million rows, for a look at time and memory.
+//! A comparison of two manifests of a million rows, to measure time and memory.
 
 use super::*;
 use crate::backend::local::{LocalTarget, Root, Walking};
@@ -13,7 +13,7 @@ use crate::model::{
 use std::path::{Path, PathBuf};
 
 const ROWS: u64 = 1_000_000;
-/// One row in so many differs.
+/// One of this many rows differs.
 const EDITED: u64 = 1_000;
 
 fn row(number: u64, version: u8, run: crate::manifest::RunNumber) -> Row {
@@ -38,7 +38,7 @@ fn row(number: u64, version: u8, run: crate::manifest::RunNumber) -> Row {
     }
 }
 
-/// Publishes rows in a target; of one in [`EDITED`] the content is of this version.
+/// Publishes rows in a target, with the content of one in [`EDITED`] depending on `version`.
 fn published(place: &Path, version: u8) {
     std::fs::create_dir_all(place.join(".vidimus")).unwrap();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
@@ -75,12 +75,12 @@ struct Counted(u64);
 impl DiffObserver for Counted {
     fn notice(&mut self, _: Which, _: &Notice) {}
 
-    fn only(&mut self, _which: Which, told: &DiffEntry) {
-        panic!("{:?}", told.key);
+    fn only(&mut self, _which: Which, entry: &DiffEntry) {
+        panic!("{:?}", entry.key);
     }
 
-    fn no_link(&mut self, _which: Which, told: &DiffEntry) {
-        panic!("{:?}", told.key);
+    fn no_link(&mut self, _which: Which, entry: &DiffEntry) {
+        panic!("{:?}", entry.key);
     }
 
     fn differs(&mut self, difference: &Difference, _a: &DiffEntry, _b: &DiffEntry) {
@@ -93,9 +93,9 @@ impl DiffObserver for Counted {
     }
 }
 
-/// With `VIDIMUS_TEST_DIR`, what is published stays there in `a` and `b`, for the binary.
+/// With `VIDIMUS_TEST_DIR`, the targets `a` and `b` are kept there, to run the binary on them.
 #[test]
-#[ignore = "takes a minute; to measure with"]
+#[ignore = "takes a minute; for measurements"]
 fn two_manifests_of_a_million_rows_are_compared() {
     let temporary = tempfile::tempdir().unwrap();
     let kept = std::env::var_os("VIDIMUS_TEST_DIR").map(PathBuf::from);

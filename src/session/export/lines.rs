@@ -1,24 +1,24 @@
-//! The forms of an export: a row as the line that another program reads.
+//! The line formats of exports.
 
 use crate::manifest::Row;
 use crate::manifest::published::Published;
 use crate::model::hex::Hex;
 use crate::model::{EntryKind, Error, ErrorKind, Metadata, RunId};
 
-/// What became of a row.
+/// What happened to a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Written,
-    /// A directory or link, where only files are listed.
+    /// A directory or link, in a format that lists only files.
     NotOfThisForm,
-    /// A file whose content nobody read.
+    /// A file without a recorded digest.
     NoDigest,
-    /// Its name can't be written.
+    /// Its name can't be represented.
     LeftOut(&'static str),
 }
 
-/// Writes the line that `b3sum --check` takes in the target's root: b3sum 1.8 has the escapes of
-/// `sha256sum`, and refuses more names.
+/// Writes a line for `b3sum --check` in the target's root. b3sum 1.8 has the escapes of
+/// `sha256sum`, but refuses more names.
 pub(super) fn b3sum(row: &Row, out: &mut Vec<u8>) -> Line {
     if row.kind != EntryKind::File {
         return Line::NotOfThisForm;
@@ -34,8 +34,8 @@ pub(super) fn b3sum(row: &Row, out: &mut Vec<u8>) -> Line {
     check_line(&digest.0, name.as_bytes(), out)
 }
 
-/// Writes the line that `sha256sum --check` takes in the target's root, in the form of coreutils 9.
-/// Names may be any bytes.
+/// Writes a line for `sha256sum --check` in the target's root, in the format of coreutils 9. Names
+/// may be any bytes.
 pub(super) fn sha256sum(row: &Row, out: &mut Vec<u8>) -> Line {
     match &row.extra.sha256 {
         _ if row.kind != EntryKind::File => Line::NotOfThisForm,
@@ -44,18 +44,18 @@ pub(super) fn sha256sum(row: &Row, out: &mut Vec<u8>) -> Line {
     }
 }
 
-/// Writes a digest and the name that it is of. `\`, line feed and carriage return are escaped, and a
-/// `\` before the digest says so.
+/// Writes a digest and a name. `\`, line feed and carriage return are escaped; a `\` before the
+/// digest marks a line with escapes.
 fn check_line(digest: &[u8], name: &[u8], out: &mut Vec<u8>) -> Line {
     if !is_inside(name) {
-        return Line::LeftOut("its name is no path inside the target");
+        return Line::LeftOut("its name is not a path inside the target");
     }
     let escapes = |byte: &u8| matches!(byte, b'\\' | b'\n' | b'\r');
     if name.iter().any(escapes) {
         out.push(b'\\');
     }
     out.extend_from_slice(format!("{}  ", Hex(digest)).as_bytes());
-    // `-` is standard input.
+    // `-` would mean standard input.
     if name == b"-" {
         out.extend_from_slice(b"./");
     }
@@ -71,13 +71,13 @@ fn check_line(digest: &[u8], name: &[u8], out: &mut Vec<u8>) -> Line {
     Line::Written
 }
 
-/// Whether a name is a path that leads to where it says. Names of objects may be anything.
+/// Returns whether a name is a normal relative path. Names of objects may be anything.
 fn is_inside(name: &[u8]) -> bool {
     let leads_on = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.contains(&0);
     name.split(|byte| *byte == b'/').all(leads_on)
 }
 
-/// What a list for hashdeep begins with.
+/// Returns the header of a list for hashdeep.
 pub(super) fn hashdeep_header(has_md5: bool) -> &'static [u8] {
     if has_md5 {
         b"%%%% HASHDEEP-1.0\n%%%% size,md5,sha256,filename\n"
@@ -86,8 +86,8 @@ pub(super) fn hashdeep_header(has_md5: bool) -> &'static [u8] {
     }
 }
 
-/// Writes the line of hashdeep 4's list, with MD5 where its header says so. Its names are any bytes
-/// that don't end the line: nothing is quoted or escaped.
+/// Writes a line of hashdeep 4's list, with MD5 if the header has it. Names are any bytes without
+/// line ends: there are no quotes or escapes.
 pub(super) fn hashdeep(row: &Row, has_md5: bool, out: &mut Vec<u8>) -> Line {
     if row.kind != EntryKind::File {
         return Line::NotOfThisForm;
@@ -100,13 +100,13 @@ pub(super) fn hashdeep(row: &Row, has_md5: bool, out: &mut Vec<u8>) -> Line {
     };
     let name = row.key.as_bytes();
     if name.contains(&b'\n') || name.ends_with(b"\r") {
-        return Line::LeftOut("a line of hashdeep's can't hold a line's end");
+        return Line::LeftOut("a line of hashdeep's can't contain a line end");
     }
     if !is_inside(name) {
-        return Line::LeftOut("its name is no path inside the target");
+        return Line::LeftOut("its name is not a path inside the target");
     }
     if row.source.is_unknown() && row.target.is_unknown() {
-        return Line::LeftOut("nobody saw content of its digest, and knows its size");
+        return Line::LeftOut("its size is not known, since it was never read");
     }
     out.extend_from_slice(format!("{},{md5}{},", row.source.size, Hex(sha256)).as_bytes());
     out.extend_from_slice(name);
@@ -168,7 +168,7 @@ pub(super) fn csv(row: &Row, run: &RunId, out: &mut Vec<u8>) -> Line {
     Line::Written
 }
 
-/// A name as text that other programs read.
+/// Checks that a name is text that other programs can read.
 fn text(name: &[u8]) -> Result<&str, &'static str> {
     match std::str::from_utf8(name) {
         Ok(name) if name.contains('\0') => Err("its name holds a NUL"),
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn what_b3sum_can_not_check_is_left_out() {
+    fn names_that_b3sum_cannot_check_are_left_out() {
         for key in [
             &b"\xff"[..],
             b"a\0",
@@ -246,14 +246,14 @@ mod tests {
         assert_eq!(b3sum(&row, &mut Vec::new()), Line::NotOfThisForm);
     }
 
-    /// A file with SHA-256 and MD5.
+    /// Returns a row of a file with SHA-256 and MD5.
     fn digested(key: &[u8]) -> Row {
         let extra = ExtraDigests { sha256: Some([0xcd; 32]), md5: Some([0xef; 16]) };
         Row { extra, ..file(key) }
     }
 
     #[test]
-    fn names_are_any_bytes_where_coreutils_read_them() {
+    fn sha256sum_lists_names_of_any_bytes() {
         for (key, line) in [
             (&b"a  b"[..], &b"@  a  b"[..]),
             (b"\xff\xfe", b"@  \xff\xfe"),
@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_these_can_not_check_is_left_out() {
+    fn names_that_sha256sum_or_hashdeep_cannot_check_are_left_out() {
         for key in [&b"a\0"[..], b"/etc/passwd", b"../a", b"a/./b", b"a//b", b"a/"] {
             let row = digested(key);
             let mut out = Vec::new();

@@ -1,4 +1,4 @@
-//! A list of digests, read whole and sorted.
+//! Reading and sorting of a list of digests.
 
 use crate::manifest::list::{ListFormat, Listed, read_line};
 use crate::model::hint::hint;
@@ -10,29 +10,29 @@ use crate::verify::VerifyTotals;
 use std::io::{self, BufRead as _, BufReader, Read};
 use std::path::Path;
 
-/// The longest line of a list, in bytes: a path has at most 4096, each of which may be escaped.
+/// Maximum length of a line in bytes: a path has at most 4096, each of which may be escaped.
 const LONGEST_LINE: u64 = 64 << 10;
-/// What some editors begin a text in UTF-8 with; it is no part of it.
+/// Some editors begin UTF-8 text with this; it is ignored.
 const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
-/// Memory for sorting a list; what is more goes to disk.
+/// Memory for sorting a list, in bytes; the rest goes to disk.
 const SORTING: usize = 32 << 20;
 
-/// A list of digests, as it comes.
+/// A list of digests to read.
 pub struct DigestList {
-    /// Where it is read from.
+    /// The stream to read it from.
     pub list: Box<dyn Read + Send>,
-    /// How it is called in what is told.
+    /// Its name in messages.
     pub name: String,
 }
 
 /// A list, sorted by key.
 pub(super) struct SortedList {
     pub(super) lines: Sorted,
-    /// Lines that name what is vidimus's own in a target, and no part of any mirror.
+    /// Lines that name reserved keys, which are never part of a mirror.
     pub(super) left_out: u64,
 }
 
-/// Reads a list, in whatever order, and sorts it.
+/// Reads a list, in any order, and sorts it.
 pub(super) fn sort(
     format: ListFormat,
     list: DigestList,
@@ -80,7 +80,7 @@ pub(super) fn sort(
         }
         record.clear();
         record.extend_from_slice(key.as_bytes());
-        // No key of a list holds a NUL, so that records sort as their keys do.
+        // A list's keys never contain NUL, so that records sort by key.
         record.push(0);
         record.extend_from_slice(&digest);
         sorter.push(&record).map_err(cannot_sort)?;
@@ -97,7 +97,7 @@ fn cannot_sort(error: io::Error) -> Error {
     Error::new(ErrorKind::Unusable, "cannot sort the list").because(error)
 }
 
-/// The next line of a sorted list.
+/// Returns the next line of a sorted list.
 fn next_listed(sorted: &mut Sorted) -> Result<Option<Listed>, Error> {
     let Some(record) = sorted.next().map_err(cannot_sort)? else { return Ok(None) };
     let listed = record.split_last_chunk::<32>().and_then(|(key, digest)| {
@@ -106,7 +106,7 @@ fn next_listed(sorted: &mut Sorted) -> Result<Option<Listed>, Error> {
     listed.map(Some).ok_or_else(|| cannot_sort(io::ErrorKind::InvalidData.into()))
 }
 
-/// The next file of the list that is another than the last one.
+/// Returns the next file of the list, skipping repetitions of the last one.
 pub(super) fn next_file(
     listed: &mut Sorted,
     last: Option<&Listed>,
@@ -118,7 +118,7 @@ pub(super) fn next_file(
             Some(last) if last.key == next.key => {
                 let message = format!("the list has two digests of \"{}\"", next.key);
                 return Err(Error::new(ErrorKind::Usage, message)
-                    .help("take out the one that doesn't hold; nothing was imported"));
+                    .help("remove the wrong one; nothing was imported"));
             }
             _ => {
                 totals.entries += 1;

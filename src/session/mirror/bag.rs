@@ -1,11 +1,11 @@
 //! The bag around a run's target: `BagIt` 1.0 (RFC 8493).
 //!
-//! The target is the bag's payload, `data`; [`Bag`] is the directory around it. The lock and the tag
-//! files lie there, for whatever lies in the payload has to be listed. Before anything is done to the
-//! payload the bag loses its declaration (`bagit.txt`), without which nobody takes it for a bag. It
-//! gets that back, with new manifests, once each file of the payload is known to be what a row says:
-//! the payload is listed again for that, so that nothing is declared that isn't there, and nothing is
-//! there that isn't declared.
+//! The target is the bag's payload, `data`; [`Bag`] is the directory around it. The lock and the
+//! tag files are in that directory, because everything in the payload has to be listed. Before the
+//! payload is changed, the bag's declaration (`bagit.txt`) is removed, so that nobody takes it for
+//! a complete bag. At the end the payload is listed again, to make sure that the manifest lists
+//! exactly the files that are there. If each file matches its row, new manifests and the
+//! declaration are written.
 
 mod readers;
 mod tags;
@@ -39,20 +39,20 @@ use tags::{LONGEST_INFO, TagFile, escape, key};
 const INFO: &str = "bag-info.txt";
 const MANIFEST: &str = "manifest-sha256.txt";
 const TAG_MANIFEST: &str = "tagmanifest-sha256.txt";
-/// What a declaration says (section 2.1.1).
+/// Content of the declaration (section 2.1.1).
 const DECLARED: &[u8] = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n";
-/// Bytes of a manifest that are written at a time.
+/// Bytes of a manifest written at a time.
 const CHUNK: usize = 256 << 10;
 
-/// How a bag is made.
+/// Options of a bag.
 #[derive(Clone, Copy, Debug)]
 pub struct BagOptions {
-    /// The mode of its directory. Its tag files have the same, but are not executable.
+    /// The mode of its directory. Its tag files have the same mode without execute permissions.
     pub mode: u32,
 }
 
-/// Refuses a directory that is something else already, or whose manifests would be wrong when its
-/// payload changes.
+/// Refuses a directory that is something else already, or that has other manifests, which would
+/// become wrong when its payload changes.
 pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
     let name = printable(&place.path);
     let unusable = |error: io::Error| {
@@ -67,7 +67,7 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
         let message = format!("\"{name}\" has \"{found}\", {why}");
         Error::new(ErrorKind::Refused, message).help("name a new directory")
     };
-    let mut stranger = None;
+    let mut foreign = None;
     for found in names {
         let found = found.map_err(unusable)?;
         let found = found.file_name();
@@ -77,13 +77,13 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
                 return Err(refused(found, "which would be wrong once the payload changes"));
             }
             name if name == PAYLOAD.as_bytes() => {
-                // A run makes it before it leaves the mark.
+                // A run creates it before it writes the mark.
                 let payload = small_directory::entries(&place.path.join(PAYLOAD));
                 let first = payload.and_then(|mut payload| payload.next().transpose());
                 let is_empty = first.map_err(unusable)?.is_none();
-                stranger = stranger.or((!is_empty).then(|| found.to_owned()));
+                foreign = foreign.or((!is_empty).then(|| found.to_owned()));
             }
-            _ => stranger = stranger.or_else(|| Some(found.to_owned())),
+            _ => foreign = foreign.or_else(|| Some(found.to_owned())),
         }
     }
     if let Some((found, why)) = unusable_tag(&place.path).map_err(unusable)? {
@@ -94,12 +94,12 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
     if let Some(found) = other_encoding(&place.path).map_err(unusable)? {
         return Err(refused(found.as_ref(), "which is not in UTF-8, as all tag files will be"));
     }
-    // Looked for last: a run that began meanwhile left the mark before all else that was found.
+    // Checked last: a run that began meanwhile wrote the mark before everything else found.
     if [DECLARATION, MARK].iter().any(|name| place.path.join(name).exists()) {
         return Ok(());
     }
-    if let Some(stranger) = stranger {
-        return Err(refused(&stranger, "and is no bag"));
+    if let Some(foreign) = foreign {
+        return Err(refused(&foreign, "and is not a bag"));
     }
     let published = OsString::from(crate::model::reserved::MANIFEST.trim_end_matches('/'));
     if place.path.join(&published).exists() {
@@ -108,23 +108,23 @@ pub(super) fn check(place: &BagPlace) -> Result<(), Error> {
     Ok(())
 }
 
-/// What stands where a tag file will, and can't be replaced by one, or read to be kept in it; and why.
+/// Returns a tag file's name if something there can't be replaced by it, or can't be kept, and why.
 fn unusable_tag(bag: &Path) -> io::Result<Option<(&'static str, &'static str)>> {
     for name in [DECLARATION, INFO, MANIFEST, TAG_MANIFEST] {
         let found = match bag.join(name).symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             found => found?,
         };
-        // Of the others nothing is kept.
+        // Only this one's content is kept.
         let is_kept = name == INFO;
         let why = if found.is_dir() {
             "which is a directory"
         } else if is_kept && found.is_symlink() {
             "which is a symbolic link, and no link in a bag is followed"
         } else if is_kept && !found.is_file() {
-            "which is no file"
+            "which is not a file"
         } else if is_kept && found.len() > LONGEST_INFO {
-            "which is longer than what is read of it"
+            "which is too long"
         } else {
             continue;
         };
@@ -133,15 +133,15 @@ fn unusable_tag(bag: &Path) -> io::Result<Option<(&'static str, &'static str)>> 
     Ok(None)
 }
 
-/// The tag file that stays, or the declaration that will be another, whose text is not in UTF-8
-/// (RFC 8493, section 2.1.1).
+/// Returns the tag file whose text is not in UTF-8 (RFC 8493, section 2.1.1), if it is one that is
+/// kept or the declaration.
 fn other_encoding(bag: &Path) -> io::Result<Option<&'static str>> {
     const ENCODING: &str = "Tag-File-Character-Encoding:";
     let read = |name: &str| {
         let path = bag.join(name);
         match path.symlink_metadata() {
             Ok(found) if found.is_file() && found.len() <= LONGEST_INFO => fs::read(path),
-            // It is replaced, whatever it is.
+            // It will be replaced, whatever it is.
             Ok(_) => Ok(Vec::new()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
             Err(error) => Err(error),
@@ -160,20 +160,20 @@ fn other_encoding(bag: &Path) -> io::Result<Option<&'static str>> {
     Ok(None)
 }
 
-/// Whether a name in a bag is that of the directory of the lock, or of a temporary.
+/// Returns whether a name in a bag is that of the lock's directory or of a temporary.
 fn is_own(name: &[u8]) -> bool {
     name.strip_prefix(DIRECTORY.as_bytes())
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"."))
 }
 
-/// Whether a name in a bag is that of a list of its payload that isn't made here.
+/// Returns whether a name in a bag is that of a manifest that isn't written here.
 fn is_other_manifest(name: &[u8]) -> bool {
     let is_manifest = name.starts_with(b"manifest-") || name.starts_with(b"tagmanifest-");
     let is_made_here = [MANIFEST, TAG_MANIFEST].iter().any(|made| made.as_bytes() == name);
     name == b"fetch.txt" || (is_manifest && name.ends_with(b".txt") && !is_made_here)
 }
 
-/// Why a bag can't hold an entry of the source.
+/// Returns why a bag can't contain an entry of the source.
 pub(super) fn leaves_out(entry: &Entry) -> Option<&'static str> {
     if entry.kind == EntryKind::Symlink {
         Some("a bag holds no symbolic links")
@@ -184,35 +184,35 @@ pub(super) fn leaves_out(entry: &Entry) -> Option<&'static str> {
     }
 }
 
-/// A bag that is being made.
+/// A bag being made.
 pub(super) struct Bag {
     target: Arc<dyn Target>,
     path: PathBuf,
     mode: u32,
 }
 
-/// What a payload was found to hold.
+/// What was found in a payload.
 #[derive(Default)]
 struct Payload {
     files: u64,
     bytes: u64,
     empty_directories: u64,
-    /// A directory that nothing was found in so far.
+    /// A directory in which nothing was found so far.
     empty: Option<Key>,
     unreadable: Unreadable,
 }
 
 impl Bag {
-    /// Prepares to work in the bag, whose directory is open. The state directory, which exists, is no
-    /// part of it, wherever it lies.
+    /// Prepares work in the bag, whose directory is open. The state directory, which exists, is
+    /// never a part of it.
     pub(super) fn of(place: &BagPlace, opener: &Opener) -> Result<Self, Error> {
         let writes = Writes { durability: Durability::File, token: random()? };
         let target = opener.write(&place.place, writes)?;
         Ok(Self { target, path: place.path.clone(), mode: place.mode & !0o111 })
     }
 
-    /// Takes away what declares the bag whole, and what a killed run left, but marks it as what a run
-    /// makes a bag of. The tag manifest goes second: it vouches for what is written anew.
+    /// Removes the declaration and leftovers of killed runs, and marks the directory as a bag in
+    /// progress. The tag manifest is removed second, because it lists files that are written anew.
     pub(super) fn begin(&self, session: &Session<'_>) -> Result<(), Error> {
         self.sweep(session)?;
         if !self.path.join(MARK).exists() {
@@ -232,13 +232,13 @@ impl Bag {
         Ok(())
     }
 
-    /// Removes the temporaries of a killed run from among the tag files.
+    /// Removes temporaries of killed runs from among the tag files.
     fn sweep(&self, session: &Session<'_>) -> Result<(), Error> {
         let failed = |cause: Cause| {
             let message = format!("cannot clean up the bag \"{}\"", printable(&self.path));
             Error::new(ErrorKind::Unusable, message).because(cause)
         };
-        // The second is where the mark lies.
+        // The second is the directory of the mark.
         for directory in ["", &format!("{DIRECTORY}/")] {
             let names = small_directory::entries(&self.path.join(directory));
             for name in names.map_err(|error| failed(error.into()))? {
@@ -246,7 +246,7 @@ impl Bag {
                 let key = Key::child(directory.as_bytes(), found.file_name().as_bytes(), false);
                 match self.target.sweep(&key) {
                     Ok(()) => session.swept(&key),
-                    // It is no temporary.
+                    // It is not a temporary.
                     Err(Cause::IllegalName) => {}
                     Err(cause) => return Err(failed(cause)),
                 }
@@ -255,8 +255,8 @@ impl Bag {
         Ok(())
     }
 
-    /// Declares the bag whole, unless something in the payload speaks against it: that is told of as
-    /// a failure. `surplus` files of it the source no longer has.
+    /// Declares the bag complete, unless something in the payload prevents it, which is reported as
+    /// a failure. `surplus` is the number of files that the source no longer has.
     pub(super) fn complete(
         &self,
         session: &Session<'_>,
@@ -278,7 +278,7 @@ impl Bag {
         }
         tag_manifest.publish()?;
         self.write(DECLARATION, DECLARED)?;
-        found.unreadable.tell(session);
+        found.unreadable.report(session);
         if surplus > 0 {
             session.notice(Notice::SurplusInBag { count: surplus });
         }
@@ -288,8 +288,8 @@ impl Bag {
         Ok(())
     }
 
-    /// Lists the payload; gives what it holds and the SHA-256 of that list. `None` where something in
-    /// it can't be listed: then nothing is written.
+    /// Writes the manifest of the payload. Returns what the payload contains and the SHA-256 of the
+    /// manifest; `None` if something in it can't be listed, in which case nothing is written.
     fn write_manifest(
         &self,
         session: &Session<'_>,
@@ -306,7 +306,7 @@ impl Bag {
         match payload.look(&key) {
             Ok(None) => {}
             Ok(Some(_)) => {
-                let why = "it is a run's own, and was no part of it: remove it";
+                let why = "it belongs to a run, and was never part of the payload: remove it";
                 fail(unvouched(key, Cause::Other(why.to_owned())));
             }
             Err(cause) => fail(unvouched(key, cause)),
@@ -346,7 +346,7 @@ impl Bag {
                     lines.extend_from_slice(format!("{}  {PAYLOAD}/", Hex(sha256)).as_bytes());
                     escape(entry.key.as_bytes(), &mut lines);
                     lines.push(b'\n');
-                    found.unreadable.look_at(&entry.key);
+                    found.unreadable.check(&entry.key);
                     found.files += 1;
                     found.bytes += entry.stamp.size;
                 }
@@ -367,7 +367,7 @@ impl Bag {
 }
 
 impl Payload {
-    /// Takes note of an entry, in the order of keys.
+    /// Adds an entry, in key order.
     fn enter(&mut self, entry: &Entry) {
         let is_in = |directory: &Key| entry.key.is_within(directory.as_bytes());
         if self.empty.as_ref().is_some_and(is_in) {
@@ -378,13 +378,13 @@ impl Payload {
         self.empty = is_directory.then(|| entry.key.clone());
     }
 
-    /// Nothing more comes that could lie in the directory that nothing was found in.
+    /// Ends the current directory: if nothing was found in it, it is empty.
     fn leave(&mut self) {
         self.empty_directories += u64::from(self.empty.take().is_some());
     }
 }
 
-/// The SHA-256 that a row tells of a file of the payload, or why it can't be listed.
+/// Returns the SHA-256 of a payload file from its row, or why the file can't be listed.
 fn vouched<'r>(
     entry: &Entry,
     row: Option<&'r Row>,
@@ -396,9 +396,9 @@ fn vouched<'r>(
         help: hint![help, Setting::Delete],
     };
     if entry.kind != EntryKind::File {
-        return refused("a bag holds files and directories alone: remove it");
+        return refused("a bag holds only files and directories: remove it");
     }
-    let stands = |row: &&Row| {
+    let is_current = |row: &&Row| {
         row.kind == EntryKind::File && entry.stamp.compare(&row.target, trust) == StampMatch::Same
     };
     let Some(row) = row else {
@@ -407,7 +407,7 @@ fn vouched<'r>(
     if std::str::from_utf8(entry.key.as_bytes()).is_err() {
         return refused("its name is not UTF-8: remove it");
     }
-    let row = Some(row).filter(stands).ok_or_else(|| {
+    let row = Some(row).filter(is_current).ok_or_else(|| {
         advised(
             "it changed since it was copied",
             "if the source has it, run again; else remove it, or run with ",

@@ -1,5 +1,5 @@
-//! What a run refuses before it does harm: a root that is the state's, a source that is not mounted,
-//! deletions that nothing speaks for.
+//! Checks before a run does harm: a root that is the state directory, a source that is not mounted,
+//! suspicious deletions.
 
 use super::Session;
 use crate::manifest::{RootIdentity, Sameness};
@@ -11,19 +11,20 @@ use crate::plan::{DeletionTally, Evidence, guard};
 use crate::session::places::Places;
 use std::path::Path;
 
-/// Refuses the root of a bag that the source isn't, and what lies beside its payload.
+/// Refuses a target that is a bag's root (unless the source is one, too) or lies beside its
+/// payload.
 ///
 /// # Errors
-/// As those of [`TargetPlace::refuse_bag`](crate::place::TargetPlace::refuse_bag).
+/// Those of [`TargetPlace::refuse_bag`](crate::place::TargetPlace::refuse_bag).
 pub(super) fn refuse_bag(places: &Places, state_dir: &Path) -> Result<(), Error> {
     let Places { source, target, .. } = places;
-    let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date, and if it is \
+    let help = "name another directory; `vidimus bag SOURCE BAG` brings a bag up to date; if it is \
                 to become a copy of the source, remove its bagit.txt first";
     target.refuse_bag(state_dir, Some(source), help)
 }
 
 impl Session<'_> {
-    /// The state may lie below a root, where it is left out, but not be one.
+    /// Refuses a state directory that is a root; it may be below one, where it is excluded.
     pub(super) fn check_state_dir(&self) -> Result<(), Error> {
         let (Places { source, target, .. }, state_dir) = (self.places, &self.options.state_dir);
         let side = if target.is_at(state_dir) {
@@ -37,13 +38,13 @@ impl Session<'_> {
             .help(hint!["name another directory by ", Setting::StateDir]))
     }
 
-    /// Notes patterns that were meant for a path of this machine: they begin at the source's root, and
-    /// match nothing.
-    pub(super) fn tell_misplaced_patterns(&self) {
+    /// Reports patterns that look like local paths: patterns begin at the source's root, so that
+    /// they match nothing.
+    pub(super) fn report_misplaced_patterns(&self) {
         self.notices(self.places.source.misplaced_patterns(&self.filter));
     }
 
-    /// Whether the guard allows the deletions that were planned.
+    /// Refuses the planned deletions if the guard does.
     pub(super) fn allow(
         &self,
         tally: &DeletionTally,
@@ -74,7 +75,7 @@ impl Session<'_> {
         if !name.components().all(plain) {
             return Err(Error::new(
                 ErrorKind::Usage,
-                "a file that is required lies below the source",
+                "a file that is required must be below the source",
             )
             .help(hint![
                 "a relative path without \"..\": ",

@@ -1,4 +1,4 @@
-//! A dry run: the same decisions, said instead of executed.
+//! A dry run: the same decisions, reported instead of executed.
 
 use super::sides::RowsToJoin;
 use super::{Ended, Session};
@@ -15,7 +15,7 @@ use crate::plan::{Plan, Planning, Step};
 use crate::session::published::{Foreseen, Foresight, LookedAt, foresee};
 
 impl Session<'_> {
-    /// The state that a run would go by, to read it only; none where it would begin anew.
+    /// Opens the state read-only; `None` if a run would start with an empty one.
     pub(super) fn recorded(&self) -> Result<Option<State>, Error> {
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         match State::open_read_only(&self.options.state_dir, source, target) {
@@ -23,21 +23,21 @@ impl Session<'_> {
                 self.notice(Notice::StateDamaged);
                 Ok(None)
             }
-            // A run was killed while it took a manifest over.
+            // A run was killed while it took over a published manifest.
             Ok(Some(state)) if state.last_run()?.is_none() => Ok(None),
             other => other,
         }
     }
 
-    /// The run that is writing to a target just now, which is told.
+    /// Returns the run that is currently writing to the target, if there is one, and reports it.
     pub(super) fn writing(&self) -> Option<Writing> {
         let writing = self.places.target.lockable().ok()?.writer()?;
         self.notice(Notice::TargetInUse { holder: writing.who.clone() });
         Some(writing)
     }
 
-    /// The rows that a run would go by, and the number of its source in them, where others published
-    /// in the target since.
+    /// Returns the rows that a run would use, and the number of its source in them, if others have
+    /// published in the target since.
     pub(super) fn foreseen(
         &self,
         state: &State,
@@ -53,7 +53,7 @@ impl Session<'_> {
                 self.notices(notices);
                 Ok(Some(recorded))
             }
-            // What is to be done is told all the same; a run as somebody who may read it does it.
+            // The dry run goes on; a run by a user who may read the manifest takes it over.
             Err(error) if error.kind == ErrorKind::Unusable => {
                 self.notice(Notice::LaterManifestUnknown { cause: error.to_string() });
                 Ok(None)
@@ -69,7 +69,7 @@ impl Session<'_> {
         }
     }
 
-    /// The rows that a run would go by, of keys that it is about.
+    /// Returns the rows that a run would use, limited to its keys.
     fn rows_to_join(
         &self,
         state: Option<&State>,
@@ -83,7 +83,7 @@ impl Session<'_> {
             }
             return Ok(self.published_rows(place.reader)?.unwrap_or_else(nothing));
         };
-        if self.mistrusts(state)? {
+        if self.distrusts(state)? {
             return Ok(nothing());
         }
         match self.foreseen(state, place)? {
@@ -95,7 +95,7 @@ impl Session<'_> {
         }
     }
 
-    /// A dry run: reads what a run would read, and writes nothing.
+    /// Performs a dry run: reads what a run would read, and writes nothing.
     pub(super) fn preview(&self) -> Result<Ended, Error> {
         let state = self.recorded()?;
         let previous = match &state {
@@ -123,7 +123,7 @@ impl Session<'_> {
         let policy = self.policy(recorded.from, &*target);
         let is_first_contact = state.as_ref().map_or(Ok(true), State::is_first_contact)?;
         let source_listing =
-            self.informed_by_any(&*source, source.list(&self.listing())?, is_first_contact)?;
+            self.enrich(&*source, source.list(&self.listing())?, is_first_contact)?;
         let join = self.join(source_listing, target_listing, recorded)?;
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             target.achievable_metadata(metadata, kind, existing)
@@ -138,7 +138,8 @@ impl Session<'_> {
             leaves_out: self.leaves_out(),
             surplus: &Counter::default(),
             progress: self.progress,
-            // Only what exceeds its memory goes there, unlinked: a dry run makes no state.
+            // Only what exceeds memory is written there, to unlinked files: a dry run makes no
+            // state.
             spool_dir: &spool_dir,
             root_is_new: !exists,
             directories_change: target.capabilities().directory_times,
@@ -154,7 +155,7 @@ impl Session<'_> {
             let wider = step
                 .target
                 .as_ref()
-                .and_then(|standing| super::narrower(&step.source, standing, &*source, &*target));
+                .and_then(|existing| super::narrower(&step.source, existing, &*source, &*target));
             wider.is_some()
         };
         let preview = Preview {

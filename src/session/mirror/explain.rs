@@ -1,8 +1,8 @@
-//! Explaining one key: what the two sides and the record have of it, which rule of the filter
-//! speaks of it, what a run would decide, and what past runs did to it.
+//! Explanation of one key: what both sides and the record have, which filter rule applies, what a
+//! run would decide, and what past runs did.
 //!
-//! The pair is made by the join and the decision by the policy of a run; only the listings are
-//! narrowed to the one name. Nothing is locked, written or read of any content.
+//! The join and policy are those of a run; only the listings are narrowed to the one name. No lock
+//! is taken, no content is read, and nothing is written.
 
 use super::sides::{Rows, RowsToJoin};
 use super::{MirrorOptions, Session, places};
@@ -31,20 +31,20 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 use std::sync::Arc;
 
-/// What there is to say of one name.
+/// Everything known about one name.
 #[derive(Debug)]
 pub struct Explanation {
-    /// The source, as the state names it.
+    /// The source, as named in the state.
     pub source: String,
-    /// The latest run of this pair, where one is recorded.
+    /// The latest run of this pair, if one is recorded.
     pub last_run: Option<RunRecord>,
-    /// The key, or both where a leaf and a directory claim one name.
+    /// The key, or both keys if the name is a leaf and a directory.
     pub keys: Vec<Explained>,
-    /// What keeps a run from seeing the key: a directory that can't be read, say.
+    /// What prevents a run from listing the key, such as an unreadable directory.
     pub failed: Vec<EntryError>,
-    /// What else a run would say of it.
+    /// Notices that a run would report for it.
     pub notices: Vec<Notice>,
-    /// What the manifest in the target remembers.
+    /// The history in the target's manifest.
     pub past: Option<Past>,
 }
 
@@ -53,7 +53,7 @@ pub struct Explanation {
 pub struct CopiedBy {
     /// Its id.
     pub run: RunId,
-    /// What is recorded of it here; `None` where only the manifest names it.
+    /// The state's record of it; `None` if only the manifest names the run.
     pub record: Option<RunRecord>,
 }
 
@@ -63,58 +63,58 @@ impl From<RunRecord> for CopiedBy {
     }
 }
 
-/// What there is to say of one key.
+/// Everything known about one key.
 #[derive(Debug)]
 pub struct Explained {
-    /// What each side has, whatever the filter says, and what was recorded.
+    /// What each side has, regardless of the filter, and what was recorded.
     pub pair: Pair,
-    /// The run that copied or adopted it, by the state or the manifest.
+    /// The run that copied or adopted it, according to the state or the manifest.
     pub copied_by: Option<CopiedBy>,
-    /// The rule of the filter that decides, if one matches.
-    pub ruling: Option<MatchedRule>,
-    /// What a run would do, and why; or why it can't mirror it.
+    /// The filter rule that decides, if one matches.
+    pub matched_rule: Option<MatchedRule>,
+    /// What a run would do, and why; or why it can't mirror the entry.
     pub decision: Result<Decision, Cause>,
-    /// The directory above for whose sake nothing is made, or deleted.
+    /// The directory above that prevents creation or deletion.
     pub barred_by: Option<Key>,
-    /// Why the target can't have an entry of this key.
+    /// Why the target can't have an entry with this key.
     pub refused: Option<Cause>,
-    /// Whether another content than the recorded one would be taken for damage of the source.
+    /// Whether content other than the recorded one would count as damage of the source.
     pub is_guarded: bool,
-    /// The metadata that the target can hold of the source's entry.
+    /// The metadata that the target can store of the source's entry.
     pub wanted: Option<Metadata>,
-    /// Of a directory that stays: whether its metadata differs.
+    /// For a directory that is kept: whether its metadata differs.
     pub differs: Option<Differs>,
 }
 
 impl Explained {
-    /// What a run would do; `None` where it can't mirror it.
+    /// Returns what a run would do; `None` if it can't mirror the entry.
     pub fn action(&self) -> Option<Action> {
         self.decision.as_ref().ok().map(|decision| decision.action)
     }
 
-    /// Why it would do that; `None` where it can't mirror it.
+    /// Returns why it would do that; `None` if it can't mirror the entry.
     pub fn reason(&self) -> Option<Reason> {
         self.decision.as_ref().ok().map(|decision| decision.reason)
     }
 }
 
-/// What the published manifest says of a name.
+/// The history of a name in the published manifest.
 #[derive(Debug)]
 pub struct Past {
-    /// What its segments say, the latest first.
+    /// The lines of its segments, latest first.
     pub lines: Vec<PastLine>,
-    /// The oldest publication of which the rows are still there: it wrote all of them anew.
+    /// The oldest publication whose rows are still kept: it wrote all rows anew.
     pub since: u64,
-    /// When that was published and by which run, where the chain of heads reaches it.
+    /// Time and run of that publication, if the chain of heads reaches it.
     pub since_run: Option<PastRun>,
 }
 
 /// One line of a segment.
 #[derive(Debug)]
 pub struct PastLine {
-    /// What was said: a row, or that it was removed.
-    pub said: Published,
-    /// Of which publication.
+    /// A row, or its removal.
+    pub content: Published,
+    /// The run that published it, if known.
     pub by: Option<PastRun>,
 }
 
@@ -125,7 +125,7 @@ pub struct PastRun {
     pub run: RunId,
     /// When it published.
     pub published: crate::model::Timestamp,
-    /// From where.
+    /// Its source.
     pub source: String,
 }
 
@@ -136,28 +136,28 @@ impl From<&Head> for PastRun {
     }
 }
 
-/// Entries that the filter leaves out of a listing.
+/// Entries that the filter excludes from a listing.
 type LeftOut = Vec<(Side, Entry)>;
 
-/// The two sides, to be asked for single names.
+/// The two sides, for listing single names.
 #[derive(Clone, Copy)]
 struct Listed<'a> {
     from: &'a dyn Source,
     to: &'a dyn Target,
-    /// Whether the target is there.
+    /// Whether the target exists.
     exists: bool,
-    /// The number that rows from this source name it by.
+    /// The source's number in rows.
     number: SourceNumber,
-    /// Whether no run from the source into the target that is recorded here did all it was to do.
+    /// Whether no earlier recorded run from the source into the target completed.
     is_first_contact: bool,
 }
 
 /// Explains what a mirror with these options would do with one key, and what past runs did to it.
-/// `typed` is the key as a user gives it: with a final `/` or without, or a path below a root.
+/// `typed` is the key as the user typed it: with or without a final `/`, or a path below a root.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] for what can't be a key, [`ErrorKind::Unusable`] for a key that neither
-/// side nor any record has, and what would stop such a run before it lists.
+/// [`ErrorKind::Usage`] for an illegal key, [`ErrorKind::Unusable`] for a key that neither side nor
+/// any record has, and whatever would stop such a run before it lists.
 pub fn explain(
     options: &MirrorOptions,
     typed: &[u8],
@@ -188,7 +188,7 @@ pub fn explain(
 }
 
 impl Session<'_> {
-    /// Explains what was typed: a key, or else a path below a root, as a shell completes it.
+    /// Explains what was typed: a key, or a path below a root, as a shell completes it.
     fn explain(&self, typed: &[u8]) -> Result<Explanation, Error> {
         let key = self.name(typed);
         if let Ok(name) = &key
@@ -202,7 +202,7 @@ impl Session<'_> {
         {
             return Ok(explanation);
         }
-        // As a run prints a name that has what no terminal should be sent.
+        // Try it as an escaped name, as runs print names with control characters.
         if let Some(Ok(name)) = unescaped(typed).map(|name| self.name(&name))
             && let Some(explanation) = self.explain_name(&name)?
         {
@@ -217,7 +217,7 @@ impl Session<'_> {
         )))
     }
 
-    /// Explains one name; `None` where neither side nor any record has it.
+    /// Explains one name; `None` if neither side nor any record has it.
     fn explain_name(&self, name: &Key) -> Result<Option<Explanation>, Error> {
         let state = self.recorded()?;
         let exists = self.places.target.exists();
@@ -272,10 +272,10 @@ impl Session<'_> {
                         _ => None,
                     };
                     let mut explained = self.explained(*pair, copied_by, sides);
-                    self.look_above(&mut explained, sides)?;
+                    self.apply_bars_above(&mut explained, sides)?;
                     explanation.keys.push(explained);
                 }
-                // What lies in it, which tells that it isn't empty.
+                // An entry below the directory, which shows that it isn't empty.
                 Joined::Pair(_) => {}
                 Joined::Failed(error) | Joined::BrokeOff(error) => explanation.failed.push(error),
                 Joined::Leftover(key) if under_way(&key) => {}
@@ -288,18 +288,18 @@ impl Session<'_> {
         for (side, entry) in left_out.into_iter().filter(|(_, entry)| keys.contains(&entry.key)) {
             self.show(&mut explanation.keys, side, entry, sides);
         }
-        self.tell_broken_off();
-        self.add_what_was(&mut explanation, sides);
+        self.report_broken_record();
+        self.add_past_key(&mut explanation, sides);
         let Explanation { keys, failed, notices, .. } = &explanation;
         if keys.is_empty() && failed.is_empty() && notices.is_empty() {
             return Ok(None);
         }
-        self.tell_other_flags(&mut explanation)?;
+        self.add_notices_of_other_options(&mut explanation)?;
         Ok(Some(explanation))
     }
 
-    /// Tells what the latest run was asked otherwise.
-    fn tell_other_flags(&self, explanation: &mut Explanation) -> Result<(), Error> {
+    /// Adds notices of options in which the latest run differed.
+    fn add_notices_of_other_options(&self, explanation: &mut Explanation) -> Result<(), Error> {
         let Some(run) = &explanation.last_run else { return Ok(()) };
         let recorded = RecordedOptions::decode(&run.options)?;
         if recorded.filter != *self.filter.spec() {
@@ -311,8 +311,8 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What the manifest in the target says of `keys`. Where a state `is_known`, that is history
-    /// alone.
+    /// Returns what the target's manifest has of `keys`. If a state `is_known`, this is only
+    /// history.
     fn recalled(
         &self,
         manifest: &ManifestReader<'_>,
@@ -332,7 +332,7 @@ impl Session<'_> {
         Ok(self.usable(remembered, unusable)?.flatten())
     }
 
-    /// What a path has below the source or the target, where those are directories.
+    /// Returns the part of a path below the source or the target, if they are local directories.
     fn below_a_root(&self, typed: &[u8]) -> Option<Vec<u8>> {
         let Places { source, target, .. } = self.places;
         let typed = Path::new(OsStr::from_bytes(typed));
@@ -340,7 +340,7 @@ impl Session<'_> {
         Some(below.into_os_string().into_vec())
     }
 
-    /// The name that a user means: the key without a final `/`.
+    /// Parses the name that the user typed: the key without a final `/`.
     fn name(&self, typed: &[u8]) -> Result<Key, Error> {
         let wrong = |what: &str| {
             let message = format!("\"{}\" {what}", Escaped(typed));
@@ -372,15 +372,15 @@ impl Session<'_> {
         }
         let is_name = |part: &[u8]| !matches!(part, b"" | b"." | b"..") && !part.contains(&0);
         if !name.split(|&byte| byte == b'/').all(is_name) {
-            return Err(wrong("can be no name below a root"));
+            return Err(wrong("is not a legal name below a root"));
         }
         if is_in_directory(name) {
-            return Err(wrong("is vidimus's own, which is never part of a mirror"));
+            return Err(wrong("is reserved for vidimus, and never part of a mirror"));
         }
         Ok(Key::new(name))
     }
 
-    /// The keys that one name can have, in order.
+    /// Returns the keys that one name can have, in order.
     fn keys(&self, name: &Key) -> Vec<Key> {
         if self.places.key_space() == KeySpace::Flat || name.is_root() {
             return vec![name.clone()];
@@ -388,8 +388,8 @@ impl Session<'_> {
         vec![name.clone(), Key::child(name.parent(), name.name(), true)]
     }
 
-    /// Joins what the two sides list of one name with its rows; what the filter leaves out of the
-    /// listings comes beside.
+    /// Joins what the two sides list of one name with its rows. Entries that the filter excludes
+    /// are returned separately.
     fn join_name(
         &self,
         name: &Key,
@@ -410,21 +410,21 @@ impl Session<'_> {
             Ok::<Listing, Error>(Box::new(listed.into_iter()))
         };
         let listed = list(sides.from, Side::Source, &self.listing())?;
-        let standing = if sides.exists {
+        let existing = if sides.exists {
             // A target is a source, too.
             list(sides.to, Side::Target, &self.target_listing())?
         } else {
             Box::new(std::iter::empty())
         };
         let join = self.join(
-            self.informed_by_any(sides.from, listed, sides.is_first_contact)?,
-            standing,
+            self.enrich(sides.from, listed, sides.is_first_contact)?,
+            existing,
             RowsToJoin { rows: Box::new(rows.into_iter().map(Ok)), from: sides.number },
         )?;
         Ok((join, left_out))
     }
 
-    /// Shows an entry that the filter leaves out; what is decided is decided without it.
+    /// Adds an entry that the filter excludes; the decision ignores it.
     fn show(&self, keys: &mut Vec<Explained>, side: Side, entry: Entry, sides: Listed<'_>) {
         let at = keys.iter().position(|explained| explained.pair.key >= entry.key);
         let at = at.unwrap_or(keys.len());
@@ -441,12 +441,12 @@ impl Session<'_> {
         }
     }
 
-    /// Takes back what the plan of a run would not do because of a directory above: nothing is made
-    /// below one that can't be made, and nothing deleted below one whose place is left to it.
-    fn look_above(&self, explained: &mut Explained, sides: Listed<'_>) -> Result<(), Error> {
+    /// Corrects a decision that a directory above prevents: nothing is created below a directory
+    /// that can't be created, and nothing is deleted below one that is kept.
+    fn apply_bars_above(&self, explained: &mut Explained, sides: Listed<'_>) -> Result<(), Error> {
         let pair = &explained.pair;
         let is_made = pair.source.entry().is_some() && pair.target.entry().is_none();
-        // Of an empty directory in the place of a leaf the row is forgotten, where the leaf comes.
+        // The row of an empty directory is forgotten if a leaf replaces the directory.
         let is_forgotten = explained.action() == Some(Action::Forget);
         let is_deleted =
             explained.action() == Some(Action::Delete) || is_forgotten && pair.key.is_directory();
@@ -457,9 +457,9 @@ impl Session<'_> {
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             sides.to.achievable_metadata(metadata, kind, existing)
         };
-        // A directory that is left alone is so itself, with all in it.
+        // Also the directory itself may be one that is kept with everything in it.
         let above = if is_deleted { pair.key.as_bytes() } else { pair.key.parent() }.to_vec();
-        // Of directories it doesn't matter what their manifest tells.
+        // The manifest doesn't matter for the directories above.
         let sides = Listed { is_first_contact: false, ..sides };
         let ends = above.iter().enumerate().filter(|(_, byte)| **byte == b'/');
         for (end, _) in ends {
@@ -498,13 +498,13 @@ impl Session<'_> {
     fn explained(&self, pair: Pair, copied_by: Option<CopiedBy>, sides: Listed<'_>) -> Explained {
         let (policy, target) = (self.policy(sides.number, sides.to), sides.to);
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
-            let held = target.achievable_metadata(metadata, kind, existing);
+            let result = target.achievable_metadata(metadata, kind, existing);
             match pair.source.entry() {
-                Some(source) => policy.narrowed(source, pair.row.as_ref(), held),
-                None => held,
+                Some(source) => policy.narrowed(source, pair.row.as_ref(), result),
+                None => result,
             }
         };
-        let ruling = self.filter.matched_rule(&pair.key);
+        let matched_rule = self.filter.matched_rule(&pair.key);
         let decision = policy.decide(&pair, holds);
         let action = decision.as_ref().ok().map(|decision| decision.action);
         let makes = matches!(
@@ -529,15 +529,15 @@ impl Session<'_> {
             _ => false,
         };
         let differs = match (action, pair.source.entry(), pair.target.entry()) {
-            (Some(Action::KeepDirectory), Some(source), Some(standing)) => {
-                Some(Differs::of(source, standing, pair.row.as_ref(), holds))
+            (Some(Action::KeepDirectory), Some(source), Some(target)) => {
+                Some(Differs::of(source, target, pair.row.as_ref(), holds))
             }
             _ => None,
         };
         let existing = pair.target.entry().map(|target| &target.metadata);
         let narrower = match (action, pair.source.entry(), pair.target.entry()) {
-            (Some(Action::Adopt | Action::Record), Some(source), Some(standing)) => {
-                super::narrower(source, standing, sides.from, sides.to)
+            (Some(Action::Adopt | Action::Record), Some(source), Some(target)) => {
+                super::narrower(source, target, sides.from, sides.to)
             }
             _ => None,
         };
@@ -552,7 +552,7 @@ impl Session<'_> {
         Explained {
             pair,
             copied_by,
-            ruling,
+            matched_rule,
             decision,
             barred_by,
             refused,
@@ -562,13 +562,13 @@ impl Session<'_> {
         }
     }
 
-    /// Adds a key that only the manifest's past knows.
-    fn add_what_was(&self, explanation: &mut Explanation, sides: Listed<'_>) {
+    /// Adds a key that only the history in the manifest has.
+    fn add_past_key(&self, explanation: &mut Explanation, sides: Listed<'_>) {
         let Some(past) = explanation.past.as_ref().filter(|_| explanation.keys.is_empty()) else {
             return;
         };
-        let Some(said) = past.lines.first() else { return };
-        let key = said.said.key.clone();
+        let Some(latest) = past.lines.first() else { return };
+        let key = latest.content.key.clone();
         let absent = || Seen::Absent;
         let pair = Pair { key, source: absent(), target: absent(), row: None, conflict: None };
         let explained = self.explained(pair, None, sides);
@@ -576,7 +576,7 @@ impl Session<'_> {
     }
 }
 
-/// What is told of a temporary that no run under way has.
+/// Returns the notice about a temporary that belongs to no running run.
 fn of_leftover(key: Key) -> Notice {
     if is_set_aside(key.name()) {
         Notice::SetAsideFound { key }
@@ -585,56 +585,56 @@ fn of_leftover(key: Key) -> Notice {
     }
 }
 
-/// A row, and the id of its run where the state doesn't tell that.
+/// A row, and the id of its run if the state doesn't record it.
 type RowOfRun = (Row, Option<RunId>);
 
-/// The rows that a run would go by, of those of the state.
+/// Returns the state's rows of `keys`.
 fn rows_of(keys: &[Key], state: &State) -> Result<Vec<RowOfRun>, Error> {
     let rows = keys.iter().filter_map(|key| state.row(key).transpose());
     rows.map(|row| row.map(|row| (row, None))).collect()
 }
 
-/// The rows of `keys` among others.
+/// Filters the rows of `keys`.
 fn of_keys(rows: Foreseen, keys: &[Key]) -> Result<Vec<RowOfRun>, Error> {
     rows.filter(|row| row.as_ref().map_or(true, |(row, _)| keys.contains(&row.key))).collect()
 }
 
-/// What was published of single keys: what each segment says, the oldest first.
+/// The published lines of single keys, oldest first.
 struct Remembered {
     latest: Publication,
-    said: Vec<Published>,
+    lines: Vec<Published>,
 }
 
 impl Remembered {
-    /// The rows that a run would take over, of `keys`.
+    /// Returns the rows of `keys` that a run would take over.
     fn rows(&self, keys: &[Key]) -> Vec<RowOfRun> {
-        let last = |key: &Key| self.said.iter().rfind(|said| said.key == *key);
+        let last = |key: &Key| self.lines.iter().rfind(|line| line.key == *key);
         let rows = keys.iter().filter_map(|key| last(key)?.row.clone());
         rows.map(|(row, run)| (row, Some(run))).collect()
     }
 }
 
-/// What the manifest in the target says of `keys`.
+/// Reads what the target's manifest has of `keys`.
 fn remembered(
     reader: &ManifestReader<'_>,
     latest: Publication,
     keys: &[Key],
 ) -> Result<(Remembered, Past), Error> {
-    let said = trace(reader, &latest.head, keys)?;
+    let published = trace(reader, &latest.head, keys)?;
     let since = latest.head.segments.first().map_or(latest.head.sequence, |base| base.sequence);
     let mut runs = HashMap::new();
     for publication in History::from(latest.clone(), reader.clone()) {
-        // What came before the base has no rows any more.
+        // Rows of publications before the base are no longer kept.
         let Ok(Publication { head, .. }) = publication else { break };
         runs.insert(head.sequence, PastRun::from(&head));
         if head.sequence <= since {
             break;
         }
     }
-    let lines = said
+    let lines = published
         .iter()
         .rev()
-        .map(|said| PastLine { by: runs.get(&said.sequence).cloned(), said: said.clone() });
+        .map(|line| PastLine { by: runs.get(&line.sequence).cloned(), content: line.clone() });
     let past = Past { lines: lines.collect(), since, since_run: runs.get(&since).cloned() };
-    Ok((Remembered { latest, said }, past))
+    Ok((Remembered { latest, lines: published }, past))
 }

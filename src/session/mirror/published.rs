@@ -1,4 +1,4 @@
-//! The manifest that a run leaves in its target, and takes over where it has no state.
+//! The manifest that a run publishes in its target, and takes over if it has no state.
 
 use super::Session;
 use super::sides::RowsToJoin;
@@ -17,9 +17,9 @@ use crate::session::published::{self as in_target, LookedAt, TakenOver};
 use crate::session::{single, wall_clock};
 
 impl Session<'_> {
-    /// Refuses what a single file must not do to a manifest, as a `put` of it does. A mirror of all
-    /// of a source publishes unsigned, and says so: it is what the target is. The state, if there
-    /// is one, knows what is published.
+    /// Refuses a run of a single file that would drop a signature or has nothing to sign, as `put`
+    /// does. A mirror of a whole source may publish without a signature, and reports it. A state,
+    /// if there is one, knows whether a manifest is published.
     pub(super) fn check_single(
         &self,
         state: Option<&State>,
@@ -41,31 +41,30 @@ impl Session<'_> {
         }
     }
 
-    /// Whether a single file is to be signed with what stands: that has to be whole and trusted
-    /// then.
+    /// Returns whether a single file's run signs the manifest, which must then be intact and
+    /// trusted.
     pub(super) fn signs_single(&self) -> bool {
         self.places.source.only.is_some() && self.options.sign.is_some()
     }
 
-    /// Makes the state of what was published in the target, where it is new, whoever published
-    /// that. What can't be used is told: all is compared then. Whether all that earlier runs
-    /// recorded was dropped.
+    /// Fills a new state from what is published in the target, whoever published it. If that can't
+    /// be used, this is reported and everything is compared. Returns whether everything that
+    /// earlier runs recorded was dropped.
     pub(super) fn take_over_published(
         &self,
         opened: &Opened,
         place: LookedAt<'_>,
     ) -> Result<bool, Error> {
         let (state, kept) = (&opened.state, place.reader);
-        // Without a run, what it holds was left by one that was killed while it took a manifest
-        // over.
+        // Rows without a run are left from one that was killed while it took a manifest over.
         let is_new = state.last_run()?.is_none();
-        let is_dropped = !is_new && self.mistrusts(state)?;
+        let is_dropped = !is_new && self.distrusts(state)?;
         if is_new || is_dropped {
             state.clear()?;
         }
         if !is_new {
             self.check_single(Some(state), Some(kept))?;
-            self.tell_lost(opened, Instead::RestCompared);
+            self.report_lost_state(opened, Instead::RestCompared);
             self.catch_up(state, place)?;
             return Ok(is_dropped);
         }
@@ -74,21 +73,21 @@ impl Session<'_> {
         let taken = in_target::take_over(state, place, key, &allows, self.stop);
         let taken = self.usable(taken, |cause| Notice::ManifestUnusable { cause });
         let Some(TakenOver { rows, latest, notices }) =
-            taken.map_err(|error| self.unread(Side::Target, error))?.flatten()
+            taken.map_err(|error| self.manifest_unreadable(Side::Target, error))?.flatten()
         else {
             self.check_single(Some(state), Some(kept))?;
-            self.tell_lost(opened, Instead::AllCompared);
+            self.report_lost_state(opened, Instead::AllCompared);
             return Ok(false);
         };
         self.notices(notices);
         let (entries, run) = (rows, latest.head.run);
-        if !self.tell_lost(opened, Instead::TakenOver { entries, run: run.clone() }) {
+        if !self.report_lost_state(opened, Instead::TakenOver { entries, run: run.clone() }) {
             self.notice(Notice::ManifestTakenOver { entries, run });
         }
         Ok(false)
     }
 
-    /// Takes in what another machine, or user, published since it was published from here.
+    /// Takes over what another machine or user has published since this one did.
     fn catch_up(&self, state: &State, place: LookedAt<'_>) -> Result<(), Error> {
         let key = self.options.sign.as_ref().map(SecretKey::public);
         match in_target::catch_up(state, place, key, self.stop) {
@@ -96,14 +95,14 @@ impl Session<'_> {
             Err(error) if error.kind == ErrorKind::Untrusted && !self.signs_single() => {
                 self.notice(Notice::ManifestReplaced { cause: error.to_string() });
             }
-            // Of what may not be signed nothing is known; it is told when the run publishes.
+            // Nothing is known of a damaged manifest; it is reported when the run publishes.
             Err(error) if error.kind == ErrorKind::Damaged && !self.signs_single() => {}
-            Err(error) => return Err(self.unread(Side::Target, error)),
+            Err(error) => return Err(self.manifest_unreadable(Side::Target, error)),
         }
         Ok(())
     }
 
-    /// The target, as it is looked at for what others published.
+    /// Describes the target for checks of what others published.
     pub(super) fn place<'a>(
         &self,
         target: &'a dyn Target,
@@ -113,8 +112,8 @@ impl Session<'_> {
         LookedAt { target, reader, key_space, trust }
     }
 
-    /// That a run ends because it can't read what is published on a side.
-    pub(super) fn unread(&self, side: Side, error: Error) -> Error {
+    /// Makes the error of a run that ends because it can't read a side's manifest.
+    pub(super) fn manifest_unreadable(&self, side: Side, error: Error) -> Error {
         const LATER: &str =
             "nothing was compared or changed; run again once the manifest can be read";
         if error.kind != ErrorKind::Unusable {
@@ -127,17 +126,17 @@ impl Session<'_> {
         Error::new(error.kind, message).because(error).help(help)
     }
 
-    /// Tells that the state of this target could not be used, where it couldn't, and what is done
-    /// instead; whether it did.
-    pub(super) fn tell_lost(&self, opened: &Opened, instead: Instead) -> bool {
+    /// Reports a state that could not be used, and what is done instead. Returns whether it was
+    /// lost.
+    pub(super) fn report_lost_state(&self, opened: &Opened, instead: Instead) -> bool {
         let Some(lost) = opened.lost(Some(instead)) else { return false };
         self.notice(lost);
         true
     }
 
-    /// Whether the state holds what the key of this run must not sign, which is told; a single file
-    /// is refused then.
-    pub(super) fn mistrusts(&self, state: &State) -> Result<bool, Error> {
+    /// Returns whether the state has entries that this run's key must not sign, and reports it; a
+    /// single file is refused then.
+    pub(super) fn distrusts(&self, state: &State) -> Result<bool, Error> {
         let Some(key) = &self.options.sign else { return Ok(false) };
         if self.signs_single() {
             return single::check_trusted(state, key.public()).map(|()| false);
@@ -152,7 +151,7 @@ impl Session<'_> {
         Ok(true)
     }
 
-    /// The rows that a run would take over, if there are any.
+    /// Returns the rows that a run would take over, if there are any.
     pub(super) fn published_rows(
         &self,
         kept: &ManifestReader<'_>,
@@ -170,20 +169,20 @@ impl Session<'_> {
         }))
     }
 
-    /// The number that a publication names this run's source by.
+    /// Returns the number of this run's source in a publication.
     pub(super) fn number_in(&self, head: &Head) -> SourceNumber {
         let name = &self.places.source.name;
         let found = head.sources().into_iter().find(|source| source.source == *name);
         found.map_or(SourceNumber::NONE, |source| source.number)
     }
 
-    /// What was published in the target.
+    /// Returns the latest publication in the target.
     pub(super) fn published(
         &self,
         kept: &ManifestReader<'_>,
     ) -> Result<Option<Publication>, Error> {
         let Some((latest, fault)) = kept.latest_or_highest()? else { return Ok(None) };
-        // A signature is to vouch for what was seen here, not for what anybody put there.
+        // A signature must only cover what was verified here, not what others put there.
         if let Some(key) = &self.options.sign {
             let key = key.public();
             kept.signature_status(&latest, Some(key))?.demand(&latest, key)?;
@@ -194,9 +193,9 @@ impl Session<'_> {
         Ok(Some(latest))
     }
 
-    /// What a manifest gave; one that can't be used is told of as `unusable`, unless a
-    /// newer vidimus made it: a run would replace it. A single file that is signed with it replaces
-    /// nothing of it.
+    /// Unwraps what was read from a manifest. One that can't be used is reported as `unusable`,
+    /// since a run would replace it. It is an error if a newer vidimus made it, or if a single file
+    /// is signed with it, which replaces nothing of it.
     pub(super) fn usable<T>(
         &self,
         given: Result<T, Error>,
@@ -215,7 +214,7 @@ impl Session<'_> {
         }
     }
 
-    /// Tells what a run would publish anew, as far as a look at what stands there tells.
+    /// Reports what a run would publish anew, as far as reading the manifest shows.
     pub(super) fn look_at_published(
         &self,
         state: &State,
@@ -228,7 +227,7 @@ impl Session<'_> {
         }
         let status = match ManifestStatus::look(kept, known.as_ref()) {
             Ok(status) => status,
-            // What is to be done was told all the same; a run as somebody who may read it tells.
+            // The dry run is done; a run by a user who may read the manifest reports more.
             Err(error) if error.kind == ErrorKind::Unusable => {
                 self.notice(Notice::ManifestUnchecked { cause: error.to_string() });
                 return Ok(());
@@ -241,7 +240,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// What is to be published of a run that ends now.
+    /// Returns what to publish for a run that ends now.
     pub(super) fn publishing(
         &self,
         started: Timestamp,
@@ -258,7 +257,7 @@ impl Session<'_> {
         }
     }
 
-    /// Publishes what changed. A single file makes no manifest where there is none.
+    /// Publishes what changed. A single file doesn't create a manifest.
     pub(super) fn publish(
         &self,
         state: &State,

@@ -13,8 +13,7 @@ use crate::place::{Sides, Writes};
 use crate::session::places::Places;
 use std::sync::Arc;
 
-/// What a run goes by: rows in key order, and the number that those from its own source name that
-/// by.
+/// The rows that a run uses, in key order, and the number of its source in them.
 pub(super) type RowsToJoin = RecordedRows<Rows>;
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
 
@@ -27,18 +26,19 @@ impl Session<'_> {
         }
     }
 
-    /// In the target, excluded entries are looked at only when they are to be deleted.
+    /// Returns the options of the target's listing, in which excluded entries are listed only to
+    /// delete them.
     pub(super) fn target_listing(&self) -> ListOptions {
         let all = self.options.delete.is_some_and(|delete| delete.excluded);
         let filter = if all { Arc::default() } else { Arc::clone(&self.filter) };
         ListOptions { filter, ..self.listing() }
     }
 
-    /// What the state knows of the keys that this run is about.
+    /// Returns the state's rows of the keys that this run is about.
     pub(super) fn rows(&self, state: &State) -> Result<RowsToJoin, Error> {
         let from = state.number()?;
         let rows: Rows = match &self.places.source.only {
-            // A file goes where one stands, or a directory of its name.
+            // A file may be replaced by a file or a directory of its name.
             Some(name) => {
                 let keys = [Key::new(&**name), Key::child(b"", name, true)];
                 let rows = keys.iter().filter_map(|key| state.row(key).transpose());
@@ -49,20 +49,20 @@ impl Session<'_> {
         Ok(self.take_part(RowsToJoin { rows, from }))
     }
 
-    /// Leaves out rows of keys that the listings don't tell of: all but that of a single file, and
-    /// between two stores, where there are none, directories that another source has.
+    /// Filters rows of keys that the listings don't have: all but those of a single file, and
+    /// between two stores, which have no directories, those of directories from another source.
     pub(super) fn take_part(&self, recorded: RowsToJoin) -> RowsToJoin {
         let RowsToJoin { rows, from } = recorded;
-        let told = |rows| RowsToJoin { rows, from };
+        let with_rows = |rows| RowsToJoin { rows, from };
         if let Some(name) = self.places.source.only.clone() {
             let is_it = move |row: &Row| row.key.trimmed() == &*name;
-            return told(Box::new(rows.filter(move |row| row.as_ref().map_or(true, &is_it))));
+            return with_rows(Box::new(rows.filter(move |row| row.as_ref().map_or(true, &is_it))));
         }
         if self.places.key_space() == KeySpace::Tree {
-            return told(rows);
+            return with_rows(rows);
         }
-        let is_told = move |row: &Row| row.kind != EntryKind::Directory || row.from == from;
-        told(Box::new(rows.filter(move |row| row.as_ref().map_or(true, is_told))))
+        let is_listed = move |row: &Row| row.kind != EntryKind::Directory || row.from == from;
+        with_rows(Box::new(rows.filter(move |row| row.as_ref().map_or(true, is_listed))))
     }
 
     pub(super) fn join(
@@ -80,28 +80,30 @@ impl Session<'_> {
         )
     }
 
-    /// Leaves out the source's own root where that of the target can have no entry.
+    /// Filters the source's root out of its listing if the target can't have an entry for it.
     fn without_marker(&self, listing: Listing) -> Listing {
         let has_root_entry = self.places.target.has_root_entry();
         if self.places.key_space() == KeySpace::Tree || has_root_entry {
             return listing;
         }
-        let is_marker = |item: &Result<ListItem, Error>| matches!(item, Ok(ListItem::Entry(entry)) if entry.key.is_root());
+        let is_marker = |item: &Result<ListItem, Error>| {
+            matches!(item, Ok(ListItem::Entry(entry)) if entry.key.is_root())
+        };
         Box::new(listing.filter(move |item| !is_marker(item)))
     }
 
-    /// Adds to a listing that tells no metadata what earlier runs into it recorded here, or else,
-    /// at first contact (until a run did all it was to do), what is published in the store itself:
-    /// on a machine that has no record a restore gets metadata from there, and holds content
-    /// against the digests. Later runs are told by rows of their own, and ask for nothing.
-    pub(super) fn informed_by_any(
+    /// Adds recorded metadata to a source's listing that has none. It comes from the state of
+    /// earlier runs into that source, or at first contact (until a run has completed) from the
+    /// manifest published in it: on a machine without records, a restore gets metadata and digests
+    /// from there. Later runs have rows of their own, and don't need it.
+    pub(super) fn enrich(
         &self,
         source: &dyn Source,
         listing: Listing,
         is_first_contact: bool,
     ) -> Result<Listing, Error> {
         if let Some(state) = self.recorded_of_source() {
-            return self.told_by(&state, listing);
+            return self.enrich_from_state(&state, listing);
         }
         if source.capabilities().lists_metadata
             || self.places.source.only.is_some()
@@ -125,7 +127,7 @@ impl Session<'_> {
         match published {
             Ok(Some((merged, sources))) => {
                 let rows = merged.map(|row| row.map(|(row, _)| row));
-                Ok(self.inform(listing, rows, &sources))
+                Ok(self.enrich_from_rows(listing, rows, &sources))
             }
             Ok(None) => Ok(listing),
             Err(error) if error.kind == ErrorKind::Damaged => {
@@ -133,12 +135,12 @@ impl Session<'_> {
                 self.notice(Notice::SourceManifestUnusable { source, cause });
                 Ok(listing)
             }
-            // What it says would be lost, and no later run would ask for it again.
-            Err(error) => Err(self.unread(Side::Source, error)),
+            // Its metadata would be lost, since no later run would read it again.
+            Err(error) => Err(self.manifest_unreadable(Side::Source, error)),
         }
     }
 
-    fn inform(
+    fn enrich_from_rows(
         &self,
         listing: Listing,
         rows: impl Iterator<Item = Result<Row, Error>> + Send + 'static,
@@ -148,15 +150,15 @@ impl Session<'_> {
         Box::new(EnrichedListing::new(listing, rows, broke_off, sources, self.places.key_space()))
     }
 
-    /// Tells that what was recorded of the source could not be read to its end, where it couldn't.
-    pub(super) fn tell_broken_off(&self) {
+    /// Reports if the record of the source could not be read to its end.
+    pub(super) fn report_broken_record(&self) {
         if let Some(error) = self.record_broke_off.get() {
             let (source, cause) = (self.places.source.name.clone(), error.to_string());
             self.notice(Notice::SourceRecordBreaksOff { source, cause });
         }
     }
 
-    /// What is recorded here of runs into the source, where its listing tells less.
+    /// Returns the state of runs into the source, if its listing lacks metadata.
     fn recorded_of_source(&self) -> Option<State> {
         let Places { source, .. } = self.places;
         if source.capabilities().lists_metadata || source.only.is_some() {
@@ -169,25 +171,25 @@ impl Session<'_> {
         })
     }
 
-    fn told_by(&self, state: &State, listing: Listing) -> Result<Listing, Error> {
-        // Rows before the first key have nothing to tell.
+    fn enrich_from_state(&self, state: &State, listing: Listing) -> Result<Listing, Error> {
+        // Rows before the first listed key are not needed.
         let mut listing = listing.peekable();
         let first = match listing.peek() {
             Some(Ok(item)) => item.key().clone(),
             _ => Key::root(),
         };
         let (rows, sources) = (state.rows_from(&first)?, state.recorded_sources()?);
-        Ok(self.inform(Box::new(listing), rows, &sources))
+        Ok(self.enrich_from_rows(Box::new(listing), rows, &sources))
     }
 
-    /// Makes both sides; see [`Opener::sides`](crate::place::Opener::sides).
+    /// Opens both sides; see [`Opener::sides`](crate::place::Opener::sides).
     pub(super) fn open(&self) -> Result<Sides, Error> {
         let Places { source, target, .. } = self.places;
         if self.options.policy.trust.ignore_inode {
             source.ignore_inodes();
             target.ignore_inodes();
         }
-        // Who holds the lock is told by his run, and its temporaries by this.
+        // The run's id identifies the lock's holder, and this token its temporaries.
         let token = self.run.token().map_or_else(random, Ok)?;
         self.opener.sides(source, target, Writes { durability: self.options.durability, token })
     }

@@ -1,4 +1,5 @@
-//! An explanation as a record. Names and forms of what an entry is are those of `docs/manifest.md`.
+//! An explanation as a record. Names and forms of an entry's fields are those of
+//! `docs/manifest.md`.
 
 use super::{Asked, words};
 use crate::compare::Seen;
@@ -10,7 +11,7 @@ use crate::report::json::{JsonKey, kind};
 use crate::session::{Explained, Explanation, PastLine};
 use serde_json::{Map, Value, json};
 
-/// The body of the record of one key.
+/// Makes the body of the record of one key.
 pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &Asked<'_>) -> Value {
     let pair = &explained.pair;
     let row = pair.row.as_ref();
@@ -36,12 +37,12 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
             })
         }),
     );
-    put("excluded", explained.ruling.as_ref().is_some_and(|ruling| ruling.excludes).into());
+    put("excluded", explained.matched_rule.as_ref().is_some_and(|rule| rule.excludes).into());
     put(
         "rule",
-        explained.ruling.as_ref().map_or(Value::Null, |ruling| {
-            let mut rule = named(&ruling.key);
-            rule.insert("text".to_owned(), asked.rule(ruling.rule).into());
+        explained.matched_rule.as_ref().map_or(Value::Null, |matched| {
+            let mut rule = named(&matched.key);
+            rule.insert("text".to_owned(), asked.rule(matched.rule).into());
             rule.into()
         }),
     );
@@ -57,7 +58,7 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
     put("consequences", words::consequences(explained, asked.options).into());
     put("last_run", whole.last_run.as_ref().map_or(Value::Null, |run| run.id.0.clone().into()));
     if let Some(past) = &whole.past {
-        let lines = past.lines.iter().filter(|line| line.said.key == pair.key);
+        let lines = past.lines.iter().filter(|line| line.content.key == pair.key);
         put("past", lines.map(line).collect());
         put("past_since", past.since.into());
     }
@@ -87,7 +88,7 @@ fn side(seen: &Seen, recorded: Option<&Stamp>) -> Value {
     body
 }
 
-/// The fields that name a key.
+/// Returns the fields that name a key.
 fn named(key: &Key) -> Map<String, Value> {
     match serde_json::to_value(JsonKey::from(key)) {
         Ok(Value::Object(named)) => named,
@@ -95,7 +96,7 @@ fn named(key: &Key) -> Map<String, Value> {
     }
 }
 
-/// What records call a field of a stamp.
+/// Returns the name of a stamp's field in records.
 fn name(field: &'static str) -> &'static str {
     if field == "tag" { "etag" } else { field }
 }
@@ -116,10 +117,10 @@ fn stamp(stamp: &Stamp) -> Value {
 }
 
 fn line(line: &PastLine) -> Value {
-    let PastLine { said, by } = line;
-    let row = said.row.as_ref();
+    let PastLine { content, by } = line;
+    let row = content.row.as_ref();
     json!({
-        "sequence": said.sequence,
+        "sequence": content.sequence,
         "published": by.as_ref().map(|by| by.published.to_string()),
         "published_by": by.as_ref().map(|by| &by.run),
         "removed": row.is_none(),

@@ -1,4 +1,4 @@
-//! What is decided of a key, and what follows from it, in sentences.
+//! The decision on a key, and its consequences, in sentences.
 
 use super::bytes;
 use crate::compare::{Conflict, Seen};
@@ -13,7 +13,7 @@ use crate::report::flags;
 use crate::report::format::{count, counted, size};
 use crate::session::{Explained, MaxDelete, MirrorOptions};
 
-/// The name of what is done, as a dry run has it, and why.
+/// Returns the name of the decision, as in a dry run, and the reason.
 pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
     if is_left_out(explained) && explained.action() != Some(Action::Delete) {
         return ("keep", "left out by the filter".to_owned());
@@ -35,7 +35,7 @@ pub(super) fn decision(explained: &Explained) -> (&'static str, String) {
     (action(explained), reason)
 }
 
-/// The name of an action, in lines and records.
+/// Returns the name of an action, in lines and records.
 fn action(explained: &Explained) -> &'static str {
     let Some(action) = explained.action() else { return "fail" };
     match action {
@@ -57,10 +57,10 @@ fn is_link(entry: &Entry) -> bool {
 }
 
 fn is_left_out(explained: &Explained) -> bool {
-    explained.ruling.as_ref().is_some_and(|ruling| ruling.excludes)
+    explained.matched_rule.as_ref().is_some_and(|rule| rule.excludes)
 }
 
-/// What a run would do, a sentence a line.
+/// Describes what a run would do, one sentence per line.
 pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Vec<String> {
     let pair = &explained.pair;
     let (source, target) = (pair.source.entry(), pair.target.entry());
@@ -71,9 +71,9 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
         let stays = if target.is_some() { "; what the target has of it stays" } else { "" };
         return vec![format!("would not be looked at{stays}")];
     }
-    let mut told = vec![what(explained, options)];
+    let mut sentences = vec![what(explained, options)];
     if let Some(above) = &explained.barred_by {
-        told.push(format!(
+        sentences.push(format!(
             "for the sake of {above}, whose name a file has on one side: explain that one"
         ));
     }
@@ -83,7 +83,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
         _ => false,
     };
     if explained.is_guarded && reads_source {
-        told.push(
+        sentences.push(
             "if the source's content is not the recorded one although its size and times are, it \
              would be named as failed (a disk may be failing), and the target's copy stays"
                 .to_owned(),
@@ -96,17 +96,17 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
             MaxDelete::Count(most) => counted(most, "entry", "entries"),
             MaxDelete::Percent(share) => format!("{share}% of the target's entries"),
         };
-        told.push(format!(
+        sentences.push(format!(
             "all deletions come last, and are refused together: when there are more than {most} \
              (--max-delete), the source is empty, or its root is another one; one key alone doesn't \
              tell"
         ));
         if pair.key.is_directory() {
-            told.push(
+            sentences.push(
                 "a directory goes only if nothing in it stays, whatever keeps that".to_owned(),
             );
         }
-        told.push(if delete.despite_errors {
+        sentences.push(if delete.despite_errors {
             "they are done even if a copy fails (--delete-despite-errors), but for what that copy \
              collides with"
                 .to_owned()
@@ -116,9 +116,10 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
         });
     }
     if source.is_some_and(|entry| entry.completeness == Completeness::ListingOnly) {
-        told.push("the store's listing tells size and tag alone; reading it tells the rest".into());
+        sentences
+            .push("the store lists only size and tag; reading the object shows the rest".into());
     }
-    told
+    sentences
 }
 
 fn what(explained: &Explained, options: &MirrorOptions) -> String {
@@ -224,7 +225,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
     }
 }
 
-/// Why nothing is to be done.
+/// Describes why nothing would be done.
 fn kept(reason: Reason, explained: &Explained, options: &MirrorOptions) -> String {
     match reason {
         Reason::Extra if explained.pair.key.is_root() => "would do nothing".to_owned(),
@@ -246,7 +247,7 @@ fn kept(reason: Reason, explained: &Explained, options: &MirrorOptions) -> Strin
     }
 }
 
-/// Why something is left alone.
+/// Describes why an entry is left alone.
 fn spared(reason: Reason) -> &'static str {
     match reason {
         Reason::SizeExcluded => "--min-size and --max-size leave out files of this size",
@@ -257,7 +258,7 @@ fn spared(reason: Reason) -> &'static str {
     }
 }
 
-/// The evidence behind a reason, as the half of a sentence.
+/// Describes the evidence for a reason, as half a sentence.
 fn why(explained: &Explained) -> String {
     let is_recorded = explained.pair.row.is_some();
     let than = if is_recorded { "the recorded one" } else { "the target's" };
@@ -275,7 +276,7 @@ fn why(explained: &Explained) -> String {
             (Some(Conflict::LeafOverDirectory { empty: true }), _) => {
                 "it takes the place of an empty directory".to_owned()
             }
-            (_, Some(standing)) => format!("it takes the place of a {}", standing.kind),
+            (_, Some(target)) => format!("it takes the place of a {}", target.kind),
             _ => "the target has something of another type".to_owned(),
         },
         Reason::LinkText => "the target's link has another text".to_owned(),
@@ -300,7 +301,7 @@ fn why(explained: &Explained) -> String {
     }
 }
 
-/// Which metadata differs.
+/// Names the metadata that differs.
 fn differences(explained: &Explained) -> String {
     let (Some(wanted), Some(target)) = (&explained.wanted, explained.pair.target.entry()) else {
         return "its metadata".to_owned();
@@ -318,41 +319,41 @@ fn differences(explained: &Explained) -> String {
     if names.is_empty() { "its metadata".to_owned() } else { names.join(", ") }
 }
 
-/// What one side has, in a line.
+/// Describes what one side has, on one line.
 pub(super) fn entry(entry: &Entry) -> String {
-    let mut told = vec![match entry.completeness {
+    let mut parts = vec![match entry.completeness {
         Completeness::ListingOnly if entry.kind == EntryKind::File => "object".to_owned(),
         Completeness::Implicit => "directory, because keys lie below it".to_owned(),
         _ => entry.kind.to_string(),
     }];
     if let Some(link) = &entry.link {
-        told.push(format!("to \"{}\"", Escaped(link)));
+        parts.push(format!("to \"{}\"", Escaped(link)));
     }
     if entry.kind == EntryKind::File {
-        told.push(exact(entry.stamp.size));
+        parts.push(exact(entry.stamp.size));
     }
     match entry.stamp.evidence {
         Evidence::Inode(Inode { mtime, ctime, number }) => {
-            told.push(format!("mtime {mtime}"));
-            told.push(format!("ctime {ctime}"));
-            told.extend(number.map(|number| format!("inode {number}")));
+            parts.push(format!("mtime {mtime}"));
+            parts.push(format!("ctime {ctime}"));
+            parts.extend(number.map(|number| format!("inode {number}")));
         }
-        Evidence::Tag(Some(tag)) => told.push(format!("tag {tag}")),
+        Evidence::Tag(Some(tag)) => parts.push(format!("tag {tag}")),
         Evidence::Tag(None) => {}
     }
     if entry.completeness == Completeness::Full {
         let metadata = &entry.metadata;
-        told.push(format!("mode {:04o}", metadata.mode));
-        told.push(format!("owner {}", metadata.uid));
-        told.push(format!("group {}", metadata.gid));
+        parts.push(format!("mode {:04o}", metadata.mode));
+        parts.push(format!("owner {}", metadata.uid));
+        parts.push(format!("group {}", metadata.gid));
         if entry.stamp.inode().is_none() {
-            told.push(format!("mtime {}", metadata.mtime));
+            parts.push(format!("mtime {}", metadata.mtime));
         }
     }
-    told.join(", ")
+    parts.join(", ")
 }
 
-/// Which fields of a stamp differ from the recorded ones, and which don't.
+/// Lists which fields of a stamp differ from the recorded ones, and which don't.
 pub(super) fn stamps(found: &Stamp, recorded: &Stamp) -> String {
     let mut same = Vec::new();
     let mut other = Vec::new();
@@ -370,14 +371,14 @@ pub(super) fn stamps(found: &Stamp, recorded: &Stamp) -> String {
     }
 }
 
-/// A field of two stamps.
+/// One field of two stamps.
 pub(super) struct Field {
     pub(super) name: &'static str,
     pub(super) recorded: String,
     pub(super) found: String,
 }
 
-/// The fields of two stamps, side by side.
+/// Pairs the fields of two stamps.
 pub(super) fn fields(found: &Stamp, recorded: &Stamp) -> Vec<Field> {
     let field = |name, recorded: String, found: String| Field { name, recorded, found };
     let mut fields = vec![field("size", recorded.size.to_string(), found.size.to_string())];
@@ -395,18 +396,18 @@ pub(super) fn fields(found: &Stamp, recorded: &Stamp) -> Vec<Field> {
             };
             fields.push(field("tag", text(before), text(now)));
         }
-        // Of another kind of place.
+        // The kinds of place differ.
         _ => fields.push(field("stamp", "another kind's".to_owned(), "this kind's".to_owned())),
     }
     fields
 }
 
-/// A size as people read it, and to the byte where that says more.
+/// Formats a size for people, with the exact number of bytes if that says more.
 fn exact(bytes: u64) -> String {
     if bytes < 1024 { size(bytes) } else { format!("{} ({} bytes)", size(bytes), count(bytes)) }
 }
 
-/// What a side has, as a word for records.
+/// Returns the word in records for what a side has.
 pub(super) fn seen(seen: &Seen) -> &'static str {
     match seen {
         Seen::Absent => "absent",
@@ -415,7 +416,7 @@ pub(super) fn seen(seen: &Seen) -> &'static str {
     }
 }
 
-/// The cause of a failure, where that is what is decided.
+/// Returns the cause of a failure, if the decision is that the entry fails.
 pub(super) fn cause(explained: &Explained) -> Option<&Cause> {
     explained.refused.as_ref().or(explained.decision.as_ref().err())
 }

@@ -1,4 +1,4 @@
-//! What a verification against a source tells.
+//! The report of a verification against a source.
 
 use super::super::super::exit::Exit;
 use super::super::summary_table::{Conclusion, SummaryTable};
@@ -11,7 +11,7 @@ use crate::verify::{AgainstOutcome, AgainstTotals};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The last record.
+/// Formats the last record.
 pub(super) fn finished(
     source: &str,
     target: &str,
@@ -55,7 +55,7 @@ pub(super) fn finished(
     json::finished(&body, verdict, exit.code(), result.err().map(JsonError::from))
 }
 
-/// Bytes read on both sides.
+/// Returns the bytes read on both sides.
 fn read(totals: &AgainstTotals) -> u64 {
     totals.source_bytes + totals.target_bytes
 }
@@ -74,27 +74,27 @@ fn verdict(outcome: &AgainstOutcome) -> Conclusion {
     }
 }
 
-/// The lines of the summary.
+/// Returns the lines of the summary.
 pub(super) fn summary(
     source: &str,
     target: &str,
     outcome: &AgainstOutcome,
-    untold: Option<String>,
+    unprinted: Option<String>,
 ) -> Vec<String> {
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
-    let mut sheet = SummaryTable::new(10, vec![format!("verified {target} against {source}")]);
+    let mut table = SummaryTable::new(10, vec![format!("verified {target} against {source}")]);
     if let Some(run) = &outcome.filter_of {
-        sheet.row("filter", &format!("that of run {run}"));
+        table.row("filter", &format!("that of run {run}"));
     }
     if let Some(sample) = outcome.sample {
-        sheet.row("sample", &sample.to_string());
+        table.row("sample", &sample.to_string());
     }
     let [ours, theirs] = [totals.source_bytes, totals.target_bytes].map(size);
     let equal = files(totals.equal);
-    sheet.row("equal", &format!("{equal}; {ours} of the source and {theirs} of the target read"));
-    sheet.counts([
+    table.row("equal", &format!("{equal}; {ours} of the source and {theirs} of the target read"));
+    table.counts([
         (totals.unread, "unread", format!("{}, of the same size", files(totals.unread))),
         (totals.missing, "missing", entries(totals.missing)),
         (totals.content, "content", files(totals.content)),
@@ -109,7 +109,7 @@ pub(super) fn summary(
         error_rate(totals.failed, totals.entries),
         counted(outcome.differences, "difference", "differences"),
     );
-    sheet.end(&outcome.counted, figures, untold, verdict(outcome))
+    table.end(&outcome.counted, figures, unprinted, verdict(outcome))
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! Differences, a line or a record each.
+//! Differences, as one line or record each.
 
 use crate::model::{Digest, Key};
 use crate::report::json::JsonKey;
 use crate::verify::Difference;
 use serde::Serialize;
 
-/// The words for content that differs, and for both contents.
+/// Words for differing content, and for both digests.
 #[derive(Debug)]
 pub(super) struct Words {
     content: &'static str,
@@ -13,13 +13,13 @@ pub(super) struct Words {
     found: &'static str,
 }
 
-/// Of a target that is held against what was recorded.
+/// For a target that is compared with its records.
 pub(super) const RECORDED: Words =
     Words { content: "corrupt", expected: "expected", found: "found" };
-/// Of one that is held against a source.
+/// For a target that is compared with a source.
 pub(super) const AGAINST: Words = Words { content: "content", expected: "source", found: "target" };
 
-/// The line of one difference: `corrupt a/b (expected 0a1b…, found 2c3d…)`.
+/// Formats one difference: `corrupt a/b (expected 0a1b…, found 2c3d…)`.
 pub(super) fn difference_line(
     key: &Key,
     difference: &Difference,
@@ -33,7 +33,7 @@ pub(super) fn difference_line(
             format!("{content} {key} (another size)")
         }
         Difference::Corrupt { expected, found } => {
-            // The start of a digest is enough to see by; --json has all of it.
+            // The start of a digest is enough for people; --json has all of it.
             let short = |digest: &Option<Digest>| {
                 digest
                     .map_or("another size".into(), |digest| format!("{:.16}…", digest.to_string()))

@@ -1,4 +1,4 @@
-//! What a verification against the record tells.
+//! The report of a verification against the records.
 
 use super::super::super::exit::Exit;
 use super::super::summary_table::{Conclusion, SummaryTable};
@@ -12,7 +12,7 @@ use crate::verify::{Depth, Sample, Unfinished, VerifyOutcome, VerifyTotals};
 use serde::Serialize;
 use std::time::Duration;
 
-/// The last record.
+/// Formats the last record.
 pub(super) fn finished(
     target: &str,
     result: Result<&VerifyOutcome, &Error>,
@@ -81,7 +81,7 @@ impl<'a> From<&'a Unfinished> for JsonUnfinished<'a> {
     }
 }
 
-/// The way out of a run that did not do all.
+/// The hint for a run that was not completed.
 macro_rules! finish {
     () => {
         "mirror again, with --exclude for what can't be copied, or take it as it is by \
@@ -89,7 +89,7 @@ macro_rules! finish {
     };
 }
 
-/// Tells of runs that did not do all, where there is no summary.
+/// Reports runs that were not completed, if there is no summary.
 pub(super) fn tell_unfinished(outcome: &VerifyOutcome, output: &Output) {
     for unfinished in &outcome.unfinished {
         output.message("error", &unknown(unfinished));
@@ -99,7 +99,7 @@ pub(super) fn tell_unfinished(outcome: &VerifyOutcome, output: &Output) {
     }
 }
 
-/// What a run left unknown, in words.
+/// Describes what a run left unknown.
 fn unknown(unfinished: &Unfinished) -> String {
     let Unfinished { run, source, verdict, .. } = unfinished;
     let Some(source) = source else {
@@ -124,7 +124,7 @@ fn unknown(unfinished: &Unfinished) -> String {
     }
 }
 
-/// The sample that was read, where one was.
+/// Returns the sample that was read, if there was one.
 fn sample(outcome: &VerifyOutcome) -> Option<Sample> {
     match outcome.depth {
         Depth::Stamps => None,
@@ -157,10 +157,10 @@ fn verdict(outcome: &VerifyOutcome) -> Conclusion {
     } else if !outcome.unfinished.is_empty() {
         let why = match outcome.totals.unknown {
             0 => concat!(
-                "nothing that is recorded differs, but a run did not do all it was to do; ",
+                "nothing that is recorded differs, but a run was not completed; ",
                 finish!()
             ),
-            _ => "nothing differs but what may be as a run made it that was cut off",
+            _ => "nothing differs, but an interrupted run may have changed some entries",
         };
         Conclusion::new("incomplete", why)
     } else {
@@ -189,33 +189,33 @@ fn verdict(outcome: &VerifyOutcome) -> Conclusion {
     }
 }
 
-/// The lines of the summary.
+/// Returns the lines of the summary.
 pub(super) fn summary(
     heading: String,
     outcome: &VerifyOutcome,
-    untold: Option<String>,
+    unprinted: Option<String>,
 ) -> Vec<String> {
     let totals = &outcome.totals;
     let files = |number| counted(number, "file", "files");
     let entries = |number| counted(number, "entry", "entries");
-    let mut sheet = SummaryTable::new(10, vec![heading]);
+    let mut table = SummaryTable::new(10, vec![heading]);
     if let Some(key) = outcome.key {
-        sheet.row("signed", &format!("by key {key}; the chain is whole"));
+        table.row("signed", &format!("by key {key}; the chain is whole"));
     }
     if let Some(sample) = sample(outcome) {
-        sheet.row("sample", &format!("{sample}, {}", files(totals.chosen)));
+        table.row("sample", &format!("{sample}, {}", files(totals.chosen)));
     }
     if outcome.depth != Depth::Stamps {
         let (verified, bytes) = (files(totals.verified), size(totals.bytes_hashed));
-        // What differs was read as well.
+        // Files that differ were read as well.
         let hashed = match totals.corrupt {
             0 => format!("{verified}, {bytes}"),
             _ => format!("{verified}; {bytes} read"),
         };
-        sheet.row("verified", &hashed);
+        table.row("verified", &hashed);
     }
     let left = format!("{}, {}: the budget is spent", files(totals.left), size(totals.left_bytes));
-    sheet.counts([
+    table.counts([
         (totals.left, "left", left),
         (totals.unread, "unread", format!("{}, compared without reading", files(totals.unread))),
         (
@@ -237,7 +237,7 @@ pub(super) fn summary(
         ),
     ]);
     for unfinished in &outcome.unfinished {
-        sheet.row("unknown", &unknown(unfinished));
+        table.row("unknown", &unknown(unfinished));
     }
     let figures = format!(
         "time {}, speed {}, {}, {}",
@@ -246,7 +246,7 @@ pub(super) fn summary(
         error_rate(totals.failed, totals.entries),
         counted(outcome.differences, "difference", "differences"),
     );
-    sheet.end(&outcome.counted, figures, untold, verdict(outcome))
+    table.end(&outcome.counted, figures, unprinted, verdict(outcome))
 }
 
 #[cfg(test)]
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_left_something_unknown_is_named_with_the_way_out() {
+    fn a_run_that_left_something_unknown_is_named_with_a_hint() {
         let mut outcome = outcome(0, 0, false);
         let started = crate::model::Timestamp { seconds: 1, nanos: 0 };
         let (id, source) = (RunId("q".into()), "/s".to_owned());
@@ -309,14 +309,14 @@ mod tests {
             cut_off: None,
             verdict,
         };
-        for (verdict, told) in [
+        for (verdict, text) in [
             (Verdict::Incomplete, "was incomplete: what the target should have of the entries"),
             (Verdict::Failed, "ended in an error: "),
             (Verdict::Interrupted, "was interrupted: "),
         ] {
             outcome.unfinished = vec![run(Some(verdict))];
             let lines = summary("verified".to_owned(), &outcome, None);
-            assert!(lines.iter().any(|line| line.contains(told)), "{lines:?}");
+            assert!(lines.iter().any(|line| line.contains(text)), "{lines:?}");
             let last = lines.last().unwrap();
             assert!(last.contains("--exclude") && last.contains("--allow-incomplete"), "{last}");
         }

@@ -1,20 +1,20 @@
-//! Names that a manifest writes as the standard says, and that the program which most bags are
-//! checked by doesn't read: bagit.py, the Python package bagit (1.8 and 1.9).
+//! Names that are written to a manifest as the standard requires, but that bagit.py, the program
+//! most bags are checked with, can't read (Python package bagit 1.8 and 1.9).
 
 use crate::model::{Key, Notice};
 use crate::session::mirror::Session;
 
-/// How many names are told.
-const TOLD: usize = 10;
+/// Maximum number of names that are reported.
+const REPORTED: usize = 10;
 
-/// Characters beside CR and LF that end a line to Python.
+/// Characters other than CR and LF that end a line in Python.
 const LINE_ENDS: [char; 8] =
     ['\u{b}', '\u{c}', '\u{1c}', '\u{1d}', '\u{1e}', '\u{85}', '\u{2028}', '\u{2029}'];
 
-/// Escapes of one kind in a name that it decodes.
+/// Maximum number of escapes of one kind that it decodes in a name.
 const DECODED: usize = 2;
 
-/// Names of a bag that bagit.py can't read.
+/// Names in a bag that bagit.py can't read.
 #[derive(Debug, Default)]
 pub(super) struct Unreadable {
     first: Vec<Key>,
@@ -22,19 +22,19 @@ pub(super) struct Unreadable {
 }
 
 impl Unreadable {
-    /// Takes note of a file in the bag: `path` as the manifest has it, without its escapes.
-    pub(super) fn look_at(&mut self, path: &Key) {
+    /// Checks a file of the bag: `path` as in the manifest, without escapes.
+    pub(super) fn check(&mut self, path: &Key) {
         if is_read(&String::from_utf8_lossy(path.as_bytes())) {
             return;
         }
         self.count += 1;
-        if self.first.len() < TOLD {
+        if self.first.len() < REPORTED {
             self.first.push(path.clone());
         }
     }
 
-    /// Names them.
-    pub(super) fn tell(&self, session: &Session<'_>) {
+    /// Reports the names.
+    pub(super) fn report(&self, session: &Session<'_>) {
         for name in &self.first {
             session.notice(Notice::UnreadableByBagit { key: name.clone() });
         }
@@ -45,8 +45,8 @@ impl Unreadable {
     }
 }
 
-/// Whether bagit.py finds the file. It reads lines as Python splits them, strips them, and decodes
-/// `%0D` and `%0A` alone, each twice at the most.
+/// Returns whether bagit.py finds the file. It splits lines as Python does, strips them, and
+/// decodes only `%0D` and `%0A`, each at most twice.
 fn is_read(path: &str) -> bool {
     let is_stripped = |last: char| {
         (last.is_whitespace() || matches!(last, '\u{1c}'..='\u{1f}'))
@@ -64,7 +64,7 @@ mod tests {
     use super::is_read;
 
     #[test]
-    fn names_that_python_reads_otherwise_are_told_from_others() {
+    fn names_that_python_reads_differently_are_recognised() {
         for name in ["a b", " a", "a\n", "\r\n\r\na", "naïve", "$x", "*", "\u{a0}a", "~a", "#"] {
             assert!(is_read(name), "{name:?}");
         }

@@ -1,4 +1,4 @@
-//! The tag files of a bag: what it says of itself, and the list of what says so.
+//! The tag files of a bag: its metadata and manifests.
 
 use super::{
     Bag, CHUNK, DECLARATION, INFO, MANIFEST, Payload, TAG_MANIFEST, Unreadable, leaves_out,
@@ -15,13 +15,13 @@ use crate::session::wall_clock;
 use ring::digest::{Context, SHA256};
 use std::sync::Arc;
 
-/// What this writes in `bag-info.txt`; all else in it is the user's.
+/// Labels that are written to `bag-info.txt`; everything else in it is the user's.
 const LABELS: [&str; 3] = ["Payload-Oxum", "Bagging-Date", "Bag-Software-Agent"];
-/// The most that is read of a `bag-info.txt`, in bytes.
+/// Maximum size of a `bag-info.txt` in bytes.
 pub(super) const LONGEST_INFO: u64 = 1 << 20;
 
 impl Bag {
-    /// Lists the tag files that are the owner's own, as they stand; false where one can't be listed.
+    /// Lists the user's own tag files, unchanged. Returns false if one can't be listed.
     pub(super) fn list_others(
         &self,
         session: &Session<'_>,
@@ -52,8 +52,8 @@ impl Bag {
             if entry.kind == EntryKind::Directory || ours.contains(&entry.key.as_bytes()) {
                 continue;
             }
-            let is_none = || (entry.kind != EntryKind::File).then_some("it is no file");
-            if let Some(why) = leaves_out(&entry).or_else(is_none) {
+            let is_no_file = || (entry.kind != EntryKind::File).then_some("it is not a file");
+            if let Some(why) = leaves_out(&entry).or_else(is_no_file) {
                 session.notice(Notice::TagFileLeftOut { key: entry.key, cause: why.to_owned() });
                 continue;
             }
@@ -73,7 +73,7 @@ impl Bag {
                     escape(entry.key.as_bytes(), &mut line);
                     line.push(b'\n');
                     out.write(&line)?;
-                    unreadable.look_at(&entry.key);
+                    unreadable.check(&entry.key);
                     continue;
                 }
                 Err(ReadError::Sink(Cause::Stopped)) => return Ok(false),
@@ -87,7 +87,7 @@ impl Bag {
         Ok(is_whole)
     }
 
-    /// Writes `bag-info.txt`, in which what somebody else wrote stays.
+    /// Writes `bag-info.txt`, keeping what the user wrote.
     pub(super) fn write_info(&self, found: &Payload) -> Result<String, Error> {
         let kept = self.target.read_small(&key(INFO), LONGEST_INFO).map_err(|cause| {
             let message = format!("cannot read the bag's \"{INFO}\"");
@@ -103,7 +103,7 @@ impl Bag {
         self.write(INFO, &info)
     }
 
-    /// Writes a tag file; gives its SHA-256.
+    /// Writes a tag file. Returns its SHA-256.
     pub(super) fn write(&self, name: &'static str, content: &[u8]) -> Result<String, Error> {
         let mut file = TagFile::begin(self, name)?;
         file.write(content)?;
@@ -111,7 +111,7 @@ impl Bag {
     }
 }
 
-/// Writes a path as manifests have it (RFC 8493, section 2.1.3).
+/// Escapes a path for a manifest (RFC 8493, section 2.1.3).
 pub(super) fn escape(path: &[u8], out: &mut Vec<u8>) {
     for byte in path {
         match byte {
@@ -123,9 +123,10 @@ pub(super) fn escape(path: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// What of a `bag-info.txt` is not written here: elements with the lines that continue them.
+/// Returns the elements of a `bag-info.txt` that are not written here, with their continuation
+/// lines.
 fn without_labels(info: &[u8]) -> Vec<u8> {
-    // No tag file in UTF-8 may begin with one (RFC 8493).
+    // A byte-order mark is not allowed in tag files in UTF-8 (RFC 8493).
     let info = info.strip_prefix("\u{feff}".as_bytes()).unwrap_or(info);
     let mut kept = Vec::with_capacity(info.len());
     let mut is_ours = false;
@@ -149,7 +150,7 @@ pub(super) fn key(name: &str) -> Key {
     Key::new(name.as_bytes())
 }
 
-/// A tag file under way.
+/// A tag file being written.
 pub(super) struct TagFile<'b> {
     name: &'static str,
     file: AtomicFile<'b>,
@@ -187,7 +188,7 @@ impl<'b> TagFile<'b> {
         self.file.write(chunk).map_err(|cause| cannot_write(self.name, cause))
     }
 
-    /// Puts it in its place, durably; gives its SHA-256.
+    /// Publishes the file durably. Returns its SHA-256.
     pub(super) fn publish(self) -> Result<String, Error> {
         self.file.publish().map_err(|cause| cannot_write(self.name, cause))?;
         Ok(Hex(self.sha256.finish().as_ref()).to_string())
@@ -203,14 +204,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_escaped_as_the_standard_says_and_no_further() {
+    fn paths_are_escaped_as_the_standard_requires_and_no_further() {
         let mut out = Vec::new();
         escape("100% of\r\nnaïve\\ %0A".as_bytes(), &mut out);
         assert_eq!(String::from_utf8(out).unwrap(), "100%25 of%0D%0Anaïve\\ %250A");
     }
 
     #[test]
-    fn what_somebody_wrote_of_a_bag_stays() {
+    fn elements_that_the_user_wrote_are_kept() {
         for (before, after) in [
             ("", ""),
             ("Contact-Name: Ada", "Contact-Name: Ada\n"),
