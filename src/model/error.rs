@@ -364,7 +364,7 @@ impl Cause {
                 hint!["if it is right as it is, mirror it with ", AcceptSilentChanges]
             }
             Self::MarkerRefused(_) => {
-                hint!["if it takes no markers of directories, ", NoMarkers, " writes none"]
+                hint!["if it accepts no markers of directories, ", NoMarkers, " writes none"]
             }
             Self::Advised { help, .. } => help.clone(),
             _ => return None,

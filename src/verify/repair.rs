@@ -338,7 +338,7 @@ impl MendSteps<'_> {
             if is_missing && !is_new { self.target.look(&name).map_err(fail)? } else { None };
         match (entry.kind, existing.map(|existing| existing.kind)) {
             (EntryKind::Directory, Some(kind)) if kind != EntryKind::Directory => {
-                let cause = Cause::Other(format!("a {kind} stands in its place"));
+                let cause = Cause::Other(format!("a {kind} is in its place"));
                 Err(Hindrance::new(Operation::MakeDirectory, cause))
             }
             (EntryKind::File | EntryKind::Symlink, Some(EntryKind::Directory)) => {

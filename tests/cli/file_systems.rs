@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a run says of a file system, in part.
-const NUMBERS: &str = "gives out inode numbers anew";
-const UNGUARDED: &str = "neither links nor renames that replace nothing";
+const NUMBERS: &str = "does not keep inode numbers stable";
+const UNGUARDED: &str = "neither hard links nor renames that refuse to replace";
 const MODES: &str = "does not keep their modes";
 
 /// How long FUSE keeps what a look told it, and a moment more.

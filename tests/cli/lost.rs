@@ -274,7 +274,7 @@ fn a_file_that_is_written_over_one_with_an_acl_grants_no_more_and_the_loss_is_to
         assert_eq!(mode(&path), 0o660);
         set_attribute(&path);
         let run = env.vidimus(arguments).expect(0);
-        run.names("of the file that stood there is not kept: extended attributes, ACL");
+        run.names("not kept of the replaced file: extended attributes, ACL");
         assert_eq!(mode(&path), 0o600, "{arguments:?}");
         env.vidimus(arguments).expect(0).is_silent_about("not kept");
     }

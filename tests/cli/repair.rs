@@ -187,7 +187,7 @@ fn what_stands_in_the_way_is_named_and_stays() {
     fs::remove_file(env.target.join("g")).expect("remove");
     let run = repair(&env, &[]).expect(3);
     run.names("cannot mend \"f\": a directory is in its place")
-        .names("cannot mend \"d/\": a file stands in its place")
+        .names("cannot mend \"d/\": a file is in its place")
         .names("cannot mend \"d/a\": its directory could not be made")
         .names("mended g");
     assert_eq!(fs::read(env.target.join("f/new")).expect("read"), b"nobody recorded it");

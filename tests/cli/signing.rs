@@ -213,7 +213,7 @@ fn what_counts_in_the_end_is_signed() {
     assert_untouched(&before, &directory(&env));
     // A run that doesn't sign says so, as long as it drops one.
     fs::write(env.source.join("d0/f0"), "changed").expect("write");
-    env.mirror(&[]).expect(0).names("was signed and is not any more");
+    env.mirror(&[]).expect(0).names("was signed, and no longer is");
     check(&env, &["--key", "ada.pub"]).expect(4).names("publication 2").names("is not signed");
     check(&env, &[]).expect(0).names("signature   none");
     env.mirror(&[]).expect(0).is_silent_about("signed");
@@ -280,7 +280,7 @@ fn a_manifest_is_signed_where_it_stands_if_it_is_whole() {
     // A run that goes on from it says that it drops the signature, though it didn't make it.
     env.mirrored(&[]);
     fs::write(env.source.join("d0/f0"), "changed again").expect("write");
-    env.mirror(&[]).expect(0).names("was signed and is not any more");
+    env.mirror(&[]).expect(0).names("was signed, and no longer is");
     sign(&["source"]).expect(4).names("no published manifest");
     assert!(!env.source.join(".vidimus").exists());
     let copy = env.root.join("copy");
@@ -495,7 +495,7 @@ fn a_run_that_is_killed_while_it_signs_leaves_what_was_signed_before() {
         check(&env, &["--key", "ada.pub"]).expect(0);
         let unsigned = env.mirror(&[]).expect(0);
         if sequence == 1 {
-            unsigned.names("was signed and is not any more");
+            unsigned.names("was signed, and no longer is");
             let left = directory(&env).join("00000002.json.minisig");
             assert!(!left.exists(), "{injected}");
         }
@@ -534,7 +534,7 @@ fn a_signed_manifest_that_lost_its_pointer_or_signature_is_not_published_unsigne
         let env = signed();
         fs::remove_file(directory(&env).join(gone)).expect("remove");
         let run = env.mirror(&[]).expect(0).names(gone).names("it is missing");
-        run.names("the manifest was signed and is not any more");
+        run.names("the manifest was signed, and no longer is");
     }
 }
 
@@ -621,7 +621,7 @@ fn a_run_that_signs_tells_what_of_others_it_does_not_vouch_for() {
     lose_state(&env);
     env.mirror(&[]).expect(0).names("taken over");
     let run = env.mirror(&["--sign", "ada.key"]).expect(0);
-    run.names("what other sources brought is recorded no more (1 entry)");
+    run.names("entries from other sources are no longer recorded (1 entry)");
     assert!(!published(&env).contains_key("other"));
     env.vidimus(&["mirror", "--sign", "ada.key", "outside", "target"]).expect(0);
     assert!(published(&env).contains_key("other"));

@@ -478,7 +478,7 @@ fn a_file_that_has_the_name_of_vidimus_own_directory_is_told_of() {
     let env = Environment::new();
     TestTree::new().file(".vidimus", "mine").file("a", "1").write(&env.source);
     let (source, target) = (text(&env.source), text(&env.target));
-    let told = "\".vidimus\" at the root, which is no directory, is left out";
+    let told = "\".vidimus\" at the root, which is not a directory, is left out";
     env.vidimus(&["mirror", "--dry-run", source, target]).expect(0).names(told);
     env.vidimus(&["mirror", source, target]).expect(0).names(told);
     env.vidimus(&["mirror", source, target]).expect(0).names(told);
@@ -497,7 +497,7 @@ fn a_link_that_has_the_name_of_vidimus_own_directory_is_left_out_by_every_comman
     TestTree::new().symlink(".vidimus", "a").file("a", "1").write(&env.source);
     env.age();
     let (source, target) = (text(&env.source), text(&env.target));
-    let told = "\".vidimus\" at the root, which is no directory, is left out";
+    let told = "\".vidimus\" at the root, which is not a directory, is left out";
     env.vidimus(&["mirror", source, target]).expect(0).names(told);
     env.vidimus(&["verify", target, "--against", source]).expect(0).names(told);
     env.vidimus(&["diff", source, target]).expect(0).names(&format!("in A: {told}"));

@@ -192,8 +192,8 @@ fn where_what_the_other_recorded_is_lost_it_is_told_and_nothing_older_published_
             damage(parts(&env, ".zst").last().expect("a segment"));
             let told = if is_put { put(&env, "ada", "put") } else { mirror(&env, "ada", &["-q"]) };
             told.names(&format!("warning: run {run} published the manifest since"))
-                .names("what that recorded is lost: the published manifest is damaged")
-                .names("whose record is dropped: ");
+                .names("what it recorded is lost: the published manifest is damaged")
+                .names("have changed since are dropped: ");
             let (files, mut stands) = (files(&env), stands(&env));
             for lost in ["bob/one", "bob/four"] {
                 assert!(stands.remove(lost).is_some() && !files.contains_key(lost), "{lost}");
@@ -216,7 +216,7 @@ fn a_record_that_was_overtaken_by_what_is_lost_calls_nothing_corrupt_and_mends_n
     fs::write(parts(&env, ".zst").pop().expect("a segment"), "rubbish").expect("write");
     let verify = ["verify", text(&env.target)];
     let run = machine(&env, "ada", &verify).expect(4).is_silent_about("corrupt");
-    run.names("what that recorded is lost").names("bob/one");
+    run.names("what it recorded is lost").names("bob/one");
     let old = env.root.join("old");
     TestTree::new().file("bob/one", "one of bob").write(&old);
     let mend = [&verify[..], &["--repair-from", text(&old)]].concat();
@@ -225,7 +225,7 @@ fn a_record_that_was_overtaken_by_what_is_lost_calls_nothing_corrupt_and_mends_n
     let from = source(&env, "ada");
     let explain = ["explain", text(&from), text(&env.target), "ada/one"];
     let run = machine(&env, "ada", &explain).expect(0).is_silent_about("everything is compared");
-    run.names("what it told of past runs is not known");
+    run.names("what it recorded of past runs is not known");
 }
 
 /// What the other published is told by what it wrote, where what points to that is lost; where the
@@ -261,7 +261,7 @@ fn a_lost_pointer_or_head_costs_nothing_that_another_publication_tells() {
     machine(&env, "nobody", &verify).expect(4).is_silent_about("corrupt").names("bob/five");
     let (from, target) = (source(&env, "ada"), text(&env.target));
     machine(&env, "ada", &["mirror", "-n", text(&from), target]).expect(0).names("is lost");
-    mirror(&env, "ada", &["-q"]).names("what that recorded is lost").names("is dropped: 1");
+    mirror(&env, "ada", &["-q"]).names("what it recorded is lost").names("are dropped: 1");
     let (files, mut stands) = (files(&env), stands(&env));
     assert!(stands.remove("bob/five").is_some());
     assert_eq!(files, stands);
@@ -322,7 +322,7 @@ fn a_dry_run_and_explain_go_by_what_another_machine_published_since() {
     };
     let before = state();
     let dry = machine(&env, "ada", &[&["mirror", "-n", "--exit-changes"][..], &pair].concat());
-    dry.expect(0).names("a run takes over what that recorded");
+    dry.expect(0).names("a run takes its entries over");
     let explained = [&["explain"][..], &pair, &["ada/one"]].concat();
     machine(&env, "ada", &explained).expect(0).is_silent_about("would copy");
     assert_eq!(state(), before);

@@ -131,7 +131,7 @@ fn what_is_closed_to_a_user_is_not_told_to_him_by_the_manifest() {
     // Not of its group, whom others' rights count for.
     set_mode(&env.source.join("a"), 0o660);
     fs::write(env.source.join("new"), "new").expect("write a file");
-    ada(&env, &["mirror", "source", "target"]).expect(0).names("closed to its group from now on");
+    ada(&env, &["mirror", "source", "target"]).expect(0).names("no longer readable by its group");
     assert_modes(&env, (0o664, 0o600), (0o2775, 0o700));
     let run = bob(&env, &["verify", "target"]).expect(7);
     let run = run.names(&format!("\".vidimus/manifest/\" belongs to user {ADA} (mode 0700)"));

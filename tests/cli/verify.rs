@@ -293,7 +293,7 @@ fn a_state_that_cannot_be_written_verifies_all_the_same() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o444)).expect("chmod");
     }
     let run = env.as_nobody(&["verify", text(&env.target)]).expect("run as nobody");
-    run.expect(0).names("warning: it is not recorded which files were verified").names("1 file");
+    run.expect(0).names("warning: cannot record which files were verified").names("1 file");
     assert_eq!(verified(&env)["a"], None);
 }
 
@@ -454,7 +454,7 @@ fn without_a_state_a_budget_is_spent_and_said_not_to_be_recorded() {
     let env = mirrored(&TestTree::new().file("a", "1").file("b", "2"));
     fs::remove_dir_all(&env.state).expect("remove the state");
     let run = env.verify(&["--budget", "1B"]).expect(0);
-    run.names("warning: it is not recorded which files were verified").names("left      1 file");
+    run.names("warning: cannot record which files were verified").names("left      1 file");
     env.verify(&["--budget", "2h", "--quick"]).expect(2).names("--budget");
     env.verify(&["--older-than", "30", "--quick"]).expect(2).names("30d");
 }

@@ -308,7 +308,7 @@ fn put_keeps_the_mode_and_owner_that_are_kept_with_the_object_it_replaces() {
     // Who may only write there puts all the same, and is told.
     place.server.fail(On::every(Kind::Head).key("p/secret"), Fault::Status(403));
     let run = place.fed(b"3", &["put", "-", "s3://bucket/p/secret"]).expect(0);
-    run.names("the mode of what stands there is not kept: ");
+    run.names("the mode of the replaced file is not kept: ");
     assert_eq!(kept()[0], "0644");
 }
 

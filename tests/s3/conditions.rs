@@ -8,7 +8,7 @@ use crate::scene::{MEBIBYTE, PREFIX, Scene};
 use std::cell::Cell;
 
 const LOCK: &str = "p/.vidimus/lock";
-const TOLD: &str = "the store can't write under a condition";
+const TOLD: &str = "the store has no conditional writes (If-Match";
 
 /// `If-Match` is never met, whatever is written or read.
 fn never_matching(scene: &Scene) {

@@ -379,7 +379,7 @@ fn a_store_that_ignores_ranges_is_read_whole_after_the_first_and_told() {
         let headers = vec![("etag", format!("\"{}\"", object.etag))];
         let whole = Fault::Reply(200, headers, object.content.slice(..));
         let ignored = scene.server.fail(On::every(Kind::Get).key("p/x").header("range"), whole);
-        scene.down(options).expect(0).names("sends the whole of an object");
+        scene.down(options).expect(0).names("sends whole objects when asked for a range");
         assert_eq!(ignored.struck(), 1, "{options:?}");
         assert!(scene.downloaded("x").expect("written") == content(40 * MEBIBYTE, 7));
     }

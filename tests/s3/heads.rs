@@ -80,7 +80,7 @@ fn a_signature_that_is_demanded_vouches_for_nothing_without_a_pointer() {
     let missing = "latest.json: it is missing, and publication 2 stands";
     site.verify(&["--key", "ada.pub"]).expect(4).names(missing);
     let run = site.up(&[]).expect(0).names(missing);
-    run.names("the manifest was signed and is not any more: publication 3 has no signature");
+    run.names("the manifest was signed, and no longer is: publication 3 has no signature");
 }
 
 #[test]

@@ -193,7 +193,7 @@ fn a_restore_ends_where_the_manifest_of_its_source_can_t_be_read_and_tells_damag
     }
     let segment = format!("{DIRECTORY}00000002.ndjson.zst");
     site.bucket.put(&segment, "half");
-    restore().expect(0).names("warning: what was published in").names("its listing alone tells");
+    restore().expect(0).names("warning: the manifest published in").names("only its listing is");
     assert!(site.env.root.join("back/f07").exists());
 }
 

@@ -9,7 +9,7 @@ use std::fs;
 
 #[test]
 fn a_store_that_takes_no_markers_gets_none_and_the_rest() {
-    const NONE: &str = "takes no markers of directories";
+    const NONE: &str = "accepts no markers of directories";
     let scene = Scene::new().with_files(&[("a", b"first"), ("d/e/b", b"second")]);
     fs::create_dir(scene.env.source.join("empty")).expect("make a directory");
     // After the first one it is known of old, and nothing else is written.
@@ -71,14 +71,14 @@ fn a_run_of_empty_directories_alone_ends_well_where_markers_are_refused() {
         let refused = scene.server.fail(marker, Fault::Error(status, code));
         for most in [6, 1] {
             let before = refused.struck();
-            scene.up(&[]).expect(0).names("takes no markers of directories");
+            scene.up(&[]).expect(0).names("accepts no markers of directories");
             assert!(refused.struck() - before <= most, "{} tries", refused.struck() - before);
             assert_as_complete(&scene);
         }
         assert!(scene.bucket.keys().iter().all(|key| key.contains(".vidimus/manifest/")));
         // It takes them by now.
         scene.server.heal();
-        scene.up(&[]).expect(0).is_silent_about("takes no markers");
+        scene.up(&[]).expect(0).is_silent_about("accepts no markers");
         assert_eq!(scene.uploaded("d/empty/").content, "");
     }
 }
@@ -93,7 +93,8 @@ fn one_marker_that_is_refused_is_one_failure_that_tells_the_way_to_do_without() 
         let marker = On::every(Kind::Put).key("p/empty/");
         scene.server.fail(marker, Fault::Error(status, code));
         let run = scene.up(&[]).expect(1).names("--no-markers");
-        run.is_silent_about("vanished while").is_silent_about("takes no markers of directories (");
+        run.is_silent_about("vanished while")
+            .is_silent_about("accepts no markers of directories (");
         assert_eq!(scene.uploaded("other/").content, "");
     }
 }
@@ -106,7 +107,7 @@ fn a_store_that_fails_is_not_taken_for_one_without_markers() {
     for key in ["p/.vidimus/probe/", "p/.vidimus/probe"] {
         scene.server.fail(On::every(Kind::Put).key(key), Fault::Error(403, "AccessDenied"));
     }
-    scene.up(&[]).expect(0).is_silent_about("takes no markers");
+    scene.up(&[]).expect(0).is_silent_about("accepts no markers");
     assert_eq!(scene.uploaded("empty/").content, "");
 }
 
@@ -127,7 +128,7 @@ fn no_file_comes_of_an_empty_directory_at_rclone() {
     };
     let up = ["mirror", "--json", scene.source(), &place, "--delete"];
     for copied in [2, 0] {
-        let done = run(&up).expect(0).names("takes no markers of directories");
+        let done = run(&up).expect(0).names("accepts no markers of directories");
         done.finished().counts(&[("files_copied", copied), ("requests_retried", 0)]);
     }
     run(&["verify", &place]).expect(0);

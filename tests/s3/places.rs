@@ -137,7 +137,7 @@ fn an_object_that_has_the_name_of_vidimus_own_directory_is_told_of() {
     for key in ["k/.vidimus", "k/x"] {
         site.bucket.put(key, "content");
     }
-    let told = "\\\".vidimus\\\" at the root, which is no directory, is left out";
+    let told = "\\\".vidimus\\\" at the root, which is not a directory, is left out";
     let target = text(&site.env.target).to_owned();
     for flags in [&["--dry-run"][..], &[], &[]] {
         site.mirror("s3://bucket/k", &target, flags).expect(0).names(told);

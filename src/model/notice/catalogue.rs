@@ -1,4 +1,4 @@
-//! All notices: what each weighs, its code, what it is about, and its words.
+//! All notices: their severity, code, data and text.
 
 use super::follows::{Instead, Kept, Overtaken, Readers, Remembered, Severity};
 use crate::model::error::Side;
@@ -7,15 +7,15 @@ use crate::model::{Features, Hint, Key, RunId, Setting, serial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// Makes the enum, and what is told of each variant: severity, code, data, words. The latter are
-/// parts of a [`Hint`], so that settings in them stay data.
+/// Makes the enum and, for each variant, its severity, code, data and text. The text is parts of a
+/// [`Hint`], so that settings in it stay data.
 macro_rules! notices {
     ($(
         $(#[$doc:meta])*
         $severity:ident $code:literal $name:ident
         $({ $($(#[$attribute:meta])* $field:ident: $type:ty,)* })? => [$($words:expr),+ $(,)?],
     )*) => {
-        /// Something to know beside what becomes of entries.
+        /// Something worth knowing beside the outcomes of entries.
         ///
         /// It displays as a sentence that names settings by their [codes](Setting::code);
         /// [`Notice::say`] names them otherwise.
@@ -27,20 +27,20 @@ macro_rules! notices {
         }
 
         impl Notice {
-            /// All codes.
+            /// All codes, in the order of the variants.
             pub const CODES: &[&str] = &[$($code,)*];
 
-            /// Returns its code, by which programs know it.
+            /// Returns the stable code.
             pub fn code(&self) -> &'static str {
                 match self { $(Self::$name { .. } => $code,)* }
             }
 
-            /// Returns how much it weighs.
+            /// Returns the severity.
             pub fn severity(&self) -> Severity {
                 match self { $(Self::$name { .. } => Severity::$severity,)* }
             }
 
-            /// It in words.
+            /// Returns the text.
             pub(super) fn words(&self) -> Hint {
                 match self { $(Self::$name $({ $($field),* })? => hint![$($words),+],)* }
             }
@@ -49,53 +49,53 @@ macro_rules! notices {
 }
 
 notices! {
-    /// What the target's file system does in a way of its own could not be tried.
+    /// The capabilities of the target's file system could not be probed.
     Note "target_untried" TargetUntried {
         /// Why not.
         cause: String,
     } => [format!("the target's file system could not be tried: {cause}")],
-    /// The lock of a store without conditional writes keeps no second run out.
+    /// The store has no conditional writes, so that its lock can't exclude a second run.
     Note "lock_without_conditions" LockWithoutConditions => [
         "the store has no conditional writes: nothing keeps a second run out of the target while \
          this one goes on"
     ],
-    /// The target's file system has no locks: a file's content stands for one.
+    /// The target's file system has no locks: the content of a file serves as one.
     Note "lock_by_content" LockByContent => [
         "the target's file system has no locks: only what \".vidimus/lock\" says keeps a second \
          run out of the target while this one goes on"
     ],
     /// The lock of a run that was killed was taken over.
     Note "lock_taken_over" LockTakenOver {
-        /// Whose it was.
+        /// The run that held it.
         holder: String,
     } => [format!("took over the lock of a run that was killed: {holder}")],
-    /// The lock stays, and is taken over by the next run.
+    /// The lock could not be released; the next run takes it over.
     Note "lock_not_released" LockNotReleased {
-        /// Why it stays.
+        /// Why not.
         cause: String,
     } => [cause.clone()],
     /// Another run is writing to the target.
     Note "target_in_use" TargetInUse {
-        /// Whose run it is.
+        /// The run that writes.
         holder: String,
     } => [format!(
-        "the target is being written to by {holder}: what it has not put in place yet is missing \
-         here, and its temporaries are no leftovers"
+        "the target is being written to by {holder}: files that it has not published yet are missing \
+         here, and its temporaries are not leftovers"
     )],
-    /// What a killed run left in the target could not be removed.
+    /// Leftovers of a killed run in the target could not be removed.
     Note "leftovers_stay" LeftoversStay {
         /// Why not.
         cause: String,
-    } => [format!("what a killed run left stays: {cause}")],
-    /// What a killed `put` left could not be removed.
+    } => [format!("leftovers of a killed run could not be removed: {cause}")],
+    /// Leftovers of a killed `put` could not be removed.
     Note "streams_stay" StreamsStay {
         /// Why not.
         cause: String,
-    } => [format!("what a put that was killed left stays: {cause}")],
+    } => [format!("leftovers of a killed put could not be removed: {cause}")],
 
-    /// What was recorded here of the target could not be used.
+    /// The state of the target could not be used.
     Warning "state_lost" StateLost {
-        /// The file that the damaged record was renamed to; `None` where it was empty.
+        /// The file that the damaged state was renamed to; `None` if it was empty.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         set_aside: Option<String>,
         /// What is done instead.
@@ -110,50 +110,49 @@ notices! {
         },
         behind(": ", instead.as_ref()),
     ],
-    /// What was recorded here of the target is damaged, which a dry run leaves as it is.
+    /// The state of the target is damaged; a dry run leaves it as it is.
     Note "state_damaged" StateDamaged => [
-        "the state of this target is damaged: a run would put it aside, and go by the manifest \
+        "the state of this target is damaged: a run would put it aside, and use the manifest \
          published in the target, or compare everything"
     ],
-    /// What was recorded here of the target is damaged; the manifest in the target stands in for
-    /// it.
+    /// The state of the target is damaged; the manifest in the target is used instead.
     Warning "state_replaced" StateReplaced {
         /// What is wrong with it.
         cause: String,
     } => [format!(
-        "{cause}; the manifest that is published in the target is used instead"
+        "{cause}; using the manifest published in the target instead"
     )],
-    /// It can't be recorded which files were verified.
+    /// Which files were verified can't be recorded.
     Warning "not_recorded" NotRecorded {
         /// Why not.
         cause: String,
-    } => [format!("it is not recorded which files were verified: {cause}")],
-    /// It can't be recorded that the published manifest is damaged.
+    } => [format!("cannot record which files were verified: {cause}")],
+    /// That the published manifest is damaged can't be recorded.
     Warning "damage_not_recorded" DamageNotRecorded {
         /// Why not.
         cause: String,
-    } => [format!("the next mirror doesn't learn what is damaged: {cause}")],
-    /// Whether an older manifest was put back can't be told, without the record of runs.
+    } => [format!("cannot record for the next mirror what is damaged: {cause}")],
+    /// Without the state, nothing shows whether the manifest was replaced by an older one.
     Warning "rollback_unknown" RollbackUnknown {
-        /// Why that can't be used.
+        /// Why the state can't be used.
         cause: String,
     } => [format!(
-        "whether an older manifest was put back can't be told, for the record of runs can't be \
+        "cannot tell whether an older manifest was put back, because the record of runs can't be \
          used: {cause}"
     )],
-    /// What runs left out of the mirror isn't known.
+    /// The filter of past runs isn't known.
     Warning "filter_unknown" FilterUnknown {
         /// Why not.
         cause: String,
     } => [
-        format!("what runs left out of this mirror is not known: {cause}; "),
+        format!("it is not known what runs excluded from this mirror: {cause}; "),
         Setting::Exclude,
         " and ",
         Setting::Include,
-        " say it",
+        " give it",
     ],
 
-    /// Nothing was recorded here of the target, and rows were taken over from its manifest.
+    /// The state was empty, and rows were taken over from the manifest in the target.
     Note "manifest_taken_over" ManifestTakenOver {
         /// How many rows.
         entries: u64,
@@ -163,70 +162,70 @@ notices! {
         "nothing is recorded here of this target: {entries} entries were taken over from the \
          manifest that run {run} published in it"
     )],
-    /// What was published from elsewhere since was taken over.
+    /// Rows that were published from elsewhere since were taken over.
     Note "manifest_caught_up" ManifestCaughtUp {
         /// The run that published it.
         run: RunId,
         /// How many rows were taken over.
         taken: u64,
-        /// How many rows were dropped here, which it removed.
+        /// How many rows were dropped, because that run removed them.
         dropped: u64,
     } => [format!(
         "run {run} published the manifest since, from elsewhere: {taken} entries were taken over \
          from it, and {dropped} that it removed were dropped here"
     )],
-    /// What was published from elsewhere since would be taken over.
+    /// Rows that were published from elsewhere since would be taken over.
     Note "manifest_to_catch_up" ManifestToCatchUp {
         /// The run that published it.
         run: RunId,
     } => [format!(
-        "run {run} published the manifest since, from elsewhere: a run takes over what that \
-         recorded before it compares"
+        "run {run} published the manifest since, from elsewhere: a run takes its entries over before \
+         it compares"
     )],
-    /// What was published from elsewhere since is used instead of what is recorded here.
+    /// A manifest that was published from elsewhere since is used instead of the state.
     Note "later_manifest_used" LaterManifestUsed {
         /// The run that published it.
         run: RunId,
     } => [format!(
-        "run {run} published the manifest since, from elsewhere: it is used instead of the \
-         record here"
+        "run {run} published the manifest since, from elsewhere: it is used instead of the record \
+         here"
     )],
-    /// What others published since isn't known.
+    /// Whether others have published since isn't known.
     Note "later_manifest_unknown" LaterManifestUnknown {
         /// Why not.
         cause: String,
     } => [format!("{cause}; what others published since is not known")],
-    /// What was published from elsewhere since, and removed rows, can't be followed.
+    /// The rows that a publication from elsewhere removed aren't known.
     Warning "removals_unknown" RemovalsUnknown {
         /// The run that published it.
         run: RunId,
         /// Why not.
         cause: String,
-    } => [format!("{cause}; what run {run} removed from the manifest can't be told")],
-    /// What was published from elsewhere since is lost.
+    } => [format!("{cause}; it is not known what run {run} removed from the manifest")],
+    /// A publication from elsewhere is lost.
     Warning "manifest_overtaken" ManifestOvertaken {
-        /// The run that published it, where that is known.
+        /// The run that published it, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         run: Option<RunId>,
         /// How it is lost.
         cause: String,
-        /// What that means.
+        /// The consequence.
         follows: Overtaken,
     } => [
         run.as_ref().map_or_else(|| "somebody".to_owned(), |run| format!("run {run}")),
         format!(
-            " published the manifest since, from elsewhere, and what that recorded is lost: \
-             {cause}; {follows}"
+            " published the manifest since, from elsewhere, and what it recorded is lost: {cause}; \
+             {follows}"
         ),
     ],
-    /// The latest complete publication is used, because a later one is damaged.
+    /// The latest intact publication is used, because a later one is damaged.
     Warning "older_manifest_used" OlderManifestUsed {
-        /// What is wrong with the later one, where that isn't told otherwise.
+        /// What is wrong with the later one, unless that is reported elsewhere.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<String>,
         /// The number of the publication that is used.
         publication: u64,
-        /// What that means, where what others published since may be lost.
+        /// The consequence, if publications of others may be lost.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follows: Option<Overtaken>,
     } => [
@@ -251,17 +250,17 @@ notices! {
         /// What is wrong with it.
         cause: String,
     } => [format!("{cause}; everything is compared")],
-    /// The published manifest can't be used, so that it tells nothing of past runs.
+    /// The published manifest can't be used, so that past runs are unknown.
     Warning "past_unknown" PastUnknown {
         /// What is wrong with it.
         cause: String,
-    } => [format!("{cause}; what it told of past runs is not known")],
-    /// The published manifest can't be used, and is not taken over by a `put`.
+    } => [format!("{cause}; what it recorded of past runs is not known")],
+    /// The published manifest can't be used, and a `put` doesn't take it over.
     Warning "manifest_not_taken_over" ManifestNotTakenOver {
         /// What is wrong with it.
         cause: String,
-    } => [format!("what was published there is not taken over: {cause}")],
-    /// Whether the published manifest is whole isn't known.
+    } => [format!("the manifest published there is not taken over: {cause}")],
+    /// Whether the published manifest is intact isn't known.
     Note "manifest_unchecked" ManifestUnchecked {
         /// Why not.
         cause: String,
@@ -271,63 +270,62 @@ notices! {
         /// What is wrong with it.
         cause: String,
     } => [format!("{cause}; a run publishes it anew")],
-    /// The published manifest was damaged, and was written anew.
+    /// The published manifest was damaged, and was replaced.
     Warning "manifest_written_anew" ManifestWrittenAnew {
         /// What was wrong with it.
         cause: String,
-        /// The number of the publication that has all rows anew.
+        /// The number of the publication with all rows.
         publication: u64,
-        /// Whether the chain of publications begins anew with it.
+        /// Whether a new chain of publications begins with it.
         begins_chain: bool,
     } => [
         format!("{cause}; publication {publication} has all rows anew"),
         if *begins_chain { ", which begins the chain anew" } else { "" },
     ],
-    /// The manifest was signed, and isn't any more.
+    /// The manifest was signed, and no longer is.
     Warning "signature_dropped" SignatureDropped {
         /// The number of the publication without a signature.
         publication: u64,
     } => [
         format!(
-            "the manifest was signed and is not any more: publication {publication} has no \
-             signature ("
+            "the manifest was signed, and no longer is: publication {publication} has no signature ("
         ),
         Setting::Sign,
-        " KEY signs what is published, `vidimus manifest sign` what stands)",
+        " KEY signs new publications, `vidimus manifest sign` the existing one)",
     ],
-    /// What stood there was signed.
+    /// The existing publication was signed.
     Note "manifest_signed" ManifestSigned {
         /// The number of the publication.
         publication: u64,
     } => [format!("signed publication {publication} of the manifest")],
-    /// What is recorded was not found to be signed with the key of this run, and is dropped.
+    /// The state was not taken over from a manifest signed with this run's key, and is dropped.
     Note "record_distrusted" RecordDistrusted => [
         "the record of this mirror was taken over from a manifest that was not found to be signed \
          with this key; everything is compared",
     ],
-    /// So is what was recorded of other sources.
+    /// The same, and rows of other sources are dropped as well.
     Note "others_distrusted" OthersDistrusted {
-        /// How many rows are from these.
+        /// How many rows are from other sources.
         entries: u64,
     } => [
         "the record of this mirror was taken over from a manifest that was not found to be signed \
-         with this key; everything is compared, and what other sources brought is recorded no more \
-         (",
+         with this key; everything is compared, and entries from other sources are no longer \
+         recorded (",
         format!("{entries} {}", if *entries == 1 { "entry" } else { "entries" }),
-        "): mirror these with ",
+        "): mirror those with ",
         Setting::Sign,
         ", too",
     ],
-    /// The published manifest can be read by fewer users from now on.
+    /// The published manifest becomes readable by fewer users.
     Note "manifest_closed" ManifestClosed {
-        /// Who can't read it any more.
+        /// Who can no longer read it.
         to: Readers,
-        /// The mode that would keep it as it was, in octal digits.
+        /// The mode that would keep it readable, in octal digits.
         mode: String,
     } => [
         format!(
-            "the published manifest is closed to {to} from now on, for it tells of files or \
-             directories that are ("
+            "the published manifest is no longer readable by {to}, because it lists files or \
+             directories that are not either ("
         ),
         Setting::ManifestMode,
         format!(" {mode} keeps it as it was)"),
@@ -336,56 +334,56 @@ notices! {
     Note "segment_stays" SegmentStays {
         /// Why not.
         cause: String,
-    } => [format!("a part of an earlier manifest stays: {cause}")],
-    /// What was recorded of a source breaks off.
+    } => [format!("a part of an earlier manifest could not be removed: {cause}")],
+    /// The record of a source breaks off.
     Warning "source_record_breaks_off" SourceRecordBreaksOff {
         /// The source.
         source: String,
         /// Why.
         cause: String,
     } => [format!(
-        "what was recorded of \"{source}\" breaks off, and from there on its listing alone tells: \
+        "the record of \"{source}\" breaks off, and from there on only its listing is used: \
          {cause}"
     )],
-    /// What is recorded here of runs into a source can't be used.
+    /// The state of runs into a source can't be used.
     Warning "source_record_unusable" SourceRecordUnusable {
         /// The source.
         source: String,
         /// Why not.
         cause: String,
     } => [format!(
-        "what was recorded of \"{source}\" can't be used, and its listing alone tells: {cause}"
+        "the record of \"{source}\" can't be used, and only its listing is: {cause}"
     )],
-    /// What is published in a source can't be used.
+    /// The manifest published in a source can't be used.
     Warning "source_manifest_unusable" SourceManifestUnusable {
         /// The source.
         source: String,
         /// Why not.
         cause: String,
     } => [format!(
-        "what was published in \"{source}\" can't be used, and its listing alone tells: {cause}"
+        "the manifest published in \"{source}\" can't be used, and only its listing is: {cause}"
     )],
 
-    /// A listing is not complete, so that nothing is deleted.
+    /// A listing is incomplete, so that nothing is deleted.
     Note "nothing_deleted" NothingDeleted => ["nothing is deleted: a listing is not complete"],
-    /// The source's file system has another id than before, which may mean another disk.
+    /// The id of the source's file system changed, possibly because it is another disk.
     Note "other_file_system" OtherFileSystem => [
         "the source's file system has another id than in the last run that deleted: it may be \
          another disk. Its type can have a new id after a restart, so nothing is refused; ",
         Setting::RequireFile,
-        " NAME makes sure of the disk",
+        " NAME verifies the disk",
     ],
-    /// A pattern matches nothing, for it is a path of this machine.
+    /// A pattern matches nothing, because it is a local path.
     Note "misplaced_pattern" MisplacedPattern {
         /// The pattern.
         pattern: String,
-        /// What was meant.
+        /// The pattern that was probably meant.
         meant: String,
     } => [format!(
         "the pattern \"{pattern}\" matches nothing: patterns begin at the source's root; write \
          \"{meant}\""
     )],
-    /// An entry takes no part.
+    /// An entry is excluded.
     Note "left_out" LeftOut {
         /// The entry.
         #[serde(flatten, with = "serial::key")]
@@ -393,77 +391,78 @@ notices! {
         /// Why not.
         cause: String,
     } => [format!("\"{key}\" is left out: {cause}")],
-    /// What has the name of vidimus's directory at a root, without being one, is left out.
+    /// Something that is not a directory has the name of vidimus's directory at a root, and is
+    /// excluded.
     Note "reserved_name_left_out" ReservedNameLeftOut => [
-        "\".vidimus\" at the root, which is no directory, is left out: the name is kept for vidimus's \
-         own; rename it to have it copied"
+        "\".vidimus\" at the root, which is not a directory, is left out: the name is reserved for \
+         vidimus; rename it to have it copied"
     ],
-    /// An entry stays: another run is under way in its directory.
+    /// An entry is kept, because another run is active in its directory.
     Note "directory_in_use" DirectoryInUse {
         /// The entry.
         #[serde(flatten, with = "serial::key")]
         key: Key,
     } => [format!("\"{key}\" stays: another run is under way in its directory")],
-    /// A directory stays: it holds entries that are excluded.
+    /// A directory is kept, because it contains excluded entries.
     Note "holds_excluded" HoldsExcluded {
         /// The directory.
         #[serde(flatten, with = "serial::key")]
         key: Key,
     } => [format!("\"{key}\" stays: it holds entries that are excluded")],
-    /// What stood in a directory's place stays until no copy fails.
+    /// A leaf that a directory replaced is kept until no copy fails.
     Note "set_aside_stays" SetAsideStays {
-        /// What stood there, by the name that it has now.
+        /// The leaf, by its current name.
         #[serde(flatten, with = "serial::key")]
         key: Key,
         /// The directory.
         directory: String,
     } => [format!(
-        "\"{key}\" is what stood in the place of \"{directory}\", and stays until a run in which \
-         no copy fails"
+        "\"{key}\" was in the place of \"{directory}\", and stays until a run in which no copy \
+         fails"
     )],
-    /// What stood in a directory's place would be removed once all in the directory is copied.
+    /// A leaf that a directory replaced would be removed once everything in the directory is
+    /// copied.
     Note "set_aside_found" SetAsideFound {
-        /// What stood there, by the name that it has now.
+        /// The leaf, by its current name.
         #[serde(flatten, with = "serial::key")]
         key: Key,
     } => [format!(
-        "\"{key}\" is what a directory took the place of, and would be removed once all in that is \
+        "\"{key}\" was replaced by a directory, and would be removed once everything in that is \
          copied"
     )],
-    /// What a killed run left would be removed.
+    /// A leftover of a killed run would be removed.
     Note "leftover_found" LeftoverFound {
-        /// It.
+        /// The leftover.
         #[serde(flatten, with = "serial::key")]
         key: Key,
     } => [format!(
         "\"{key}\" is left over from a killed run, and would be removed"
     )],
-    /// The latest run left out other entries than this one would.
+    /// The latest run had another filter.
     Note "other_filter" OtherFilter => [
         "the latest run left out other entries than the flags given here do"
     ],
-    /// The latest run deleted what only the target had, and this one wouldn't, or the other way
-    /// round.
+    /// Only one of the latest run and this one deletes.
     Note "other_deletion" OtherDeletion {
-        /// Whether the latest run did.
+        /// Whether the latest run deleted.
         deleted: bool,
     } => [
         if *deleted { "the latest run had " } else { "the latest run had no " },
         Setting::Delete,
     ],
-    /// Names in a list are vidimus's own, and were left out.
+    /// Reserved names in a list were left out.
     Note "own_names_left_out" OwnNamesLeftOut {
         /// How many.
         count: u64,
     } => [format!(
-        "names in the list that are vidimus's own, and were left out: {count}"
+        "names in the list that are reserved for vidimus, and were left out: {count}"
     )],
 
-    /// No file has the digest that a list says, as where it is of another kind of digests.
+    /// No file has the digest in the list, perhaps because it lists digests of another kind.
     Note "list_of_other_digests" ListOfOtherDigests {
-        /// The form in which it was read.
+        /// The format in which it was read.
         format: String,
-        /// The form that it may have.
+        /// The format that it may have.
         other: String,
     } => [
         format!(
@@ -474,9 +473,9 @@ notices! {
         format!(" {other}"),
     ],
 
-    /// The bag is not whole, and doesn't declare itself one.
+    /// The bag is incomplete, and isn't declared a bag.
     Note "bag_incomplete" BagIncomplete => [
-        "the bag is not whole, and says so: it has no bagit.txt"
+        "the bag is incomplete, and therefore has no bagit.txt"
     ],
     /// A tag file is not listed in the bag's tag manifest.
     Note "tag_file_left_out" TagFileLeftOut {
@@ -488,7 +487,7 @@ notices! {
     } => [format!("the tag file \"{key}\" is not listed: {cause}")],
     /// bagit.py can't read a name in the bag.
     Note "unreadable_by_bagit" UnreadableByBagit {
-        /// The name as the manifest has it.
+        /// The name as in the manifest.
         #[serde(flatten, with = "serial::key")]
         key: Key,
     } => [format!(
@@ -526,25 +525,26 @@ notices! {
         "the target's file system can't sync directories: after a power cut, entries made last may \
          be missing"
     ],
-    /// What another program makes under a new entry's name may be overwritten.
+    /// A file that another program creates under a new entry's name may be overwritten.
     Note "renames_replace" RenamesReplace => [
-        "the target's file system has neither links nor renames that replace nothing: what another \
-         program makes there in the moment in which a new entry gets the same name may be \
+        "the target's file system has neither hard links nor renames that refuse to replace: a file \
+         that another program creates at the same moment under the name of a new entry may be \
          overwritten"
     ],
     /// Directories of other users keep their modes and times.
     Note "directories_of_others" DirectoriesOfOthers => [
         "directories of the target that belong to other users keep their modes and times, which \
-         only these can set"
+         only they can set"
     ],
-    /// The target's file system doesn't keep something of entries.
+    /// The target's file system doesn't keep some metadata.
     Note "metadata_not_kept" MetadataNotKept {
-        /// What.
+        /// The metadata.
         what: Kept,
-        /// Of how many entries.
+        /// The number of entries.
         count: u64,
     } => [format!(
-        "{count} {}: the target's file system does not keep {}; the values it sets instead are accepted",
+        "{count} {}: the target's file system does not keep {}; the values it sets instead are \
+         accepted",
         if *count == 1 { "entry" } else { "entries" },
         what.of(*count),
     )],
@@ -556,75 +556,74 @@ notices! {
         "{count} symbolic {} left out: the target's file system has none",
         if *count == 1 { "link is" } else { "links are" },
     )],
-    /// A side's inode numbers identify nothing.
+    /// A side's inode numbers aren't stable.
     Note "inodes_given_anew" InodesGivenAnew {
         /// The side.
         side: Side,
     } => [format!(
-        "the {side}'s file system gives out inode numbers anew: they are left out of every \
-         comparison there"
+        "the {side}'s file system does not keep inode numbers stable: comparisons ignore them"
     )],
-    /// The store sends the whole of an object where a part is asked for.
+    /// The store sends whole objects instead of ranges.
     Note "ranges_ignored" RangesIgnored => [
-        "the store sends the whole of an object where a part is asked for: large objects are read \
-         by one request each, and what breaks off costs its beginning again"
+        "the store sends whole objects when asked for a range: each large object is read by a single \
+         request, and from its beginning after an interruption"
     ],
-    /// The store can't write under a condition.
+    /// The store has no conditional writes.
     Note "conditions_ignored" ConditionsIgnored => [
-        "the store can't write under a condition (If-Match, If-None-Match): what somebody else \
-         writes to the target at the same time may be overwritten"
+        "the store has no conditional writes (If-Match, If-None-Match): what somebody else writes to \
+         the target at the same time may be overwritten"
     ],
-    /// The store did not copy by itself.
+    /// The store refused server-side copies.
     Note "copies_refused" CopiesRefused {
         /// Why not.
         cause: String,
     } => [format!(
-        "content was read and written by this machine, not copied by the store: {cause}"
+        "content was copied through this machine, not by the store itself: {cause}"
     )],
-    /// The store takes no markers of directories.
+    /// The store accepts no markers of directories.
     Note "no_markers" NoMarkers {
         /// What it did with one.
         cause: String,
     } => [
         format!(
-            "the store takes no markers of directories ({cause}): empty directories, and modes, \
+            "the store accepts no markers of directories ({cause}): empty directories, and modes, \
              owners and times of all, are not kept; "
         ),
         Setting::NoMarkers,
         " writes none",
     ],
-    /// The store leaves out keys where a listing begins behind a key.
+    /// The store omits keys in listings that start after a key.
     Note "keys_lost_in_listing" KeysLostInListing {
         /// The store.
         store: String,
-        /// Whether later runs know it too.
+        /// Whether later runs know this, too.
         next: Remembered,
     } => [
         format!(
-            "the store {store} leaves out keys where a listing begins behind a key (start-after): \
-             this run listed it whole instead"
+            "the store {store} omits keys when a listing starts after a key (start-after): this run \
+             listed everything instead"
         ),
         next.to_string(),
     ],
 
-    /// The mode of what stood where something was put is not kept.
+    /// The mode of the file that a `put` replaced is not kept.
     Warning "mode_not_kept" ModeNotKept {
         /// Why not.
         cause: String,
-    } => [format!("the mode of what stands there is not kept: {cause}")],
-    /// The metadata of what was put could not be set.
+    } => [format!("the mode of the replaced file is not kept: {cause}")],
+    /// The metadata of a file that was put could not be set.
     Warning "metadata_not_set" MetadataNotSet {
         /// Why not.
         cause: String,
     } => [format!("cannot set its metadata: {cause}")],
-    /// A file was replaced, and lost what its successor hasn't.
+    /// A replaced file had features that the new one lacks.
     Warning "features_lost" FeaturesLost {
-        /// What.
+        /// The features.
         features: Features,
-    } => [format!("of the file that stood there is not kept: {features}")],
+    } => [format!("not kept of the replaced file: {features}")],
 }
 
-/// Returns what follows, where anything does.
+/// Returns the text after `joint`, if there is any.
 fn behind(joint: &str, text: Option<&impl fmt::Display>) -> String {
     text.map_or_else(String::new, |text| format!("{joint}{text}"))
 }

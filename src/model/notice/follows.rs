@@ -1,28 +1,28 @@
-//! What notices are made of: how much they weigh, and what they say follows.
+//! Parts of notices: severities and consequences.
 
 use crate::model::RunId;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How much a notice weighs.
+/// The severity of a notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// Something to know that is no failure.
     Note,
-    /// Something is damaged, gone or less than it was, and nobody asked for that: told to those,
-    /// too, who want to hear of nothing else than failures.
+    /// Something is damaged, missing or reduced, and nobody requested that. Reported even if only
+    /// failures are to be.
     Warning,
 }
 
-/// What is done where what was recorded of a target can't be used.
+/// What is done if the state of a target can't be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Instead {
     /// Everything is compared.
     AllCompared,
-    /// What only that record told of is compared.
+    /// Only entries whose record was lost are compared.
     RestCompared,
     /// Rows were taken over from the manifest in the target.
     TakenOver {
@@ -37,7 +37,7 @@ impl fmt::Display for Instead {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AllCompared => out.write_str("everything is compared"),
-            Self::RestCompared => out.write_str("what only that recorded is compared"),
+            Self::RestCompared => out.write_str("entries that only it recorded are compared"),
             Self::TakenOver { entries, run } => write!(
                 out,
                 "{entries} entries were taken over from the manifest that run {run} published in it"
@@ -46,16 +46,16 @@ impl fmt::Display for Instead {
     }
 }
 
-/// What it means that what others published since may be lost.
+/// The consequence of lost publications of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Overtaken {
-    /// The record of so many entries was dropped, which stand no more as they did.
+    /// The records of so many entries that have changed since were dropped.
     Dropped(u64),
-    /// A run would drop the record of such entries.
+    /// A run would drop the records of such entries.
     ToDrop,
-    /// What changed since may be as it should.
+    /// Changes since then may be intended.
     Unknown,
 }
 
@@ -64,18 +64,17 @@ impl fmt::Display for Overtaken {
         match self {
             Self::Dropped(entries) => write!(
                 out,
-                "entries that are recorded here and stand no more as they did, and whose record is \
-                 dropped: {entries}"
+                "the records of entries that have changed since are dropped: {entries}"
             ),
             Self::ToDrop => {
-                out.write_str("a run drops the record of what stands no more as it did")
+                out.write_str("a run drops the records of entries that have changed since")
             }
-            Self::Unknown => out.write_str("what changed since may be as it should"),
+            Self::Unknown => out.write_str("changes since then may be intended"),
         }
     }
 }
 
-/// What a file system may not keep of entries.
+/// Metadata that a file system may not keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -86,12 +85,12 @@ pub enum Kept {
     Owner,
     /// Modification times.
     Mtime,
-    /// What symbolic links have of these.
+    /// Owners, groups and times of symbolic links.
     OfLinks,
 }
 
 impl Kept {
-    /// It, of one entry or of several.
+    /// Returns the text for one entry or several.
     pub(super) fn of(self, count: u64) -> &'static str {
         match (self, count) {
             (Self::Mode, 1) => "its mode",
@@ -106,7 +105,7 @@ impl Kept {
     }
 }
 
-/// Who can't read a published manifest any more.
+/// Who can no longer read a published manifest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readers {
@@ -125,16 +124,16 @@ impl fmt::Display for Readers {
     }
 }
 
-/// Whether later runs know what this one learned of a store.
+/// Whether later runs know what this one found out about a store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remembered {
-    /// They do.
+    /// This run saves nothing.
     Yes,
     /// This run keeps nothing.
     No,
-    /// It could not be noted; why not.
+    /// It could not be saved, and why.
     Failed(String),
 }
 
@@ -144,7 +143,7 @@ impl fmt::Display for Remembered {
             Self::Yes => out.write_str(", and so will later ones"),
             Self::No => Ok(()),
             Self::Failed(cause) => {
-                write!(out, ", and that could not be noted for the next run: {cause}")
+                write!(out, ", and that could not be saved for the next run: {cause}")
             }
         }
     }

@@ -1,8 +1,8 @@
-//! Notices: what is worth knowing of a run, or of a place, beside what becomes of entries.
+//! Notices: things worth knowing about a run or a place, beside the outcomes of entries.
 //!
-//! Main type: [`Notice`]. As data it is a code, which stays the same from release to release, with
-//! what the code says it of; for people it is a sentence. What a system or a store said of a fault
-//! is text in it, for no code decides by that.
+//! Main type: [`Notice`]. Serialised as a code, which stays the same from release to release, and
+//! the variant's data; printed as a sentence. Messages of a system or a store are text in it,
+//! because no code depends on them.
 
 mod catalogue;
 mod follows;
@@ -17,17 +17,17 @@ use super::{Key, Setting};
 use std::fmt;
 
 impl Notice {
-    /// Makes the note that an entry takes no part.
+    /// Makes the notice that an entry is left out.
     pub fn left_out(key: &Key, cause: impl Into<String>) -> Self {
         Self::LeftOut { key: key.clone(), cause: cause.into() }
     }
 
-    /// Tells it with settings named by `name`.
+    /// Formats the notice; `name` names the settings.
     pub fn say(&self, name: impl Fn(Setting) -> String) -> String {
         self.words().say(name)
     }
 
-    /// Returns the entry that it is about, if it is about one.
+    /// Returns the entry that it is about, if any.
     pub fn key(&self) -> Option<&Key> {
         match self {
             Self::LeftOut { key, .. }

@@ -1,11 +1,11 @@
-//! Codes of notices: scripts go by them, so that each is held here as it is. Data comes back as it
-//! was written.
+//! Tests that the codes of notices don't change, because scripts depend on them, and that data is
+//! read back as it was written.
 
 use super::*;
 use crate::model::error::Side;
 use crate::model::{Feature, Features, RunId};
 
-/// One of each notice, in order.
+/// Returns one of each notice, in order.
 fn notices() -> Vec<Notice> {
     let cause = || "it is so".to_owned();
     let (key, run) = (|| Key::new(&b"a/\xff"[..]), || RunId("r1".to_owned()));
@@ -103,30 +103,30 @@ fn notices_have_codes_that_stay_and_come_back_as_they_were() {
     let notices = notices();
     let codes: Vec<_> = notices.iter().map(Notice::code).collect();
     assert_eq!(codes, Notice::CODES, "one of each");
-    let mut told = Vec::new();
+    let mut texts = Vec::new();
     for notice in notices {
         let value = serde_json::to_value(&notice).unwrap();
         assert_eq!(value["code"], notice.code());
         assert_eq!(serde_json::from_value::<Notice>(value.clone()).unwrap(), notice);
-        told.push(format!("{:?} {value}\n  {notice}", notice.severity()));
+        texts.push(format!("{:?} {value}\n  {notice}", notice.severity()));
     }
-    insta::assert_snapshot!(told.join("\n"));
+    insta::assert_snapshot!(texts.join("\n"));
 }
 
 #[test]
-fn settings_in_a_notice_are_named_by_whoever_tells_it() {
+fn the_caller_names_the_settings_in_a_notice() {
     let notice = Notice::SurplusInBag { count: 2 };
-    let told = |name: &str| {
+    let text = |name: &str| {
         format!(
             "files that the source does not have, and that stay in the bag: 2; {name} removes them"
         )
     };
-    assert_eq!(notice.to_string(), told("`delete`"));
-    assert_eq!(notice.say(|setting| format!("--{}", setting.code())), told("--delete"));
+    assert_eq!(notice.to_string(), text("`delete`"));
+    assert_eq!(notice.say(|setting| format!("--{}", setting.code())), text("--delete"));
 }
 
 #[test]
-fn what_is_about_an_entry_has_its_key_as_data() {
+fn a_notice_about_an_entry_has_its_key_as_data() {
     for notice in notices() {
         let value = serde_json::to_value(&notice).unwrap();
         assert_eq!(notice.key().is_some(), value.get("key_base64").is_some(), "{value}");

@@ -84,7 +84,7 @@ fn only_leaves_in_the_place_of_recorded_ones_are_removed() {
     let assert_line =
         |line: &str| assert!(found.lines.iter().any(|it| it == line), "{line}: {found:?}");
     assert_line("not mended a: a directory is in its place");
-    assert_line("not mended d/: a file stands in its place");
+    assert_line("not mended d/: a file is in its place");
     assert_line("not mended d/e: its directory could not be made");
     assert_eq!(scene.target_keys(), [".", "a/", "a/keep", "d", "extra"]);
     let mended: Vec<_> = found.lines.iter().filter(|line| line.starts_with("mended")).collect();
