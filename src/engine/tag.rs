@@ -1,6 +1,6 @@
-//! Comparison of content with the ETag of an object, which may be an MD5.
+//! Comparison of content with the `ETag` of an object, which may be an MD5.
 //!
-//! The ETag of a multipart upload is the MD5 of its parts' MD5s; it gives the number of the parts,
+//! The `ETag` of a multipart upload is the MD5 of its parts' MD5s; it gives the number of the parts,
 //! but not their length. If the store doesn't return that either, the part sizes that clients
 //! commonly use are tried, several of them in one read.
 

@@ -72,18 +72,18 @@ impl TargetPlace {
         Ok(())
     }
 
-    /// Makes it with `mode` if it is a missing directory, and adds it to `made`.
+    /// Makes it with `mode` if it is a missing directory, and adds it to `created`.
     ///
     /// # Errors
     /// [`ErrorKind::Unusable`] if it can't be made.
-    pub fn make(&self, mode: u32, made: &mut MadeDirectories) -> Result<(), Error> {
+    pub fn make(&self, mode: u32, created: &mut MadeDirectories) -> Result<(), Error> {
         let Some(path) = self.path().filter(|_| !self.exists) else { return Ok(()) };
         match rustix::fs::mkdir(path, Mode::from_raw_mode(mode)) {
             // If another run was faster, the lock decides between the two.
             Err(Errno::EXIST) => {}
             result => {
                 result.map_err(|error| self.cannot("make", error.into()))?;
-                made.paths.push(path.to_owned());
+                created.paths.push(path.to_owned());
             }
         }
         Ok(())

@@ -397,7 +397,6 @@ pub fn show(key: &[u8]) -> String {
 }
 
 /// Sets an entry's mtime (for a link its own).
-
 pub fn set_mtime_of(path: &Path, seconds: i64, nanos: u32) {
     use std::os::unix::ffi::OsStrExt as _;
     let name = CString::new(path.as_os_str().as_bytes()).expect("a path has no NUL");
