@@ -83,7 +83,9 @@ impl Policy {
             (Seen::Unknown, _) | (Seen::Absent, Seen::Unknown) => {
                 decide(Action::Keep, Reason::Unknown)
             }
-            (Seen::Present(source), target) => return self.mirror(pair, source, target, achievable),
+            (Seen::Present(source), target) => {
+                return self.mirror(pair, source, target, achievable);
+            }
             (Seen::Absent, Seen::Present(target))
                 if pair.conflict == Some(Conflict::LeafBesideDirectory) =>
             {

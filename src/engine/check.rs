@@ -116,7 +116,11 @@ impl Worker<'_, '_> {
     }
 
     /// Hashes the content in question, and copies the file if the digests differ.
-    pub(super) fn check(&mut self, step: &Step, check: Check) -> Result<Option<CompletedStep>, EntryError> {
+    pub(super) fn check(
+        &mut self,
+        step: &Step,
+        check: Check,
+    ) -> Result<Option<CompletedStep>, EntryError> {
         let context = self.context;
         let expected = check.expected();
         let (mut existing, mut of_target) = (step.target.clone(), None);
@@ -143,7 +147,10 @@ impl Worker<'_, '_> {
 
     /// Adds missing digests to the row of a file that only the target has, if its content is the
     /// recorded one.
-    pub(super) fn hash_surplus(&mut self, step: &Step) -> Result<Option<CompletedStep>, EntryError> {
+    pub(super) fn hash_surplus(
+        &mut self,
+        step: &Step,
+    ) -> Result<Option<CompletedStep>, EntryError> {
         let Some(row) = &step.row else { return Ok(None) };
         let target = Arc::clone(&self.context.target);
         let (entry, hashed) = self.hash(ReadSide::target(&*target), &step.source)?;

@@ -337,7 +337,9 @@ impl<'a> Committer<'a> {
         };
         row.metadata =
             self.context.target.achievable_metadata(&row.metadata, row.kind, Some(&found.metadata));
-        if !finished.failure_reported && not_kept(&found.metadata, &row.metadata, row.kind).is_some() {
+        if !finished.failure_reported
+            && not_kept(&found.metadata, &row.metadata, row.kind).is_some()
+        {
             // A new file may inherit what could not be foreseen (default ACLs, mount options).
             let PendingRow { key, kind, metadata, .. } = &*row;
             let set = self.context.target.set_metadata(key, *kind, metadata, Precondition::Leaf);

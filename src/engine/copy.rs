@@ -225,7 +225,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             })?;
         let Some(target_stamp) = target_stamp else { return Ok(None) };
         context.progress.settled.bytes_unmoved.add(step.source.size());
-        let is_of_source = |row: &&Row| row.from == context.policy.from && row.source == entry.stamp;
+        let is_of_source =
+            |row: &&Row| row.from == context.policy.from && row.source == entry.stamp;
         let recorded = step.row.as_ref().filter(is_of_source);
         let digest = recorded.and_then(|row| row.digest).or(entry.recorded);
         if digest.is_none() {

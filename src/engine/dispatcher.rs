@@ -241,7 +241,10 @@ impl Dispatcher<'_, '_> {
     /// Sends on the new directory: as one piece of work if all its entries were collected.
     fn end_directory(&mut self, came: Members) -> Result<(), Error> {
         let Some(NewDirectory { step, members, bytes }) = self.new.take() else { return Ok(()) };
-        if came == Members::All && members.len() > 1 && !self.is_in_failed_directory(&step.source.key) {
+        if came == Members::All
+            && members.len() > 1
+            && !self.is_in_failed_directory(&step.source.key)
+        {
             self.steps += members.len();
             self.bytes += bytes;
             self.add(Work::Directory { step, members });

@@ -150,11 +150,7 @@ fn stamp_as_wanted(context: &Context<'_>, entry: &Entry) -> Result<Option<Stamp>
 }
 
 /// Sets the metadata of a directory, or for [`Finish::Record`] takes over the existing one.
-fn set(
-    context: &Context<'_>,
-    how: Finish,
-    entry: &mut Entry,
-) -> Result<Option<Stamp>, Cause> {
+fn set(context: &Context<'_>, how: Finish, entry: &mut Entry) -> Result<Option<Stamp>, Cause> {
     let (key, kind) = (&entry.key, EntryKind::Directory);
     if how == Finish::Record {
         // The row records the existing metadata, so that the next run tries again.

@@ -86,7 +86,7 @@ impl Reading<'_> {
             match self.read(number, buffer) {
                 Ok(found) => value.get_or_init(|| found),
                 Err(error) => {
-                // Later errors are consequences of the first.
+                    // Later errors are consequences of the first.
                     self.failed.set(error).ok();
                     return;
                 }

@@ -200,7 +200,8 @@ mod tests {
             let row = Row { kind: EntryKind::Directory, ..row("d/", "") };
             let sources = [source(1, key_space), source(2, KeySpace::Tree)];
             let (rows, rows_error) = (std::iter::once(Ok(row)), Arc::default());
-            let mut enriched = EnrichedListing::new(listed, rows, rows_error, &sources, KeySpace::Tree);
+            let mut enriched =
+                EnrichedListing::new(listed, rows, rows_error, &sources, KeySpace::Tree);
             match enriched.next() {
                 Some(Ok(ListItem::Entry(entry))) => (entry.metadata.mode, entry.completeness),
                 other => panic!("{other:?}"),

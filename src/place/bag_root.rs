@@ -85,8 +85,7 @@ pub(super) fn refuse(
 
 /// Returns a path with symbolic links resolved, as far as it exists.
 fn real(path: &Path) -> PathBuf {
-    let resolve =
-        |above: &Path| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?));
+    let resolve = |above: &Path| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?));
     let found = path.ancestors().find_map(resolve);
     found.map_or_else(|| path.to_owned(), |(above, rest)| above.join(rest))
 }

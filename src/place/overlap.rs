@@ -53,11 +53,7 @@ pub(super) enum Extent {
 
 /// Returns how a source and a target overlap. A single file as source overlaps with the target only
 /// if it would be its own target; that it lies beside other files of the target is none.
-pub(super) fn overlap(
-    source: &Position,
-    extent: Extent,
-    target: &Position,
-) -> Option<Overlap> {
+pub(super) fn overlap(source: &Position, extent: Extent, target: &Position) -> Option<Overlap> {
     let is_single = extent == Extent::SingleFile;
     match (source, target) {
         (

@@ -78,7 +78,10 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     }
     if tally.source == 0 {
         return refuse(
-            format!("the source is empty, and {} of the target would be deleted", DeletionCounts(tally)),
+            format!(
+                "the source is empty, and {} of the target would be deleted",
+                DeletionCounts(tally)
+            ),
             "if that is meant, empty the target by hand".into(),
         );
     }

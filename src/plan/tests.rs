@@ -136,7 +136,7 @@ fn files(paths: &[&str]) -> Tree {
 const BARE: Place = Place::Store { has_marker: |_| false };
 
 #[test]
-    fn emptying_a_bucket_without_markers_counts_like_emptying_a_directory() {
+fn emptying_a_bucket_without_markers_counts_like_emptying_a_directory() {
     let (wrong, target) = (files(&["wrong"]), files(&["d1/x", "d2/y", "d3/z"]));
     let all =
         DeletionTally { source: 1, deletable: 6, leaves: 3, links: 0, directories: 3, implied: 0 };

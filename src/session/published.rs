@@ -218,8 +218,8 @@ impl<R> ComparedRows<R> {
                 Some(ListItem::Entry(entry)) if entry.key == row.key => {
                     return Ok(if is_as_recorded(&entry, row, self.trust) {
                         Presence::AsRecorded
-                        } else {
-                            Presence::Otherwise
+                    } else {
+                        Presence::Otherwise
                     });
                 }
                 Some(_) => {}

@@ -116,7 +116,7 @@ pub fn verify_against(
     if let Some(keeps) = recorded.as_ref().and_then(|latest| latest.options.keeps) {
         target.assume_keeps(keeps);
     }
-        // The last run found out the same. If the state can't be used, that was reported.
+    // The last run found out the same. If the state can't be used, that was reported.
     let state = State::latest_into(&options.state_dir, &name).ok().flatten();
     recall(state.as_ref(), &*target, &open::spool_dir(options))?;
     let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());

@@ -324,7 +324,8 @@ impl ContentComparer<'_> {
         let (read, hashed) =
             self.cores.hash_content(from, entry, buffer, hashed, &pass, Wanted::default())?;
         *entry = read;
-        if let Some(info) = hashed.object_info.filter(|_| entry.completeness == Completeness::ListingOnly)
+        if let Some(info) =
+            hashed.object_info.filter(|_| entry.completeness == Completeness::ListingOnly)
         {
             (entry.kind, entry.metadata, entry.completeness) =
                 (info.kind, info.metadata, info.completeness);

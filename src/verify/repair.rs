@@ -294,8 +294,7 @@ impl MendSteps<'_> {
             self.push(Step { decision, source, target: None, row: None, precondition });
         }
         self.report_lost(&entry, existing);
-        let state =
-            if existing.is_none() { DirectoryState::Missing } else { DirectoryState::Used };
+        let state = if existing.is_none() { DirectoryState::Missing } else { DirectoryState::Used };
         self.open.push(Open { entry, how: Finish::Update, state });
         Ok(())
     }

@@ -59,7 +59,9 @@ where
             let extra = &mut |key: &Key| tally.extra(key);
             let is_unsettled = match (&entry, &row) {
                 (Some(entry), row) => self.unsettled.may_have_changed(entry, row.as_ref()),
-                (None, Some(row)) => self.unsettled.may_have_removed(&row.key, || tally.is_replaced(&row.key)),
+                (None, Some(row)) => {
+                    self.unsettled.may_have_removed(&row.key, || tally.is_replaced(&row.key))
+                }
                 (None, None) => false,
             };
             match (&entry, &row) {

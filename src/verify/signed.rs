@@ -3,7 +3,7 @@
 //! The state isn't signed. It only shows whether an older manifest was put back, and has the time
 //! at which a file was verified, for files with the same row in state and manifest.
 
-use super::open::{Manifest, recording, spool_dir, report_unrecorded};
+use super::open::{Manifest, recording, report_unrecorded, spool_dir};
 use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::manifest::keys::PublicKey;

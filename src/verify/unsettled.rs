@@ -118,7 +118,10 @@ mod tests {
     fn only_entries_that_changed_since_are_unsettled() {
         let mut unsettled = deleting();
         assert!(unsettled.may_have_changed(&entry("a", at(101)), None));
-        assert!(unsettled.may_have_changed(&entry("b", Timestamp { nanos: 495_000_000, ..SINCE }), None));
+        assert!(
+            unsettled
+                .may_have_changed(&entry("b", Timestamp { nanos: 495_000_000, ..SINCE }), None)
+        );
         assert!(!unsettled.may_have_changed(&entry("c", at(99)), None));
         assert!(!Unsettled::by(None).may_have_changed(&entry("a", at(101)), None));
     }

@@ -109,7 +109,7 @@ fn a_tag_file_that_can_t_be_kept_or_replaced_refuses_a_run_before_it_begins() {
     fs::write(env.root.join("info"), "Contact-Name: Ada\n").expect("write");
     let put: [(&str, Put, &str); 4] = [
         ("bag-info.txt", |at, _| symlink("../info", at).expect("link"), "is a symbolic link"),
-        ("bag-info.txt", |at, large| fs::write(at, large).expect("write"), "is longer"),
+        ("bag-info.txt", |at, large| fs::write(at, large).expect("write"), "is too long"),
         ("bag-info.txt", |at, _| fs::create_dir(at).expect("make"), "is a directory"),
         ("manifest-sha256.txt", |at, _| fs::create_dir(at).expect("make"), "is a directory"),
     ];
@@ -210,7 +210,7 @@ fn nothing_is_declared_that_no_run_brought_there() {
         ("link", "a bag holds only files and directories", |path| {
             symlink("plain", path).expect("link");
         }),
-        (".vidimus", "was no part of it", |path| fs::create_dir(path).expect("make")),
+        (".vidimus", "was never part of the payload", |path| fs::create_dir(path).expect("make")),
         ("d/stale", "it changed since it was copied", |path| {
             fs::write(path, "other").expect("write");
         }),
@@ -563,7 +563,7 @@ fn a_dry_run_goes_by_what_a_run_goes_by() {
     let run = bag(&env, &["--dry-run"]).expect(0).finished();
     assert_eq!(run.record["would"]["check"], 10);
     // Both sides are read, and what the mirror left in the payload is in the way.
-    let run = bag(&env, &[]).expect(1).names("was no part of it").finished();
+    let run = bag(&env, &[]).expect(1).names("was never part of the payload").finished();
     run.counts(&[("bytes_hashed", 2 * ((3 << 20) + 26))]);
 }
 
@@ -667,7 +667,7 @@ fn a_mirror_into_the_root_of_a_bag_is_refused() {
         let run = env.vidimus(&[&["mirror"], arguments].concat());
         run.expect(6).names("would not be valid any more").names("vidimus bag SOURCE BAG");
     }
-    env.vidimus(&["verify", "bag"]).expect(4).names("the payload is recorded").names("/bag/data");
+    env.vidimus(&["verify", "bag"]).expect(4).names("recorded for its payload").names("/bag/data");
     assert_untouched(&before, &bag_of(&env));
 
     // A copy is what a mirror made, as long as anything tells of that; others' bags are bags.

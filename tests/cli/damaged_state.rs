@@ -52,7 +52,7 @@ fn verify_and_mirror_go_on_by_the_manifest_and_say_so_once() {
         harm(&record(&env));
         let run = env.verify(&[]).expect(0);
         assert_eq!(run.stderr.matches("warning:").count(), 1, "{what}: {}", run.told());
-        let run = run.names("is damaged").names("manifest that is published in the target");
+        let run = run.names("is damaged").names("manifest published in the target");
         run.names("verified  300 files");
         // Which reads no row.
         let run = env.vidimus(&["verify", "--against", "source", "target"]).expect(0);

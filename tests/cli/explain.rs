@@ -221,7 +221,7 @@ fn a_key_is_known_by_its_path_and_with_a_slash_or_without() {
     {
         explain(&env, &[], wrong).expect(2).names("help: ");
     }
-    explain(&env, &[], ".vidimus/lock").expect(2).names("vidimus's own");
+    explain(&env, &[], ".vidimus/lock").expect(2).names("reserved for vidimus");
 }
 
 #[test]

@@ -443,7 +443,7 @@ fn when_files_were_verified_with_a_key_is_kept_in_the_record() {
     lose_state(&env);
     let (run, counts) = verify(&env);
     assert_eq!(counts, [100, 0], "none was published again since it was verified");
-    run.names("not recorded");
+    run.names("cannot record which files were verified");
     fs::write(env.target.join("d3/f3"), "rotten").expect("write");
     let source = text(&env.source).to_owned();
     let run = env.verify(&["--key", "ada.pub", "--repair-from", &source]).expect(0);

@@ -263,8 +263,7 @@ fn a_leaf_and_a_directory_of_one_name() {
 }
 
 #[test]
-fn a_leaf_beside_a_directory_in_a_store_is_removed_when_the_directory_is_complete()
-{
+fn a_leaf_beside_a_directory_in_a_store_is_removed_when_the_directory_is_complete() {
     let beside = |change: fn(&mut Case)| {
         let mut case = Case::of(FILE);
         case.source = Seen::Absent;

@@ -62,10 +62,9 @@ pub enum Overtaken {
 impl fmt::Display for Overtaken {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Dropped(entries) => write!(
-                out,
-                "the records of entries that have changed since are dropped: {entries}"
-            ),
+            Self::Dropped(entries) => {
+                write!(out, "the records of entries that have changed since are dropped: {entries}")
+            }
             Self::ToDrop => {
                 out.write_str("a run drops the records of entries that have changed since")
             }

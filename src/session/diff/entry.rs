@@ -117,8 +117,11 @@ impl DiffEntry {
     /// Makes an entry from a listing. If the stamp matches the row, the row adds the digest and,
     /// for an object, its kind and metadata.
     pub(super) fn by_listing(mut entry: Entry, row: Option<&Row>, key_space: KeySpace) -> Self {
-        let provenance =
-            if entry.completeness == Completeness::Full { Provenance::Files } else { Provenance::Objects };
+        let provenance = if entry.completeness == Completeness::Full {
+            Provenance::Files
+        } else {
+            Provenance::Objects
+        };
         let of_it = row.filter(|row| provenance == Provenance::Objects || row.kind == entry.kind);
         let row = of_it.filter(|row| {
             entry.stamp.compare(&row.target, StampFields::default()) == StampMatch::Same
@@ -218,7 +221,8 @@ fn compare_content(a: &DiffEntry, b: &DiffEntry) -> (Evidence, Option<Sign>) {
     }
     let sign = if a_size != b_size {
         Some(Sign::Size)
-    } else if [a, b].iter().any(|entry| entry.provenance == Provenance::Files) && !same_mtime(a, b) {
+    } else if [a, b].iter().any(|entry| entry.provenance == Provenance::Files) && !same_mtime(a, b)
+    {
         Some(Sign::Time)
     } else {
         None
@@ -322,7 +326,10 @@ mod tests {
 
     fn at(entry: DiffEntry, seconds: i64) -> DiffEntry {
         let mtime = Timestamp { seconds, nanos: 0 };
-        DiffEntry { metadata: entry.metadata.map(|metadata| Metadata { mtime, ..metadata }), ..entry }
+        DiffEntry {
+            metadata: entry.metadata.map(|metadata| Metadata { mtime, ..metadata }),
+            ..entry
+        }
     }
 
     fn link(text: &[u8]) -> DiffEntry {
@@ -356,7 +363,11 @@ mod tests {
         let later = at(listed(), 9);
         assert_eq!(compare(&one, &later, ALL), (BY_SIZE, content(Sign::Time)));
         assert_eq!(compare(&listed(), &later, None), (BY_SIZE, content(Sign::Time)));
-        assert_eq!(compare(&one, &at(listed(), 4), ALL), (BY_SIZE, vec![]), "as the target keeps it");
+        assert_eq!(
+            compare(&one, &at(listed(), 4), ALL),
+            (BY_SIZE, vec![]),
+            "as the target keeps it"
+        );
         assert_eq!(compare(&object(), &later, ALL), (BY_SIZE, vec![]), "a store lists no mtime");
     }
 
@@ -428,7 +439,11 @@ mod tests {
     fn an_object_may_be_a_link_or_a_marker() {
         assert_eq!(compare(&object(), &link(b"123"), ALL), (BY_SIZE, vec![]));
         assert_eq!(compare(&object(), &link(b"12"), ALL).1, content(Sign::Size));
-        let copied = DiffEntry { digest: Some(Digest::of(b"123")), provenance: row(None).provenance, ..object() };
+        let copied = DiffEntry {
+            digest: Some(Digest::of(b"123")),
+            provenance: row(None).provenance,
+            ..object()
+        };
         assert_eq!(compare(&copied, &link(b"123"), ALL), (Some(Evidence::Digest), vec![]));
         assert_eq!(object_kind(&Key::new(*b"d/"), 0), Some(EntryKind::Directory));
         assert_eq!(object_kind(&Key::new(*b"d/"), 1), None);

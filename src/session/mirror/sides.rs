@@ -86,9 +86,7 @@ impl Session<'_> {
         if self.places.key_space() == KeySpace::Tree || has_root_entry {
             return listing;
         }
-        let is_marker = |item: &Result<ListItem, Error>| {
-            matches!(item, Ok(ListItem::Entry(entry)) if entry.key.is_root())
-        };
+        let is_marker = |item: &Result<ListItem, Error>| matches!(item, Ok(ListItem::Entry(entry)) if entry.key.is_root());
         Box::new(listing.filter(move |item| !is_marker(item)))
     }
 

@@ -86,7 +86,8 @@ fn each_difference_is_reported_by_its_kind() {
     target.write("f/x", "a directory in the place of a leaf");
     target.write("new", "x");
     let compared = compare_all(&scene);
-    let lines: Vec<_> = compared.lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
+    let lines: Vec<_> =
+        compared.lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     let expected = [
         "corrupt a",
         "extra d",
@@ -102,7 +103,10 @@ fn each_difference_is_reported_by_its_kind() {
         "missing f",
     ];
     assert_eq!(lines, expected);
-    assert_eq!((compared.totals.missing, compared.totals.content, compared.totals.extra), (4, 1, 4));
+    assert_eq!(
+        (compared.totals.missing, compared.totals.content, compared.totals.extra),
+        (4, 1, 4)
+    );
     assert_eq!(compared.totals.equal, 2, "their content, whatever their metadata");
 }
 
@@ -124,7 +128,10 @@ fn entries_that_one_side_cannot_return_are_failures_and_no_differences() {
         tree.fail(Call::ListEntry, When::Key("d/"), Errno::IO);
         let compared = compare_all(&scene);
         assert_eq!(compared.lines, ["failed .: Input/output error (os error 5)"]);
-        assert_eq!((compared.totals.missing, compared.totals.extra, compared.totals.equal), (0, 0, 1));
+        assert_eq!(
+            (compared.totals.missing, compared.totals.extra, compared.totals.equal),
+            (0, 0, 1)
+        );
     }
 }
 
@@ -157,7 +164,8 @@ fn a_sample_is_read_and_the_rest_compared_as_listed() {
     let scene = mirrored(&paths.iter().map(String::as_str).collect::<Vec<_>>());
     let mut read = 0;
     for number in 1..=4 {
-        let compared = compare_with(&scene, Filter::default(), Some(Sample::Part { number, of: 4 }));
+        let compared =
+            compare_with(&scene, Filter::default(), Some(Sample::Part { number, of: 4 }));
         assert_eq!(compared.lines, NONE);
         assert_eq!(compared.totals.equal + compared.totals.unread, 40);
         read += compared.totals.equal;
@@ -173,7 +181,8 @@ fn excluded_entries_are_neither_missing_nor_extra() {
     scene.target.write("c/e", "x");
     let filter = Filter::new(&[Rule::Exclude("*.o".into())], None, None).unwrap();
     let compared = compare_with(&scene, filter, None);
-    let lines: Vec<_> = compared.lines.iter().filter(|line| !line.starts_with("metadata .")).collect();
+    let lines: Vec<_> =
+        compared.lines.iter().filter(|line| !line.starts_with("metadata .")).collect();
     // The directory contains an entry that a mirror leaves alone.
     assert_eq!(lines, ["extra c/e"]);
 }

@@ -1,7 +1,7 @@
 //! The content that is read: a sample, files not verified for long, files within a budget.
 
 use super::super::{Budget, Choice, Depth, Sample};
-use super::scene::{TestOptions, Found, mirrored, rot, verify};
+use super::scene::{Found, TestOptions, mirrored, rot, verify};
 use crate::backend::memory::{Call, When};
 use crate::engine::tests::scene::Scene;
 use crate::model::Timestamp;
