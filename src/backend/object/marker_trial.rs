@@ -6,7 +6,7 @@
 //! if the store refuses it but accepts another object beside it. If the listing already shows a
 //! marker, no trial is needed.
 
-use super::cause::{cause, message_of};
+use super::cause::{cause, message_of, trouble};
 use super::markers::Trial;
 use super::metadata::headers;
 use super::prefix::BucketPrefix;
@@ -143,5 +143,10 @@ fn is_ambiguous(error: &StoreError) -> bool {
 
 /// Returns the cause for a marker that could not be written, with how to do without markers.
 pub(super) fn unwritten(error: &StoreError) -> Cause {
-    if is_ambiguous(error) { Cause::MarkerRefused(Box::new(cause(error))) } else { cause(error) }
+    if !is_ambiguous(error) {
+        return cause(error);
+    }
+    // A marker that is not found has not vanished: these are the store's own words.
+    let (trouble, help) = (trouble(&error.kind), cause(error).help().cloned());
+    Cause::MarkerRefused(Box::new(Cause::Store { trouble, message: message_of(error), help }))
 }
