@@ -44,7 +44,7 @@ fn expect_all(scene: &Scene, run: &Run) {
 fn keys_that_a_store_loses_behind_a_key_are_listed_and_that_is_told_once() {
     let scene = scene(StartAfter::BehindWithLoss);
     let delete = ["--delete", "--max-delete", "100%"];
-    let told = "leaves out keys";
+    let told = "omits keys when a listing starts after a key";
     let dry = scene.down(&["--dry-run"]).expect(0).names(told);
     assert_eq!(dry.finished().count("files_planned"), 200);
     let run = scene.down(&delete).expect(0).names(told);

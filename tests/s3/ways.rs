@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-const TOLD: &str = "not copied by the store";
+const TOLD: &str = "not by the store itself";
 
 #[test]
 fn what_a_store_refuses_to_copy_is_read_and_written() {

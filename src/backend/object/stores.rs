@@ -1,9 +1,8 @@
 //! Opens the stores of a run with shared limits and counters.
 
 use super::habits::{self, Habits};
-use super::prefix::PrefixOptions;
 use super::protocols::{Clients, StoreSettings};
-use super::{BucketPrefix, Outcome, RequestLimits};
+use super::{BucketPrefix, Outcome, PrefixOptions, RequestLimits};
 use crate::limits::{Began, Concurrency, LimitOptions, Memory, Reply, Requests};
 use crate::location::S3Location;
 use crate::model::{Error, ErrorKind, Metadata, Progress, RequestKind, Stop, Timestamp};

@@ -140,7 +140,7 @@ impl ObjectStage {
         if upload.parts.begun() == most {
             let mebibytes = self.part_size >> 20;
             return Err(Cause::Lost {
-                message: format!("more comes than {most} parts of {mebibytes} MiB can take_memory"),
+                message: format!("more comes than {most} parts of {mebibytes} MiB can hold"),
                 help: hint![
                     "say by ",
                     Setting::ExpectedSize,
