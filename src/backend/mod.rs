@@ -350,6 +350,19 @@ pub enum Precondition {
     EmptyDirectory,
 }
 
+/// What an entry of the target is to have, beside content.
+#[derive(Clone, Copy, Debug)]
+pub struct Intended<'a> {
+    /// Its metadata, as far as the target [can have it](Target::achievable_metadata).
+    pub metadata: &'a Metadata,
+}
+
+impl<'a> From<&'a Metadata> for Intended<'a> {
+    fn from(metadata: &'a Metadata) -> Self {
+        Self { metadata }
+    }
+}
+
 /// A place that entries go to.
 pub trait Target: Source {
     /// Begins a file that stays invisible until it is published.
@@ -384,14 +397,14 @@ pub trait Target: Source {
     /// it back.
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause>;
 
-    /// Sets those of an entry's mode, owner, group and mtime that differ from `wanted`. Returns its
+    /// Sets those of an entry's mode, owner, group and mtime that differ from what is intended. Returns its
     /// stamp if that is known without reading it back. An object must be the version that
     /// `precondition` names, if it names one.
     fn set_metadata(
         &self,
         key: &Key,
         kind: EntryKind,
-        wanted: &Metadata,
+        intended: &Intended<'_>,
         precondition: Precondition,
     ) -> Result<Option<Stamp>, Cause>;
 
@@ -515,7 +528,7 @@ pub trait Stage {
     /// Ends the content, whose digest is `digest`, and sets the metadata.
     fn finish(
         self: Box<Self>,
-        metadata: &Metadata,
+        intended: &Intended<'_>,
         digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause>;
 }

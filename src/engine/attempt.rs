@@ -271,7 +271,7 @@ impl Attempt<'_, '_> {
         let entry = so_far.read_entry.as_ref().unwrap_or(entry);
         let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::File, None);
         let stage = so_far.stage.take().ok_or(ReadError::Changed)?;
-        let staged = stage.finish(&wanted, &found).map_err(ReadError::Sink)?;
+        let staged = stage.finish(&(&wanted).into(), &found).map_err(ReadError::Sink)?;
         Ok((Copied::Staged(staged), found))
     }
 }

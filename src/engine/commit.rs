@@ -342,7 +342,8 @@ impl<'a> Committer<'a> {
         {
             // A new file may inherit what could not be foreseen (default ACLs, mount options).
             let PendingRow { key, kind, metadata, .. } = &*row;
-            let set = self.context.target.set_metadata(key, *kind, metadata, Precondition::Leaf);
+            let set =
+                self.context.target.set_metadata(key, *kind, &metadata.into(), Precondition::Leaf);
             if let (Ok(_), Ok(Some(again))) = (set, self.context.target.look(&row.key)) {
                 found = again;
             }

@@ -160,7 +160,7 @@ fn set(context: &Context<'_>, how: Finish, entry: &mut Entry) -> Result<Option<S
         return Ok(None);
     }
     let wanted = context.target.achievable_metadata(&entry.metadata, kind, None);
-    context.target.set_metadata(key, kind, &wanted, Precondition::Leaf)
+    context.target.set_metadata(key, kind, &(&wanted).into(), Precondition::Leaf)
 }
 
 /// Returns the error for a time that was set before and that the target didn't keep.

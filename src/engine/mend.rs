@@ -58,7 +58,7 @@ impl Worker<'_, '_> {
         let existing = step.target.as_ref().map(|existing| &existing.metadata);
         let wanted = target.achievable_metadata(&right.metadata, right.kind, existing);
         let existing = target
-            .set_metadata(&right.key, right.kind, &wanted, step.precondition)
+            .set_metadata(&right.key, right.kind, &(&wanted).into(), step.precondition)
             .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &right.key, cause))?;
         let mut finished = self.finished(step, right.clone(), Some(Action::UpdateMetadata));
         finished.row.metadata = wanted;

@@ -83,7 +83,7 @@ impl Worker<'_, '_> {
             target_stamp = self
                 .context
                 .target
-                .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
+                .set_metadata(&entry.key, entry.kind, &(&wanted).into(), step.precondition)
                 .map_err(|cause| {
                     EntryError::on_target(Operation::SetMetadata, &entry.key, cause)
                 })?;
@@ -132,7 +132,7 @@ impl Worker<'_, '_> {
         let target_stamp = self
             .context
             .target
-            .set_metadata(&entry.key, entry.kind, &wanted, step.precondition)
+            .set_metadata(&entry.key, entry.kind, &(&wanted).into(), step.precondition)
             .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &entry.key, cause))?;
         let mut finished = self.finished(step, entry, Some(Action::UpdateMetadata));
         finished.row.metadata = wanted;

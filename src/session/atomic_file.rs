@@ -33,7 +33,8 @@ impl<'t> AtomicFile<'t> {
     /// Publishes the file durably.
     pub(super) fn publish(self) -> Result<(), Cause> {
         let wanted = self.target.achievable_metadata(&self.metadata, EntryKind::File, None);
-        let mut staged = self.stage.finish(&wanted, &Digest::from(self.hasher.finalize()))?;
+        let mut staged =
+            self.stage.finish(&(&wanted).into(), &Digest::from(self.hasher.finalize()))?;
         // If its mode or owner can't be set, it still is the right file.
         staged.publish()?;
         if self.target.capabilities().needs_barrier {

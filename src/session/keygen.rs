@@ -103,7 +103,9 @@ fn stage(
     let mut stage = target.stage_stream(&entry, *place).map_err(failed)?;
     stage.write(content.as_bytes()).map_err(failed)?;
     let digest = Digest::of(content.as_bytes());
-    stage.finish(&target.achievable_metadata(&metadata, entry.kind, None), &digest).map_err(failed)
+    stage
+        .finish(&(&target.achievable_metadata(&metadata, entry.kind, None)).into(), &digest)
+        .map_err(failed)
 }
 
 fn publish(mut staged: Box<dyn Staged>, file: &LocalFile, path: &Path) -> Result<(), Error> {

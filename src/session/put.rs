@@ -252,7 +252,7 @@ fn write(
     let digest = Digest::from(hasher.finalize());
     progress.bytes_hashed.add(size);
     let wanted = at.target.achievable_metadata(&metadata, EntryKind::File, None);
-    let mut staged = stage.finish(&wanted, &digest)?;
+    let mut staged = stage.finish(&(&wanted).into(), &digest)?;
     if stop.requested() && !staged.is_in_place() {
         return Err(Cause::Stopped.into());
     }

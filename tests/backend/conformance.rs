@@ -320,7 +320,7 @@ fn publishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
         let stage = stage(&**target, &file(name, &new), &new, place).expect("stage");
         stands();
         let wanted = target.achievable_metadata(&file(name, &new).metadata, EntryKind::File, None);
-        let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish");
+        let mut staged = stage.finish(&(&wanted).into(), &ANY_DIGEST).expect("finish");
         stands();
         // What a listing says of a file under way is that it is none of the tree.
         let under_way = keys(&**target);
@@ -371,7 +371,7 @@ fn finishing_is_atomic(Fixture { source, target, .. }: &Fixture) {
             assert_eq!(source.look(&key(name)).expect("look"), before);
             let wanted =
                 target.achievable_metadata(&file(name, &new).metadata, EntryKind::File, None);
-            let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish");
+            let mut staged = stage.finish(&(&wanted).into(), &ANY_DIGEST).expect("finish");
             assert!(staged.is_in_place());
             let found = look(&**source, name);
             assert_eq!((found.stamp, found.metadata), (staged.written().stamp, wanted));
@@ -401,7 +401,7 @@ fn directories_are_whole(Fixture { source, target, .. }: &Fixture) {
     let wanted = target.achievable_metadata(&listed.metadata, EntryKind::File, None);
     let mut stage = building.stage(&listed).expect("stage a file in it");
     stage.write(&new).expect("write");
-    let mut staged = stage.finish(&wanted, &ANY_DIGEST).expect("finish the file");
+    let mut staged = stage.finish(&(&wanted).into(), &ANY_DIGEST).expect("finish the file");
     assert!(staged.publish().expect("publish the file").is_none());
     let file_written = staged.written();
     drop(staged);
@@ -411,7 +411,7 @@ fn directories_are_whole(Fixture { source, target, .. }: &Fixture) {
     let short = building
         .stage(&file("d/n/short", b"x"))
         .expect("stage")
-        .finish(&wanted, &ANY_DIGEST)
+        .finish(&(&wanted).into(), &ANY_DIGEST)
         .map(drop);
     assert_eq!(cause(short), "ShortWrite { written: 0, expected: 1 }");
     assert_eq!(cause(building.stage(&listed).map(drop)), "NameTaken");
@@ -443,7 +443,11 @@ fn dropped_directories_leave_nothing(Fixture { target, .. }: &Fixture) {
             let listed = file(name, b"");
             let wanted = target.achievable_metadata(&listed.metadata, EntryKind::File, None);
             let stage = building.stage(&listed).expect("stage");
-            stage.finish(&wanted, &ANY_DIGEST).expect("finish").publish().expect("publish");
+            stage
+                .finish(&(&wanted).into(), &ANY_DIGEST)
+                .expect("finish")
+                .publish()
+                .expect("publish");
         }
         building.make_link(&link("n/l", b"a")).expect("make a link");
         if finished {
@@ -576,7 +580,7 @@ fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
             let wanted =
                 target.achievable_metadata(&Metadata { mode, mtime, ..stands }, kind, None);
             target
-                .set_metadata(&key(name), kind, &wanted, Precondition::Leaf)
+                .set_metadata(&key(name), kind, &(&wanted).into(), Precondition::Leaf)
                 .expect("set metadata");
             let found = look(&**source, name).metadata;
             let mode = if kind == EntryKind::Symlink { found.mode } else { wanted.mode };
@@ -692,7 +696,7 @@ fn barriers_succeed(Fixture { target, .. }: &Fixture) {
     let wanted = entry("d/f", EntryKind::File, 0).metadata;
     let wanted = target.achievable_metadata(&wanted, EntryKind::File, None);
     target
-        .set_metadata(&key("d/f"), EntryKind::File, &wanted, Precondition::Leaf)
+        .set_metadata(&key("d/f"), EntryKind::File, &(&wanted).into(), Precondition::Leaf)
         .expect("set metadata");
     target.remove(&look(&**target, "l")).expect("remove");
     target.barrier().expect("sync what was changed");

@@ -84,7 +84,7 @@ pub(crate) fn staged(
     place: Precondition,
 ) -> Result<Box<dyn Staged>, Cause> {
     let wanted = target.achievable_metadata(&entry.metadata, EntryKind::File, None);
-    stage(target, entry, content, place)?.finish(&wanted, &Digest::of(content))
+    stage(target, entry, content, place)?.finish(&(&wanted).into(), &Digest::of(content))
 }
 
 /// Puts a file in its place; what of its metadata was refused is an error too.
@@ -114,7 +114,12 @@ fn make_directory(target: &dyn Target, name: &[u8]) -> Result<(), Cause> {
     target.make_directory(&key(name), Precondition::Absent)?;
     if target.capabilities().implied_directories {
         let wanted = entry(name, EntryKind::Directory, 0).metadata;
-        target.set_metadata(&key(name), EntryKind::Directory, &wanted, Precondition::Leaf)?;
+        target.set_metadata(
+            &key(name),
+            EntryKind::Directory,
+            &(&wanted).into(),
+            Precondition::Leaf,
+        )?;
     }
     Ok(())
 }

@@ -5,8 +5,9 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vidimus::backend::{
-    Capabilities, Headers, Inspected, KeySpace, ListItem, ListOptions, Listing, Precondition,
-    Ranges, ReadError, Sink, Source, Stage, StageDirectory, Staged, Target, WriteAt, Written,
+    Capabilities, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions, Listing,
+    Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Staged, Target, WriteAt,
+    Written,
 };
 use vidimus::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp};
 
@@ -142,10 +143,10 @@ impl Target for Layer<dyn Target> {
         &self,
         key: &Key,
         kind: EntryKind,
-        wanted: &Metadata,
+        intended: &Intended<'_>,
         precondition: Precondition,
     ) -> Result<Option<Stamp>, Cause> {
-        self.0.set_metadata(key, kind, wanted, precondition)
+        self.0.set_metadata(key, kind, intended, precondition)
     }
 
     fn keeps_directories(&self) -> bool {
@@ -241,10 +242,10 @@ impl Stage for LayerStage {
 
     fn finish(
         self: Box<Self>,
-        metadata: &Metadata,
+        intended: &Intended<'_>,
         digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
-        Ok(Box::new(LayerStaged(self.0.finish(metadata, digest)?)))
+        Ok(Box::new(LayerStaged(self.0.finish(intended, digest)?)))
     }
 }
 

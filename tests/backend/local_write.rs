@@ -50,7 +50,7 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
         let wanted = entry("", kind, 0).metadata;
         let set = move |target: &LocalTarget, name: &[u8]| {
             let key = if kind == EntryKind::Directory { directory(name) } else { key(name) };
-            target.set_metadata(&key, kind, &wanted, Precondition::Leaf).map(drop)
+            target.set_metadata(&key, kind, &(&wanted).into(), Precondition::Leaf).map(drop)
         };
         all.push((format!("set metadata of a {kind}"), Box::new(set)));
     }
@@ -196,13 +196,18 @@ fn no_mutation_follows_a_link_to_a_directory() {
         let set = target.set_metadata(
             &key(format!("{through}/")),
             EntryKind::Directory,
-            &wanted,
+            &(&wanted).into(),
             Precondition::Leaf,
         );
         assert!(set.is_err(), "set metadata of {through}/");
         let listed = Entry { key: key(format!("{through}/")), ..listed_at(&local.outside) };
         assert_eq!(cause(target.remove(&listed)), "TargetChanged");
-        let set = target.set_metadata(&key(through), EntryKind::File, &wanted, Precondition::Leaf);
+        let set = target.set_metadata(
+            &key(through),
+            EntryKind::File,
+            &(&wanted).into(),
+            Precondition::Leaf,
+        );
         assert_eq!(cause(set), "TargetChanged");
     }
     assert_untouched(&before, local.directory.path());
@@ -258,7 +263,7 @@ fn a_link_is_replaced_and_removed_itself_never_what_it_leads_to() {
     lead_out();
     let wanted = entry("", EntryKind::Symlink, 0).metadata;
     target
-        .set_metadata(&key("l"), EntryKind::Symlink, &wanted, Precondition::Leaf)
+        .set_metadata(&key("l"), EntryKind::Symlink, &(&wanted).into(), Precondition::Leaf)
         .expect("the link's own");
     target.remove(&look(&target, "l")).expect("remove the link");
     assert_eq!(keys(&target), ["."]);
@@ -287,7 +292,8 @@ fn metadata_is_set_only_of_the_kind_that_was_meant() {
     ] {
         for meant in [EntryKind::File, EntryKind::Symlink] {
             if meant != is || ["fifo", "socket"].contains(&name) {
-                let set = target.set_metadata(&key(name), meant, &wanted, Precondition::Leaf);
+                let set =
+                    target.set_metadata(&key(name), meant, &(&wanted).into(), Precondition::Leaf);
                 assert_eq!(cause(set), "TargetChanged", "{name} meant as a {meant}");
             }
         }
@@ -295,7 +301,7 @@ fn metadata_is_set_only_of_the_kind_that_was_meant() {
             let set = target.set_metadata(
                 &key(format!("{name}/")),
                 EntryKind::Directory,
-                &wanted,
+                &(&wanted).into(),
                 Precondition::Leaf,
             );
             assert!(set.is_err(), "{name} meant as a directory");
@@ -317,7 +323,7 @@ fn set_id_bits_outlast_a_change_of_owner() {
         let wanted = Metadata { mode, uid, gid, mtime };
         for (name, kind) in [("f", EntryKind::File), ("d/", EntryKind::Directory)] {
             target
-                .set_metadata(&key(name), kind, &wanted, Precondition::Leaf)
+                .set_metadata(&key(name), kind, &(&wanted).into(), Precondition::Leaf)
                 .expect("set metadata");
             assert_eq!(look(&target, name).metadata, wanted, "{name}");
         }
@@ -439,7 +445,7 @@ fn entries_beyond_path_max_are_made_changed_and_removed() {
     put(&target, &name, b"x", Precondition::Absent).expect("put");
     let wanted = target.achievable_metadata(&file("", b"").metadata, EntryKind::File, None);
     target
-        .set_metadata(&key(&name), EntryKind::File, &wanted, Precondition::Leaf)
+        .set_metadata(&key(&name), EntryKind::File, &(&wanted).into(), Precondition::Leaf)
         .expect("set metadata");
     let again = local.target(Durability::None);
     assert_eq!(crate::fixture::content(&again, &name), b"x");

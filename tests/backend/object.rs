@@ -34,7 +34,7 @@ fn fixture(endpoint: &str, bucket: &str) -> Fixture {
 fn make_root(target: &ObjectTarget) {
     let root = Metadata { mode: 0o755, uid: 0, gid: 0, mtime: Timestamp::default() };
     target
-        .set_metadata(&Key::root(), EntryKind::Directory, &root, Precondition::Leaf)
+        .set_metadata(&Key::root(), EntryKind::Directory, &(&root).into(), Precondition::Leaf)
         .expect("make the root");
 }
 

@@ -251,7 +251,12 @@ fn metadata_is_set_on_the_known_version_alone() {
     let copying = Copying::new();
     let metadata = Metadata { mode: 0o600, ..Metadata::default() };
     let set = |key: &str, place| {
-        copying.target.set_metadata(&Key::new(key.as_bytes()), EntryKind::File, &metadata, place)
+        copying.target.set_metadata(
+            &Key::new(key.as_bytes()),
+            EntryKind::File,
+            &(&metadata).into(),
+            place,
+        )
     };
     let content = content(20 * MEBIBYTE, 6);
     for (key, content) in [("small", &b"content"[..]), ("large", &content)] {

@@ -5,7 +5,7 @@
 //! Without a limit there is no layer.
 
 use crate::backend::{
-    Capabilities, Facts, Headers, Inspected, KeySpace, ListItem, ListOptions, Listing,
+    Capabilities, Facts, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions, Listing,
     Precondition, Ranges, ReadError, Reading, Sink, Source, Stage, StageDirectory, Staged,
     StagedDirectory, Target, WriteAt, Written,
 };
@@ -262,10 +262,10 @@ impl Target for PacedTarget {
         &self,
         key: &Key,
         kind: EntryKind,
-        wanted: &Metadata,
+        intended: &Intended<'_>,
         precondition: Precondition,
     ) -> Result<Option<Stamp>, Cause> {
-        self.inner.set_metadata(key, kind, wanted, precondition)
+        self.inner.set_metadata(key, kind, intended, precondition)
     }
 
     fn keeps_directories(&self) -> bool {
@@ -366,10 +366,10 @@ impl Stage for PacedStage {
 
     fn finish(
         self: Box<Self>,
-        metadata: &Metadata,
+        intended: &Intended<'_>,
         digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
-        self.inner.finish(metadata, digest)
+        self.inner.finish(intended, digest)
     }
 }
 

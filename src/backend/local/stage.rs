@@ -9,7 +9,7 @@ use super::capabilities::Capabilities;
 use super::metadata::{look_at_open, metadata_of};
 use super::shared::Shared;
 use super::stamp::stamp_of;
-use crate::backend::{Precondition, Stage, Staged, WriteAt, Written};
+use crate::backend::{Intended, Precondition, Stage, Staged, WriteAt, Written};
 use crate::model::reserved::TemporaryName;
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, Statx, fadvise, openat, unlinkat};
@@ -176,9 +176,10 @@ impl Stage for LocalStage {
 
     fn finish(
         self: Box<Self>,
-        wanted: &Metadata,
+        intended: &Intended<'_>,
         _digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
+        let wanted = intended.metadata;
         let Self { shared, hidden, open, directory, existing, size, written } = *self;
         let written = written.into_inner();
         if let Some(expected) = size.filter(|size| written != *size) {

@@ -14,8 +14,8 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    self, Inspected, ListItem, ListOptions, Listing, Precondition, Ranges, ReadError, Sink, Source,
-    Stage, StageDirectory, Target,
+    self, Inspected, Intended, ListItem, ListOptions, Listing, Precondition, Ranges, ReadError,
+    Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -242,10 +242,10 @@ impl Target for LocalTarget {
         &self,
         key: &Key,
         kind: EntryKind,
-        wanted: &Metadata,
+        intended: &Intended<'_>,
         _place: Precondition,
     ) -> Result<Option<Stamp>, Cause> {
-        self.set(key, kind, wanted).map(|()| None)
+        self.set(key, kind, intended.metadata).map(|()| None)
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {

@@ -4,8 +4,8 @@ use super::list::{list, list_name};
 use super::stage::{MemoryDirectory, begin, make_link};
 use super::{Call, Memory};
 use crate::backend::{
-    Capabilities, ListItem, ListOptions, Listing, Precondition, ReadError, Reading, Sink, Source,
-    Stage, StageDirectory, Target,
+    Capabilities, Intended, ListItem, ListOptions, Listing, Precondition, ReadError, Reading, Sink,
+    Source, Stage, StageDirectory, Target,
 };
 use crate::model::error::Side;
 use crate::model::names::legal;
@@ -157,9 +157,10 @@ impl Target for MemoryPlace {
         &self,
         key: &Key,
         kind: EntryKind,
-        wanted: &Metadata,
+        intended: &Intended<'_>,
         _precondition: Precondition,
     ) -> Result<Option<Stamp>, Cause> {
+        let wanted = intended.metadata;
         if !key.is_root() {
             legal(key)?;
         }

@@ -1,7 +1,9 @@
 //! Writing to a tree in memory: under a temporary name first, then in its place.
 
 use super::{Call, Memory};
-use crate::backend::{Precondition, Stage, StageDirectory, Staged, StagedDirectory, Written};
+use crate::backend::{
+    Intended, Precondition, Stage, StageDirectory, Staged, StagedDirectory, Written,
+};
 use crate::model::names::legal;
 use crate::model::reserved::temporary_name;
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata};
@@ -123,9 +125,10 @@ impl Stage for MemoryStage {
 
     fn finish(
         self: Box<Self>,
-        wanted: &Metadata,
+        intended: &Intended<'_>,
         _digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
+        let wanted = intended.metadata;
         let Self { entry, size, content } = *self;
         let written = content.len() as u64;
         if let Some(expected) = size.filter(|size| written != *size) {

@@ -158,7 +158,7 @@ impl BucketPrefix {
         if let Some(recorded) = self.facts(head, EntryKind::File).digest.filter(|it| *it != found) {
             return Err(Cause::OtherDigest { recorded, found });
         }
-        Ok(stage.finish(&entry.metadata, &found)?.written().stamp)
+        Ok(stage.finish(&(&entry.metadata).into(), &found)?.written().stamp)
     }
 
     /// Makes the store copy an object from another prefix; returns `None` if it doesn't.

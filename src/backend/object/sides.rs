@@ -8,8 +8,8 @@ use super::prefix::BucketPrefix;
 use super::write::ObjectStage;
 use super::{Condition, StoreErrorKind};
 use crate::backend::{
-    Capabilities, KeySpace, ListItem, ListOptions, Listing, Precondition, Ranges, ReadError, Sink,
-    Source, Stage, StageDirectory, Target,
+    Capabilities, Intended, KeySpace, ListItem, ListOptions, Listing, Precondition, Ranges,
+    ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -250,10 +250,10 @@ impl Target for ObjectTarget {
         &self,
         key: &Key,
         kind: EntryKind,
-        wanted: &Metadata,
+        intended: &Intended<'_>,
         precondition: Precondition,
     ) -> Result<Option<Stamp>, Cause> {
-        let to = self.place();
+        let (to, wanted) = (self.place(), intended.metadata);
         if kind == EntryKind::Directory {
             to.put_marker(key, wanted)
         } else {

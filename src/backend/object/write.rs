@@ -15,7 +15,7 @@ use super::{
     Body, CompletedPart, Condition, Head, Headers, StoreError, StoreErrorKind, UploadId,
     UploadedPart, WrittenObject,
 };
-use crate::backend::{Precondition, Stage, Staged, Written};
+use crate::backend::{Intended, Precondition, Stage, Staged, Written};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::hint::hint;
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Setting, Stamp, Stop};
@@ -272,7 +272,7 @@ impl Stage for ObjectStage {
 
     fn finish(
         mut self: Box<Self>,
-        metadata: &Metadata,
+        intended: &Intended<'_>,
         digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
         let size = self.written;
@@ -283,7 +283,7 @@ impl Stage for ObjectStage {
             self.send_part(false)?;
             self.complete()?
         } else {
-            let headers = self.headers(metadata, Some(digest));
+            let headers = self.headers(intended.metadata, Some(digest));
             let buffer = self.buffer.take();
             let (content, _permit) =
                 buffer.map(|PartBuffer { content, permit }| (content, permit)).unzip();
@@ -295,7 +295,7 @@ impl Stage for ObjectStage {
             self.to.store.delete(&marker, Condition::None).map_err(refused)?;
         }
         let stamp = Stamp::of_object(size, tag);
-        Ok(Box::new(InPlace(Written { stamp, metadata: *metadata })))
+        Ok(Box::new(InPlace(Written { stamp, metadata: *intended.metadata })))
     }
 }
 

@@ -151,6 +151,8 @@ impl ManifestWriter<'_> {
         if wanted == existing || !is_ours {
             return Ok(());
         }
-        self.target.set_metadata(&entry.key, entry.kind, &wanted, Precondition::Leaf).map(drop)
+        self.target
+            .set_metadata(&entry.key, entry.kind, &(&wanted).into(), Precondition::Leaf)
+            .map(drop)
     }
 }

@@ -111,7 +111,7 @@ impl<'a> ManifestWriter<'a> {
         let made = written?;
         let digest = Digest::from(out.hasher.finalize());
         let wanted = self.target.achievable_metadata(&metadata, EntryKind::File, None);
-        let mut staged = out.stage.finish(&wanted, &digest).map_err(failed)?;
+        let mut staged = out.stage.finish(&(&wanted).into(), &digest).map_err(failed)?;
         // A manifest without the right mode and owner is still usable.
         staged.publish().map_err(failed)?;
         Ok(WrittenFile { made, bytes: out.bytes, blake3: digest })

@@ -115,8 +115,12 @@ fn metadata_is_set_by_a_copy_onto_itself_or_by_rewriting() {
             scene.fail(RequestKind::Copy, 2, Fault::Refused(kind));
         }
         let wanted = Metadata { mode: 0o600, ..file("a", 0).metadata };
-        let set =
-            target.set_metadata(&key("a"), EntryKind::File, &wanted, Precondition::Object(tag));
+        let set = target.set_metadata(
+            &key("a"),
+            EntryKind::File,
+            &(&wanted).into(),
+            Precondition::Object(tag),
+        );
         assert!(set.expect("set").is_some());
         assert_eq!(look(&target, "a").metadata, wanted);
         assert_eq!(scene.content("p/a").as_deref(), Some(&b"content"[..]));
@@ -131,7 +135,12 @@ fn metadata_of_another_version_than_the_one_listed_is_not_set() {
     let listed = write(&target, "a", b"content", Precondition::Absent).expect("write");
     scene.bucket.set(b"p/a", "theirs", crate::backend::Headers::default());
     let precondition = Precondition::Object(listed.tag().expect("a tag"));
-    let set = target.set_metadata(&key("a"), EntryKind::File, &Metadata::default(), precondition);
+    let set = target.set_metadata(
+        &key("a"),
+        EntryKind::File,
+        &(&Metadata::default()).into(),
+        precondition,
+    );
     assert!(matches!(set, Err(Cause::TargetChanged)), "{set:?}");
     assert_eq!(scene.content("p/a").as_deref(), Some(&b"theirs"[..]));
 }

@@ -106,7 +106,7 @@ fn write(
     let entry = file(name, content.len());
     let mut stage = target.stage(&entry, precondition)?;
     stage.write(content)?;
-    Ok(stage.finish(&entry.metadata, &Digest::of(content))?.written().stamp)
+    Ok(stage.finish(&(&entry.metadata).into(), &Digest::of(content))?.written().stamp)
 }
 
 /// Reads all of an entry's content.

@@ -120,7 +120,7 @@ fn a_file_whose_length_changed_is_not_written() {
     assert!(matches!(stage.write(b"four"), Err(Cause::ShortWrite { written: 4, expected: 3 })));
     let mut stage = target.stage(&file("a", 3), Precondition::Absent).expect("begin");
     stage.write(b"ab").expect("hold");
-    let ended = stage.finish(&Metadata::default(), &Digest::of(b"ab")).map(drop);
+    let ended = stage.finish(&(&Metadata::default()).into(), &Digest::of(b"ab")).map(drop);
     assert!(matches!(ended, Err(Cause::ShortWrite { written: 2, expected: 3 })), "{ended:?}");
     assert!(scene.bucket.keys().is_empty());
 }
