@@ -16,7 +16,7 @@ use vidimus::manifest::published::{
 };
 use vidimus::manifest::{RecordedOptions, Row, RunNumber, State};
 use vidimus::model::stamp::Inode;
-use vidimus::model::{Durability, RunId, Stamp, Timestamp, Totals, Verdict};
+use vidimus::model::{Durability, Preserve, RunId, Stamp, Timestamp, Totals, Verdict};
 
 const FILES: usize = 1_000_000;
 /// Rows that are put between two commits.
@@ -71,6 +71,7 @@ impl Site {
                 only: None,
                 key_space: KeySpace::Tree,
                 keeps: None,
+                preserve: Preserve::NOTHING,
             },
             totals: Totals::default(),
         };

@@ -30,6 +30,8 @@ pub(crate) fn entry(key: &Key) -> Entry {
         link: None,
         completeness: Completeness::Full,
         recorded: None,
+        extras: None,
+        born: None,
     }
 }
 
@@ -50,5 +52,7 @@ pub(crate) fn row(key: &Key) -> Row {
         run: RunNumber(1),
         from: SourceNumber::FIRST,
         verified_at: None,
+        extras: None,
+        born: None,
     }
 }

@@ -21,8 +21,8 @@ pub use headers::Headers;
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Features, Keeps, Key, Metadata,
-    Notice, Stamp,
+    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Extras, Features, Keeps, Key,
+    Metadata, Notice, Stamp,
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -150,6 +150,8 @@ pub struct Facts {
     pub completeness: Completeness,
     /// The digest stored with the object.
     pub digest: Option<Digest>,
+    /// What few entries have.
+    pub extras: Option<Box<Extras>>,
     /// All headers, as the store keeps them.
     pub headers: Headers,
 }
@@ -160,6 +162,7 @@ impl Facts {
         entry.kind = self.kind;
         entry.metadata = self.metadata;
         entry.completeness = self.completeness;
+        entry.extras.clone_from(&self.extras);
     }
 }
 
@@ -397,9 +400,9 @@ pub trait Target: Source {
     /// it back.
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause>;
 
-    /// Sets those of an entry's mode, owner, group and mtime that differ from what is intended. Returns its
-    /// stamp if that is known without reading it back. An object must be the version that
-    /// `precondition` names, if it names one.
+    /// Sets those of an entry's mode, owner, group and mtime that differ from what is intended.
+    /// Returns its stamp if that is known without reading it back. An object must be the version
+    /// that `precondition` names, if it names one.
     fn set_metadata(
         &self,
         key: &Key,

@@ -11,7 +11,8 @@ use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::stamp::{COARSEST_TIMES, StampFields, StampMatch};
 use crate::model::{
-    Action, Cause, Check, Decision, Digest, Entry, EntryKind, ExtraKinds, Metadata, Reason,
+    Action, Cause, Check, Decision, Digest, Entry, EntryKind, ExtraKinds, Metadata, Preserve,
+    Reason,
 };
 use std::sync::Arc;
 
@@ -34,6 +35,8 @@ pub struct PolicyOptions {
     pub digests: ExtraKinds,
     /// Copy content of the source that changed without its stamp.
     pub accept_silent_changes: bool,
+    /// What copies are to have, beside content and metadata.
+    pub preserve: Preserve,
 }
 
 /// What becomes of entries that only the target has.

@@ -118,6 +118,7 @@ mod tests {
                 only: None,
                 key_space,
                 keeps: None,
+                preserve: crate::model::Preserve::NOTHING,
             },
         }
     }

@@ -1,7 +1,7 @@
 //! The state's database file: its path, and how it is opened, created, checked and put aside.
 
 use super::journal::Journal;
-use super::row::{self, TABLE};
+use super::row::{self, LINKS, TABLE, TO_VERSION_5};
 use super::runs::{self, latest_run};
 use crate::model::hint::hint;
 use crate::model::key::Escaped;
@@ -15,9 +15,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The format version that this code writes. Older versions, which had one file for each pair of
-/// source and target, are converted.
-const VERSION: i64 = 4;
+/// The format version that this code writes. Older versions are converted.
+const VERSION: i64 = 5;
+/// The first version with one file for each target. Older ones had one for each pair of source and
+/// target.
+const FIRST_OF_TARGET: i64 = 4;
 /// Keys that changed since the manifest was last published, and whether they had a row then.
 const CHANGED: &str = "CREATE TABLE changed (
     key BLOB PRIMARY KEY NOT NULL,
@@ -194,6 +196,7 @@ pub(super) fn begin(transaction: &Connection, target: &str) -> rusqlite::Result<
          ) STRICT;",
     )?;
     transaction.execute_batch(TABLE)?;
+    transaction.execute_batch(LINKS)?;
     transaction.execute_batch(CHANGED)?;
     transaction.execute("INSERT INTO meta (name, value) VALUES ('target', ?1)", [target])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
@@ -204,7 +207,7 @@ pub(super) fn begin(transaction: &Connection, target: &str) -> rusqlite::Result<
 /// last row. Returns the target recorded in the file.
 pub(super) fn check(connection: &Connection) -> Result<String, Trouble> {
     let version = version(connection)?;
-    if version != VERSION {
+    if !(FIRST_OF_TARGET..=VERSION).contains(&version) {
         return Err(Trouble::Damaged(format!("it has the unknown version {version}")));
     }
     legible(|| {
@@ -214,11 +217,25 @@ pub(super) fn check(connection: &Connection) -> Result<String, Trouble> {
     })
 }
 
+/// Converts a file of a target that was [checked](check) to the current version, if it is older.
+pub(super) fn upgrade(connection: &mut Connection) -> Result<(), Trouble> {
+    if version(connection)? == VERSION {
+        return Ok(());
+    }
+    legible(|| {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(TO_VERSION_5)?;
+        transaction.execute_batch(LINKS)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()
+    })
+}
+
 /// Does the same checks for an older file of one pair, and returns the source and target recorded
 /// in it.
 pub(super) fn check_pair(connection: &Connection) -> Result<(String, String), Trouble> {
     let version = version(connection)?;
-    if !(1..VERSION).contains(&version) {
+    if !(1..FIRST_OF_TARGET).contains(&version) {
         return Err(Trouble::Damaged(format!("it has the unknown version {version}")));
     }
     legible(|| {

@@ -17,7 +17,7 @@ pub use target_lock::{LockRequest, Lockable, SharedLock, TargetLock};
 
 use crate::backend::KeySpace;
 use crate::filter::FilterSpec;
-use crate::model::{Durability, Error, ErrorKind, Keeps};
+use crate::model::{Durability, Error, ErrorKind, Keeps, Preserve};
 use serde::{Deserialize, Serialize};
 
 pub mod bag;
@@ -54,6 +54,9 @@ pub struct RecordedOptions {
     /// What the target keeps of metadata and directories, if not everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub keeps: Option<Keeps>,
+    /// What was preserved, beside content and metadata.
+    #[serde(default = "Preserve::nothing")]
+    pub preserve: Preserve,
 }
 
 impl RecordedOptions {

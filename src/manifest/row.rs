@@ -1,7 +1,10 @@
 //! Rows: what is known about one key, and how the state database stores it.
 
 use crate::model::entry::Completeness;
-use crate::model::{Digest, Entry, EntryKind, ExtraDigests, Key, Metadata, Stamp, Timestamp};
+use crate::model::{
+    Birth, Digest, Entry, EntryKind, ExtraDigests, Extras, Key, LinkGroup, Metadata, Stamp,
+    Timestamp,
+};
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
 
@@ -65,6 +68,10 @@ pub struct Row<T = Stamp> {
     pub from: SourceNumber,
     /// When the target's content was last found to match the digest.
     pub verified_at: Option<Timestamp>,
+    /// What few entries have.
+    pub extras: Option<Box<Extras>>,
+    /// When the source's entry was created, if its file system says.
+    pub born: Option<Birth>,
 }
 
 /// What a run knows about one key before the target's stamp is known. It is not a row yet and can't
@@ -92,6 +99,7 @@ impl Row {
             entry.kind = self.kind;
             entry.metadata = self.metadata;
             entry.link.clone_from(&self.link);
+            entry.extras.clone_from(&self.extras);
             entry.completeness = Completeness::Full;
         }
         tells
@@ -112,9 +120,14 @@ impl Row {
 }
 
 impl<T> Row<T> {
+    /// Returns the group of hard links that the entry was one of.
+    pub fn group(&self) -> Option<LinkGroup> {
+        self.extras.as_ref()?.group
+    }
+
     fn having<U>(self, target: U) -> Row<U> {
         let Self { key, kind, digest, extra, origin, source, source_racy, .. } = self;
-        let Self { metadata, link, run, from, verified_at, .. } = self;
+        let Self { metadata, link, run, from, verified_at, extras, born, .. } = self;
         Row {
             key,
             kind,
@@ -129,6 +142,8 @@ impl<T> Row<T> {
             run,
             from,
             verified_at,
+            extras,
+            born,
         }
     }
 }
@@ -151,6 +166,8 @@ impl PendingRow {
             run: by.run,
             from: by.from,
             verified_at: None,
+            extras: entry.extras,
+            born: entry.born,
         }
     }
 
@@ -222,21 +239,23 @@ pub(super) fn verify(
 
 /// Inserts a row or replaces the row of its key.
 pub(super) const PUT: &str = "INSERT OR REPLACE INTO entries \
-     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)";
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, \
+     ?19, ?20)";
 
 /// Returns the columns in a file of a format version, in the order of [`TABLE`], [`decode`] and
 /// [`put`]. A column that an older version lacks is null, and its only source is the first.
 pub(super) fn columns(version: i64) -> String {
     let extra = if version < 3 { "NULL, NULL" } else { "sha256, md5" };
     let from = if version < 4 { "1" } else { "from_source" };
+    let extras = if version < 5 { "NULL, NULL" } else { "extras, born" };
     format!(
         "key, kind, digest, origin, source, source_racy, target, mode, uid, gid, mtime, \
-         mtime_nanos, link, run, verified_at, {extra}, {from}"
+         mtime_nanos, link, run, verified_at, {extra}, {from}, {extras}"
     )
 }
 
 /// The number of these columns.
-pub(super) const WIDTH: usize = 18;
+pub(super) const WIDTH: usize = 20;
 
 /// The table of rows.
 pub(super) const TABLE: &str = "CREATE TABLE entries (
@@ -257,8 +276,34 @@ pub(super) const TABLE: &str = "CREATE TABLE entries (
     verified_at INTEGER,
     sha256 BLOB,
     md5 BLOB,
-    from_source INTEGER NOT NULL
+    from_source INTEGER NOT NULL,
+    extras BLOB,
+    born INTEGER
 ) STRICT, WITHOUT ROWID;";
+
+/// The keys of each group of hard links. Rows decide: a key whose row was removed or is of another
+/// group by now may still be here.
+pub(super) const LINKS: &str = "CREATE TABLE links (
+    id INTEGER NOT NULL,
+    key BLOB NOT NULL,
+    PRIMARY KEY (id, key)
+) STRICT, WITHOUT ROWID;";
+
+/// Makes a file of version 4 one of version 5, within a transaction.
+pub(super) const TO_VERSION_5: &str = "ALTER TABLE entries ADD COLUMN extras BLOB;
+    ALTER TABLE entries ADD COLUMN born INTEGER;";
+
+/// Records that a key is of a group of hard links.
+pub(super) const PUT_LINK: &str = "INSERT OR IGNORE INTO links VALUES (?1, ?2)";
+
+/// Binds a key and its group to the statement [`PUT_LINK`] and executes it.
+pub(super) fn put_link(
+    statement: &mut Statement<'_>,
+    key: &Key,
+    group: LinkGroup,
+) -> rusqlite::Result<usize> {
+    statement.execute(params![group.id.0 as i64, key.as_bytes()])
+}
 
 /// Binds a row to the statement [`PUT`] and executes it.
 pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
@@ -284,6 +329,8 @@ pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<
         row.extra.sha256.as_ref().map(|digest| &digest[..]),
         row.extra.md5.as_ref().map(|digest| &digest[..]),
         row.from.0,
+        row.extras.as_ref().map(|extras| extras.encode()),
+        row.born.map(Birth::nanoseconds),
     ])
 }
 
@@ -337,6 +384,15 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
         verified_at: match row.get_ref(14).ok()? {
             ValueRef::Null => None,
             ValueRef::Integer(at) => Some(timestamp(at)),
+            _ => return None,
+        },
+        extras: match blob(18)? {
+            None => None,
+            Some(bytes) => Extras::decode(bytes)?.boxed(),
+        },
+        born: match row.get_ref(19).ok()? {
+            ValueRef::Null => None,
+            ValueRef::Integer(at) => Birth::of_nanoseconds(at),
             _ => return None,
         },
     })

@@ -11,15 +11,16 @@
 //! may lose the last batches but never mixes them, and a row is never older than its content says.
 //! Where that mode isn't safe on a full disk, a rollback journal is used (`journal`).
 //!
-//! The format version is 4, in `SQLite`'s `user_version`; `application_id` identifies vidimus's
-//! files. Versions 1 to 3 had one file for each pair of source and target: the first run that
+//! The format version is 5, in `SQLite`'s `user_version`; `application_id` identifies vidimus's
+//! files. Version 4 lacks columns and a table, which the first run that writes adds; readers read
+//! it as it is. Versions 1 to 3 had one file for each pair of source and target: the first run that
 //! writes converts those of its target (`pairs`), and readers see the result of that conversion. A
 //! newer version is refused with an error. Anything else that isn't valid is damage: the file is
 //! put aside and a new one created.
 
 use super::database::{
     Access, Trouble, begin, cannot_make, cannot_open, cannot_put_aside, check, connect, failed,
-    has_journal, is_journaled, path_of, pragma, put_aside, refusal,
+    has_journal, is_journaled, path_of, pragma, put_aside, refusal, upgrade,
 };
 use super::row::{self, Row, RunNumber, SourceNumber};
 use super::runs::{self, CutOff, RootIdentity, RunRecord, latest_run};
@@ -524,16 +525,17 @@ impl State {
         Ok(connect(path, Access::Write)?)
     }
 
-    /// Checks a file that was opened for writing.
+    /// Checks a file that was opened for writing, and converts it if it is of an older version.
     fn of(
         path: &Path,
-        connection: Connection,
+        mut connection: Connection,
         source: &str,
         target: &str,
     ) -> Result<Self, Trouble> {
         if check(&connection)? != target {
             return Err(Trouble::Damaged("it is another target's".to_owned()));
         }
+        upgrade(&mut connection)?;
         Ok(Self {
             path: path.to_owned(),
             source: source.to_owned(),

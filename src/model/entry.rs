@@ -1,8 +1,9 @@
 //! Entries: one thing at a key.
 
-use super::{Digest, Key, Stamp, Timestamp, serial};
+use super::{Digest, Extras, Key, LinkGroup, Stamp, Timestamp, serial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::num::NonZeroI64;
 
 /// Maximum length in bytes of a symbolic link's text (`PATH_MAX` without its NUL).
 pub const LONGEST_LINK: u64 = 4095;
@@ -86,6 +87,37 @@ impl Metadata {
     }
 }
 
+/// When an entry was created, as its file system says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Birth(NonZeroI64);
+
+impl Birth {
+    /// Makes it of a time; `None` for the epoch, which stands for a time that isn't known.
+    pub fn of(time: Timestamp) -> Option<Self> {
+        let seconds = time.seconds.saturating_mul(1_000_000_000);
+        Self::of_nanoseconds(seconds.saturating_add(time.nanos.into()))
+    }
+
+    /// Makes it of nanoseconds since the epoch; `None` for the epoch.
+    pub fn of_nanoseconds(nanoseconds: i64) -> Option<Self> {
+        NonZeroI64::new(nanoseconds).map(Self)
+    }
+
+    /// Returns the nanoseconds since the epoch.
+    pub fn nanoseconds(self) -> i64 {
+        self.0.get()
+    }
+
+    /// Returns the time.
+    pub fn time(self) -> Timestamp {
+        let nanoseconds = self.0.get();
+        Timestamp {
+            seconds: nanoseconds.div_euclid(1_000_000_000),
+            nanos: nanoseconds.rem_euclid(1_000_000_000) as u32,
+        }
+    }
+}
+
 /// How much is known about an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +159,12 @@ pub struct Entry {
     /// The digest that was stored with this version when it was written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recorded: Option<Digest>,
+    /// What few entries have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extras: Option<Box<Extras>>,
+    /// When it was created, if its file system says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub born: Option<Birth>,
 }
 
 impl Entry {
@@ -140,12 +178,19 @@ impl Entry {
             link: None,
             completeness: Completeness::Full,
             recorded: None,
+            extras: None,
+            born: None,
         }
     }
 
     /// Returns the size of a regular file's content in bytes; 0 for any other kind.
     pub fn size(&self) -> u64 {
         if self.kind == EntryKind::File { self.stamp.size } else { 0 }
+    }
+
+    /// Returns the names of the file, if there may be others than this one.
+    pub fn group(&self) -> Option<LinkGroup> {
+        self.extras.as_ref()?.group
     }
 }
 
@@ -166,6 +211,11 @@ impl Entry {
         }
         out.extend_from_slice(&self.metadata.mtime.seconds.to_le_bytes());
         out.extend_from_slice(&self.metadata.mtime.nanos.to_le_bytes());
+        let extras = self.extras.as_ref().map(|extras| extras.encode()).unwrap_or_default();
+        out.push(extras.len() as u8);
+        out.extend_from_slice(&extras);
+        let born = self.born.map_or(0, Birth::nanoseconds);
+        out.extend_from_slice(&born.to_le_bytes());
         out.push(u8::from(self.link.is_some()));
         out.extend_from_slice(&(link.len() as u32).to_le_bytes());
         out.extend_from_slice(link);
@@ -179,15 +229,11 @@ impl Entry {
         let (recorded, rest) = rest.split_first_chunk::<32>()?;
         let (&stamp_length, rest) = rest.split_first()?;
         let (stamp, mut rest) = rest.split_at_checked(stamp_length.into())?;
-        let mut number = || {
-            let (number, tail) = rest.split_first_chunk::<4>()?;
-            rest = tail;
-            Some(u32::from_le_bytes(*number))
-        };
-        let (mode, uid, gid) = (number()?, number()?, number()?);
-        let (low, high) = (number()?, number()?);
-        let seconds = (u64::from(low) | u64::from(high) << 32) as i64;
-        let mtime = Timestamp { seconds, nanos: number()? };
+        let (mode, uid, gid) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
+        let mtime = time(&mut rest)?;
+        let (&extras_length, tail) = rest.split_first()?;
+        let (extras, tail) = tail.split_at_checked(extras_length.into())?;
+        let (born, rest) = tail.split_first_chunk::<8>()?;
         let (&has_link, tail) = rest.split_first()?;
         let (length, tail) = tail.split_first_chunk::<4>()?;
         let (link, key) = tail.split_at_checked(u32::from_le_bytes(*length) as usize)?;
@@ -198,9 +244,23 @@ impl Entry {
             metadata: Metadata { mode, uid, gid, mtime },
             link: (has_link == 1).then(|| link.into()),
             recorded: (is_recorded == 1).then_some(Digest(*recorded)),
+            extras: Extras::decode(extras)?.boxed(),
+            born: Birth::of_nanoseconds(i64::from_le_bytes(*born)),
             completeness: *Completeness::ALL.get(usize::from(completeness))?,
         })
     }
+}
+
+fn number(bytes: &mut &[u8]) -> Option<u32> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    *bytes = rest;
+    Some(u32::from_le_bytes(*number))
+}
+
+fn time(bytes: &mut &[u8]) -> Option<Timestamp> {
+    let (seconds, rest) = bytes.split_first_chunk::<8>()?;
+    *bytes = rest;
+    Some(Timestamp { seconds: i64::from_le_bytes(*seconds), nanos: number(bytes)? })
 }
 
 impl EntryKind {
@@ -251,7 +311,10 @@ mod tests {
 
     #[test]
     fn encoding_keeps_every_field() {
-        for (kind, link) in [(EntryKind::File, None), (EntryKind::Symlink, Some(&b"a\0b"[..]))] {
+        let extras = || Some(Box::new(crate::model::extras::tests::all()));
+        for (kind, link, extras) in
+            [(EntryKind::File, None, None), (EntryKind::Symlink, Some(&b"a\0b"[..]), extras())]
+        {
             let time = Timestamp { seconds: -7, nanos: 999_999_999 };
             let entry = Entry {
                 key: Key::new(&b"a/\xff"[..]),
@@ -261,9 +324,22 @@ mod tests {
                 link: link.map(Into::into),
                 completeness: Completeness::Implicit,
                 recorded: Some(Digest([9; 32])),
+                born: extras.as_ref().and_then(|_| Birth::of(time)),
+                extras,
             };
             assert_eq!(Entry::decode(&entry.encode()), Some(entry));
         }
+    }
+
+    #[test]
+    fn a_time_of_creation_is_kept_but_the_epoch() {
+        let time = |seconds, nanos| Timestamp { seconds, nanos };
+        for time in [time(1_700_000_000, 5), time(-1, 500_000_000), time(0, 1)] {
+            assert_eq!(Birth::of(time).map(Birth::time), Some(time));
+        }
+        assert_eq!(Birth::of(time(0, 0)), None);
+        let latest = Birth::of(time(i64::MAX, 0)).expect("a time");
+        assert_eq!(latest.nanoseconds(), i64::MAX, "the year 2262");
     }
 
     #[test]

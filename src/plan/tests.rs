@@ -40,7 +40,17 @@ fn tree(paths: &[(String, Option<u64>)]) -> Tree {
 
 fn entry(key: Key, kind: EntryKind, stamp: Stamp, completeness: Completeness) -> Entry {
     let metadata = Metadata::default();
-    Entry { key, kind, stamp, metadata, link: None, completeness, recorded: None }
+    Entry {
+        key,
+        kind,
+        stamp,
+        metadata,
+        link: None,
+        completeness,
+        recorded: None,
+        extras: None,
+        born: None,
+    }
 }
 
 /// Lists a tree, its root first.

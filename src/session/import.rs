@@ -27,7 +27,8 @@ use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
-    ExtraKinds, Key, Metadata, Notice, Operation, Progress, RunId, Stamp, Stop, Timestamp, Verdict,
+    ExtraKinds, Key, Metadata, Notice, Operation, Preserve, Progress, RunId, Stamp, Stop,
+    Timestamp, Verdict,
 };
 use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
@@ -133,6 +134,7 @@ pub fn import(
         only: None,
         key_space: KeySpace::Tree,
         keeps: target.limited_keeps(),
+        preserve: Preserve::NOTHING,
     };
     let number = state.begin_run(&run, started, &recorded.encode()?)?;
     lock.keep();

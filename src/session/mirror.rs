@@ -289,6 +289,7 @@ impl Session<'_> {
             only: self.places.source.only.clone(),
             key_space: self.places.key_space(),
             keeps: sides.target.limited_keeps(),
+            preserve: self.options.policy.preserve,
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();

@@ -22,7 +22,7 @@ use crate::model::error::Trouble;
 use crate::model::stamp::StampFields;
 use crate::model::{
     Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Notice,
-    Progress, RunId, Severity, Stamp, Stop, Timestamp, Verdict,
+    Preserve, Progress, RunId, Severity, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::place::file::{cannot_write, of_existing};
 use crate::place::{OpenOptions, Opener, WritableFile};
@@ -311,6 +311,7 @@ fn record(
         only: Some(at.key.as_bytes().into()),
         key_space: at.key_space,
         keeps: at.target.limited_keeps(),
+        preserve: Preserve::NOTHING,
     };
     let number = state.begin_run(run, started, &options.encode()?)?;
     let ended = wall_clock();

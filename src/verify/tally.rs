@@ -456,8 +456,18 @@ fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
 
 /// Returns the entry that a row describes, with the target's stamp.
 fn recorded(row: &Row) -> Entry {
-    let Row { key, kind, metadata, target: stamp, link, digest, .. } = row.clone();
-    Entry { key, kind, stamp, metadata, link, completeness: Completeness::Full, recorded: digest }
+    let Row { key, kind, metadata, target: stamp, link, digest, extras, born, .. } = row.clone();
+    Entry {
+        key,
+        kind,
+        stamp,
+        metadata,
+        link,
+        completeness: Completeness::Full,
+        recorded: digest,
+        extras,
+        born,
+    }
 }
 
 /// Returns, in words, the parts of a stamp besides size that aren't as recorded.

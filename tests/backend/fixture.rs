@@ -50,6 +50,8 @@ pub(crate) fn entry(key: impl AsRef<[u8]>, kind: EntryKind, size: u64) -> Entry 
         link: None,
         completeness: Completeness::Full,
         recorded: None,
+        extras: None,
+        born: None,
     }
 }
 

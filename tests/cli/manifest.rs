@@ -302,14 +302,14 @@ fn a_manifest_of_a_newer_version_is_refused_and_kept() {
     let env = mirrored(&sample());
     let pointer = directory(&env).join("latest.json");
     let text = fs::read_to_string(&pointer).expect("read");
-    let newer = text.replace("\"vidimus_manifest\": 1", "\"vidimus_manifest\": 2");
+    let newer = text.replace("\"vidimus_manifest\": 1", "\"vidimus_manifest\": 3");
     fs::write(&pointer, &newer).expect("write");
     fs::write(env.source.join("bin/run"), "changed").expect("write");
-    env.mirror(&[]).expect(4).names("version 2");
+    env.mirror(&[]).expect(4).names("version 3");
     lose_state(&env);
-    env.verify(&[]).expect(4).names("version 2").names("newer vidimus");
+    env.verify(&[]).expect(4).names("version 3").names("newer vidimus");
     env.vidimus(&["manifest", "check", "target"]).expect(4).names("newer vidimus");
-    env.mirror(&[]).expect(4).names("version 2");
+    env.mirror(&[]).expect(4).names("version 3");
     assert_eq!(fs::read_to_string(&pointer).expect("read"), newer);
 }
 

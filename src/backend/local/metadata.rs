@@ -1,20 +1,23 @@
 //! Conversion between the kernel's metadata and the model's.
 
-use crate::model::{EntryKind, Metadata, SpecialKind, Timestamp};
+use crate::model::{Birth, EntryKind, Metadata, SpecialKind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
 use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::AsFd;
+
+/// What is asked of the kernel: all that costs nothing, and when an entry was created.
+pub(super) const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
 
 /// Returns the result of `statx` for `name` in a directory; for a symbolic link that of the link
 /// itself.
 pub(super) fn look_at(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Statx> {
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-    statx(directory, name, flags, StatxFlags::BASIC_STATS)
+    statx(directory, name, flags, ASKED)
 }
 
 /// Returns the result of `statx` for an open file.
 pub(super) fn look_at_open(file: impl AsFd) -> rustix::io::Result<Statx> {
-    statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
+    statx(file, c"", AtFlags::EMPTY_PATH, ASKED)
 }
 
 /// Converts the type of an entry.
@@ -39,6 +42,14 @@ pub(super) fn kind_of(stat: &Statx) -> EntryKind {
 /// Returns the modification time that `statx` reports.
 pub(super) fn mtime_of(stat: &Statx) -> Timestamp {
     Timestamp { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
+}
+
+/// Returns the time of creation that `statx` reports, if the file system knows it.
+pub(super) fn born(stat: &Statx) -> Option<Birth> {
+    let is_known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);
+    let time = stat.stx_btime;
+    let time = Timestamp { seconds: time.tv_sec, nanos: time.tv_nsec };
+    if is_known { Birth::of(time) } else { None }
 }
 
 /// Returns the metadata that `statx` reports.

@@ -2,11 +2,11 @@
 //! trusted.
 
 use super::capabilities::{Capabilities, Kind};
-use super::metadata::{kind_of, look_at, metadata_of, mtime_of};
+use super::metadata::{ASKED, born, kind_of, look_at, metadata_of, mtime_of};
 use crate::model::entry::Completeness;
 use crate::model::stamp::Inode;
 use crate::model::{Entry, Key, Stamp, Timestamp};
-use rustix::fs::{AtFlags, Statx, StatxFlags, statx};
+use rustix::fs::{AtFlags, Statx, statx};
 use std::os::fd::AsFd;
 
 /// Returns the result of `statx` for `name` in a directory without using cached attributes. FUSE
@@ -21,7 +21,7 @@ pub(super) fn look_afresh(
         return look_at(directory, name);
     }
     let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT | AtFlags::STATX_FORCE_SYNC;
-    statx(directory, name, flags, StatxFlags::BASIC_STATS)
+    statx(directory, name, flags, ASKED)
 }
 
 /// Returns the stamp that `statx` reports.
@@ -46,5 +46,7 @@ pub(super) fn entry(
         link,
         completeness: Completeness::Full,
         recorded: None,
+        extras: None,
+        born: born(stat),
     }
 }

@@ -62,6 +62,8 @@ impl Node {
             link: (self.kind == EntryKind::Symlink).then(|| (*self.content).into()),
             completeness: Completeness::Full,
             recorded: None,
+            extras: None,
+            born: None,
         }
     }
 }

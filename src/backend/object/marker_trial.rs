@@ -86,7 +86,8 @@ fn try_marker(store: &dyn Store, name: &[u8], guess: &Metadata, had_none: bool) 
     let put = |key: &[u8], content: &'static [u8], headers: &Headers| {
         store.put(key, Body::from(Bytes::from_static(content)), headers, Condition::None)
     };
-    let put_marker = || put(&marker, b"", &headers(&marker, EntryKind::Directory, guess, None));
+    let put_marker =
+        || put(&marker, b"", &headers(&marker, EntryKind::Directory, guess, None, None));
     // If this fails, the next trial overwrites the object, which disturbs nobody.
     let remove = |key: &[u8]| store.delete(key, Condition::None).ok();
     let mut accepted = put_marker();

@@ -8,7 +8,10 @@
 use super::Headers;
 use crate::backend::Facts;
 use crate::model::entry::Completeness;
-use crate::model::{Digest, EntryKind, Metadata, Timestamp, hex};
+use crate::model::{
+    AttributesDigest, DeviceNumber, Digest, EntryKind, Extras, GroupId, LinkGroup, Metadata,
+    Timestamp, hex,
+};
 
 const MTIME: &str = "mtime";
 const MODE: &str = "vidimus-mode";
@@ -17,16 +20,24 @@ const GID: &str = "vidimus-gid";
 const KIND: &str = "vidimus-kind";
 const SYMLINK: &str = "symlink";
 const DIGEST: &str = "vidimus-blake3";
+const LINKS: &str = "vidimus-links";
+const DEVICE: &str = "vidimus-device";
+const HOLES: &str = "vidimus-holes";
+const ATTRIBUTES: &str = "vidimus-attributes-blake3";
 
 /// Returns the headers of an object that vidimus writes.
 pub(super) fn headers(
     key: &[u8],
     kind: EntryKind,
     metadata: &Metadata,
+    extras: Option<&Extras>,
     digest: Option<&Digest>,
 ) -> Headers {
     let mut headers = Headers { content_type: content_type(key, kind), ..Headers::default() };
     set(&mut headers, kind, metadata);
+    if let Some(extras) = extras {
+        put_extras(&mut headers, extras);
+    }
     if let Some(digest) = digest {
         put(&mut headers, DIGEST, digest.to_string());
     }
@@ -42,6 +53,23 @@ pub(super) fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
     put(headers, GID, gid.to_string());
     if kind == EntryKind::Symlink {
         put(headers, KIND, SYMLINK.to_owned());
+    }
+}
+
+/// Sets what few entries have.
+fn put_extras(headers: &mut Headers, extras: &Extras) {
+    let Extras { group, device, attributes, holes } = extras;
+    if let Some(LinkGroup { id, .. }) = group {
+        put(headers, LINKS, id.to_string());
+    }
+    if let Some(device) = device {
+        put(headers, DEVICE, device.to_string());
+    }
+    if let Some(attributes) = attributes {
+        put(headers, ATTRIBUTES, attributes.to_string());
+    }
+    if *holes {
+        put(headers, HOLES, "1".to_owned());
     }
 }
 
@@ -66,6 +94,12 @@ pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts
         gid: number(GID).unwrap_or(guess.gid),
         mtime: mtime.unwrap_or(guess.mtime),
     };
+    let extras = Extras {
+        group: value(LINKS).and_then(GroupId::parse).map(|id| LinkGroup { id, names: 0 }),
+        device: value(DEVICE).and_then(DeviceNumber::parse),
+        attributes: value(ATTRIBUTES).and_then(AttributesDigest::parse),
+        holes: value(HOLES) == Some("1"),
+    };
     let is_link = kind == EntryKind::File && value(KIND) == Some(SYMLINK);
     Facts {
         kind: if is_link { EntryKind::Symlink } else { kind },
@@ -76,6 +110,7 @@ pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts
             Completeness::NoStoredMetadata
         },
         digest: value(DIGEST).and_then(parse_digest),
+        extras: extras.boxed(),
         headers,
     }
 }
@@ -133,11 +168,14 @@ mod tests {
             for kind in [EntryKind::File, EntryKind::Symlink, EntryKind::Directory] {
                 let metadata = Metadata { mode: 0o4755, uid: u32::MAX, gid: 7, mtime };
                 let digest = Digest::of(b"content");
-                let headers = headers(b"a", kind, &metadata, Some(&digest));
+                let group = Some(LinkGroup { id: GroupId(7), names: 0 });
+                let extras = Extras { group, ..crate::model::extras::tests::all() };
+                let headers = headers(b"a", kind, &metadata, Some(&extras), Some(&digest));
                 let leaf = if kind == EntryKind::Directory { kind } else { EntryKind::File };
                 let facts = facts(headers, leaf, Metadata::default());
                 assert_eq!((facts.kind, facts.metadata), (kind, metadata));
                 assert_eq!((facts.digest, facts.completeness), (Some(digest), Completeness::Full));
+                assert_eq!(facts.extras.as_deref(), Some(&extras));
             }
         }
     }
@@ -160,9 +198,14 @@ mod tests {
             (UID, "-1"),
             (DIGEST, "+f"),
             (KIND, "device"),
+            (LINKS, "7"),
+            (DEVICE, "8"),
+            (ATTRIBUTES, "0f"),
+            (HOLES, "2"),
         ] {
             let facts = of(name, value);
             assert_eq!((facts.metadata, facts.kind), (guess, EntryKind::File), "{name} {value}");
+            assert_eq!(facts.extras, None, "{name} {value}");
             assert_eq!(
                 (facts.completeness, facts.digest),
                 (Completeness::NoStoredMetadata, None),

@@ -303,6 +303,8 @@ impl BucketPrefix {
             link: None,
             completeness: Completeness::ListingOnly,
             recorded: None,
+            extras: None,
+            born: None,
         }
     }
 

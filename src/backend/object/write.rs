@@ -115,10 +115,11 @@ impl ObjectStage {
     }
 
     fn headers(&self, metadata: &Metadata, digest: Option<&Digest>) -> Headers {
-        match &self.kept {
-            Some(kept) => kept.clone(),
-            None => headers(&self.key, EntryKind::File, metadata, digest),
+        if let Some(kept) = &self.kept {
+            return kept.clone();
         }
+        let extras = self.entry.extras.as_deref();
+        headers(&self.key, EntryKind::File, metadata, extras, digest)
     }
 
     /// Sends the buffer as the next part.
@@ -470,7 +471,7 @@ impl BucketPrefix {
             return Ok(None);
         }
         let object = self.object_key(key)?;
-        let headers = headers(&object, EntryKind::Directory, metadata, None);
+        let headers = headers(&object, EntryKind::Directory, metadata, None, None);
         match self.store.put(&object, Body::default(), &headers, Condition::None) {
             Ok(tag) => {
                 // The metadata of a bucket's root is under a key that isn't listed, so it has no
@@ -492,7 +493,8 @@ impl BucketPrefix {
         precondition: Precondition,
     ) -> Result<Stamp, Cause> {
         let object = self.object_key(key)?;
-        let headers = headers(&object, EntryKind::Symlink, metadata, Some(&Digest::of(text)));
+        let digest = Digest::of(text);
+        let headers = headers(&object, EntryKind::Symlink, metadata, None, Some(&digest));
         let body = Bytes::copy_from_slice(text);
         let tag = self.put_whole(&object, &body.into(), &headers, precondition)?;
         Ok(Stamp::of_object(text.len() as u64, tag))

@@ -28,6 +28,8 @@ fn entry(key: &str, kind: EntryKind, inode: u64) -> Entry {
         link: (kind == EntryKind::Symlink).then(|| b"text"[..].into()),
         completeness: Completeness::Full,
         recorded: None,
+        extras: None,
+        born: None,
     }
 }
 

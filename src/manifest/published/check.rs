@@ -94,7 +94,7 @@ fn is_signed(
     );
     // The run that signed it was killed, or minisign signed it.
     if is_signed && !is_told {
-        writer.point_to(latest.as_predecessor(), true)?;
+        writer.point_to(latest, true)?;
     }
     Ok(is_signed)
 }
@@ -104,5 +104,5 @@ fn add(writer: &ManifestWriter<'_>, latest: &Publication, key: &SecretKey) -> Re
     let head = writer.reader.head(latest.head.sequence)?;
     Publication::decode(&head, &latest.as_predecessor())?;
     writer.sign(key, &latest.head, &head)?;
-    writer.point_to(latest.as_predecessor(), true)
+    writer.point_to(latest, true)
 }

@@ -8,8 +8,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
-/// The format's version that this code reads and writes.
-const VERSION: u64 = 1;
+/// The format's first version, which is written wherever nothing needs a later one.
+const FIRST_VERSION: u64 = 1;
+/// The format's last version that this code reads and writes: its lines have names and kinds that a
+/// reader of the first must not pass over ([`Published::needs_version_2`]).
+///
+/// [`Published::needs_version_2`]: super::Published::needs_version_2
+const VERSION: u64 = 2;
 
 /// Most segments of a manifest: a reader has one window in memory for each.
 pub(super) const SEGMENTS: usize = 32;
@@ -178,7 +183,7 @@ impl Head {
     pub(super) fn of(publishing: Publishing, source: &str, target: &str) -> Self {
         let Publishing { run, started, now: published, verdict, options, totals } = publishing;
         Self {
-            version: VERSION,
+            version: FIRST_VERSION,
             sequence: 0,
             previous: None,
             lost: None,
@@ -194,6 +199,13 @@ impl Head {
             rows: 0,
             segments: Vec::new(),
         }
+    }
+
+    /// Makes it a head of version 2, if its own segment needs that, or one that it takes from
+    /// `base`.
+    pub(super) fn set_version(&mut self, needs_version_2: bool, base: Option<&Self>) {
+        let needed = if needs_version_2 { VERSION } else { FIRST_VERSION };
+        self.version = base.map_or(needed, |base| base.version.max(needed));
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
@@ -237,8 +249,9 @@ impl Head {
 }
 
 impl Pointer {
-    pub(super) fn to(head: Predecessor, signed: bool) -> Self {
-        Self { version: VERSION, head, signed }
+    pub(super) fn to(publication: &Publication, signed: bool) -> Self {
+        let (version, head) = (publication.head.version, publication.as_predecessor());
+        Self { version, head, signed }
     }
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
@@ -317,7 +330,7 @@ fn decode<T: DeserializeOwned>(name: &str, bytes: &[u8]) -> Result<T, Error> {
         );
         return Err(Error::new(ErrorKind::Newer, message).help("use the newer vidimus"));
     }
-    if version != VERSION {
+    if !(FIRST_VERSION..=VERSION).contains(&version) {
         return Err(damaged(name, format!("it has the unknown version {version}")));
     }
     serde_json::from_slice(bytes).map_err(broken)

@@ -8,7 +8,10 @@ use crate::model::hex::Hex;
 use crate::model::key::is_printable;
 use crate::model::serial::{bytes, hex, mode, time};
 use crate::model::stamp::{Evidence, Inode, NO_NUMBER};
-use crate::model::{Digest, EntryKind, ExtraDigests, Key, Metadata, RunId, Stamp};
+use crate::model::{
+    AttributesDigest, Birth, DeviceNumber, Digest, EntryKind, ExtraDigests, Extras, GroupId, Key,
+    LinkGroup, Metadata, RunId, SpecialKind, Stamp,
+};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
@@ -27,13 +30,14 @@ pub struct Published {
 
 /// A parsed line; [`Published::encode`] writes the same names.
 #[derive(Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "names of the format")]
 struct Line {
     key: Option<String>,
     key_base64: Option<String>,
     sequence: u64,
     #[serde(default)]
     removed: bool,
-    kind: Option<Kind>,
+    kind: Option<String>,
     blake3: Option<String>,
     sha256: Option<String>,
     md5: Option<String>,
@@ -52,17 +56,22 @@ struct Line {
     #[serde(default)]
     source_racy: bool,
     target: Option<Stamp>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    File,
-    Directory,
-    Symlink,
+    links: Option<String>,
+    device: Option<String>,
+    attributes_blake3: Option<String>,
+    #[serde(default)]
+    holes: bool,
+    born: Option<String>,
 }
 
 impl Published {
+    /// Returns whether a reader of version 1 would pass over something that matters in this line,
+    /// or take it for damage.
+    pub(super) fn needs_version_2(&self) -> bool {
+        let needs = |row: &Row| row.extras.is_some() || matches!(row.kind, EntryKind::Special(_));
+        self.row.as_ref().is_some_and(|(row, _)| needs(row))
+    }
+
     /// Appends a line to a segment, with its line feed. The fields are written by hand, because
     /// there are millions of lines and a run waits for them.
     ///
@@ -82,13 +91,10 @@ impl Published {
 }
 
 fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
-    let kind = match row.kind {
-        EntryKind::File => "file",
-        EntryKind::Directory => "directory",
-        EntryKind::Symlink => "symlink",
-        EntryKind::Special(_) => return Err(io::Error::other("it is a special file")),
-    };
-    write!(out, ",\"kind\":\"{kind}\"")?;
+    if row.kind == EntryKind::Special(SpecialKind::Unknown) {
+        return Err(io::Error::other("it is a special file of an unknown type"));
+    }
+    write!(out, ",\"kind\":\"{}\"", row.kind.name())?;
     if row.kind == EntryKind::File {
         write!(out, ",\"size\":{}", row.source.size)?;
     }
@@ -119,11 +125,34 @@ fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
     if let Some(at) = row.verified_at {
         write!(out, ",\"verified\":\"{}\"", at.decimal())?;
     }
+    if let Some(extras) = &row.extras {
+        self::extras(extras, out)?;
+    }
+    if let Some(born) = row.born {
+        write!(out, ",\"born\":\"{}\"", born.time().decimal())?;
+    }
     stamp("source", &row.source, out)?;
     if row.source_racy {
         out.extend_from_slice(b",\"source_racy\":true");
     }
     stamp("target", &row.target, out)
+}
+
+fn extras(extras: &Extras, out: &mut Vec<u8>) -> io::Result<()> {
+    let Extras { group, device, attributes, holes } = extras;
+    if let Some(group) = group {
+        write!(out, ",\"links\":\"{}\"", group.id)?;
+    }
+    if let Some(device) = device {
+        write!(out, ",\"device\":\"{device}\"")?;
+    }
+    if let Some(attributes) = attributes {
+        write!(out, ",\"attributes_blake3\":\"{attributes}\"")?;
+    }
+    if *holes {
+        out.extend_from_slice(b",\"holes\":true");
+    }
+    Ok(())
 }
 
 /// Writes bytes as text, or else in Base64 under the other name.
@@ -162,16 +191,13 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
     let line: Line = serde_json::from_slice(line).map_err(|error| error.to_string())?;
     let key = bytes(line.key.as_deref(), line.key_base64.as_deref())?.ok_or("it has no key")?;
     let (key, sequence) = (Key::new(key), line.sequence);
+    let extras = line.extras()?;
     if line.removed {
         return Ok(Published { key, sequence, row: None });
     }
     let row = Row {
         key: key.clone(),
-        kind: match line.kind.ok_or("it has no kind")? {
-            Kind::File => EntryKind::File,
-            Kind::Directory => EntryKind::Directory,
-            Kind::Symlink => EntryKind::Symlink,
-        },
+        kind: kind(&line.kind.ok_or("it has no kind")?)?,
         digest: line.blake3.as_deref().map(digest).transpose()?,
         extra: ExtraDigests {
             sha256: line.sha256.as_deref().map(hex).transpose()?,
@@ -191,6 +217,8 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
         run: RunNumber(0),
         from: line.from.map_or(SourceNumber::FIRST, SourceNumber),
         verified_at: line.verified.as_deref().map(time).transpose()?,
+        extras,
+        born: line.born.as_deref().map(time).transpose()?.and_then(Birth::of),
     };
     let run = line.run.ok_or("it has no run")?;
     if !is_printable(&run) {
@@ -198,6 +226,35 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
     }
     let run = RunId(run);
     Ok(Published { key, sequence, row: Some((row, run)) })
+}
+
+impl Line {
+    fn extras(&self) -> Result<Option<Box<Extras>>, String> {
+        let group = self.links.as_deref().map(|links| {
+            // How many names the file has is not published.
+            let id = GroupId::parse(links).ok_or("it has no valid id of links")?;
+            Ok::<_, &str>(LinkGroup { id, names: 0 })
+        });
+        let device = self
+            .device
+            .as_deref()
+            .map(|device| DeviceNumber::parse(device).ok_or("it has no valid number of a device"));
+        let attributes = self.attributes_blake3.as_deref().map(hex).transpose()?;
+        Ok(Extras {
+            group: group.transpose()?,
+            device: device.transpose()?,
+            attributes: attributes.map(AttributesDigest),
+            holes: self.holes,
+        }
+        .boxed())
+    }
+}
+
+/// Parses the name of a kind.
+fn kind(name: &str) -> Result<EntryKind, String> {
+    let kind = EntryKind::from_name(name);
+    let known = kind.filter(|kind| *kind != EntryKind::Special(SpecialKind::Unknown));
+    known.ok_or_else(|| format!("it has the unknown kind {name:?}"))
 }
 
 /// Parses only the key of a line.
@@ -243,11 +300,14 @@ mod tests {
             run: RunNumber(0),
             from: SourceNumber::FIRST,
             verified_at: Some(time(1_700_000_000, 5)),
+            extras: None,
+            born: None,
         }
     }
 
     fn lines() -> Vec<Published> {
         let run = RunId("20261121T162202Z-f5535a8e".to_owned());
+        let time = |seconds, nanos| Timestamp { seconds, nanos };
         let of = |row: Row| Published {
             key: row.key.clone(),
             sequence: 7,
@@ -272,12 +332,23 @@ mod tests {
             },
             ..row(b"")
         };
+        let device = Row {
+            kind: EntryKind::Special(SpecialKind::BlockDevice),
+            digest: None,
+            extras: Some(Box::new(Extras {
+                group: Some(LinkGroup { id: GroupId(u64::MAX), names: 0 }),
+                ..crate::model::extras::tests::all()
+            })),
+            born: Birth::of(time(-1, 500_000_000)),
+            ..row(b"sda1")
+        };
         let removed = Published { key: Key::new(*b"gone/"), sequence: u64::MAX, row: None };
         vec![
             of(root),
             of(row("a\u{0}\n\"\\\u{202e}é".as_bytes())),
             of(row(b"\xff/../\x80")),
             of(link),
+            of(device),
             removed,
         ]
     }
@@ -311,6 +382,29 @@ mod tests {
     }
 
     #[test]
+    fn what_few_entries_have_reads_well_and_needs_version_2() {
+        let lines = lines();
+        let device = lines.iter().find(|line| line.key == Key::new(*b"sda1")).unwrap();
+        let mut line = Vec::new();
+        device.encode(&mut line).unwrap();
+        let line = String::from_utf8(line).unwrap();
+        for part in [
+            ",\"kind\":\"block_device\",",
+            ",\"links\":\"ffffffffffffffff\",\"device\":\"8:1\",",
+            ",\"attributes_blake3\":\"abababababababababababababababab\",\"holes\":true,",
+            ",\"born\":\"-0.500000000\",",
+        ] {
+            assert!(line.contains(part), "{line} has {part}");
+        }
+        let needing = lines.iter().filter(|line| line.needs_version_2());
+        assert!(needing.eq([device]));
+        // A time of creation is passed over without a loss.
+        let (plain, run) = lines[1].row.clone().unwrap();
+        let born = Row { born: Birth::of_nanoseconds(1), ..plain };
+        assert!(!Published { row: Some((born, run)), ..lines[1].clone() }.needs_version_2());
+    }
+
+    #[test]
     fn what_is_no_row_is_named() {
         let whole = "{\"key\":\"a\",\"sequence\":1,\"kind\":\"file\",\"mtime\":\"1.000000000\",\
                      \"mode\":\"0644\",\"uid\":1,\"gid\":1,\"run\":\"r\",\"source\":{\"size\":1},\
@@ -325,7 +419,11 @@ mod tests {
             ("\"1.000000000\"", "\"99999999999999999999.000000000\"", "not a time"),
             ("\"source\":{\"size\":1}", "\"source\":{\"size\":1,\"inode\":2}", "incomplete stamp"),
             ("\"target\":{\"size\":1}", "\"target\":{\"size\":1,\"etag\":\"\"}", "tag"),
-            ("\"kind\":\"file\"", "\"kind\":\"fifo\"", "fifo"),
+            ("\"kind\":\"file\"", "\"kind\":\"door\"", "unknown kind \"door\""),
+            ("\"kind\":\"file\"", "\"kind\":\"special\"", "unknown kind \"special\""),
+            ("\"uid\":1", "\"uid\":1,\"links\":\"7\"", "id of links"),
+            ("\"uid\":1", "\"uid\":1,\"device\":\"8\"", "number of a device"),
+            ("\"uid\":1", "\"uid\":1,\"attributes_blake3\":\"0f\"", "32 hexadecimal"),
             ("\"uid\":1", "\"uid\":1,\"md5\":\"0f\"", "32 hexadecimal"),
             ("\"uid\":1", "\"uid\":1,\"sha256\":\"+f\"", "64 hexadecimal"),
             ("\"run\":\"r\"", "\"run\":\"\\u001b[2J\"", "control characters"),

@@ -5,7 +5,7 @@ use super::head::{Head, Predecessor, Publication, Publishing, SEGMENTS, Segment,
 use super::history::History;
 use super::line::Published;
 use super::open::Written;
-use super::segment::SegmentWriter;
+use super::segment::{SegmentWriter, WrittenSegment};
 use super::status::ManifestStatus;
 use super::writer::{ManifestWriter, WrittenFile};
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
@@ -176,8 +176,10 @@ fn write_publication(
         Some(base) => write_changes(&mut runs, sequence, base.head.rows, out),
         None => write_all(&mut runs, sequence, out),
     })?;
-    let WrittenFile { made: Counted { lines, rows }, bytes, blake3 } = written;
+    let WrittenFile { made: Counted { segment, rows }, bytes, blake3 } = written;
+    let WrittenSegment { lines, needs_version_2 } = segment;
     head.rows = rows;
+    head.set_version(needs_version_2, base.map(|base| &base.head));
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence, lines, bytes, blake3 });
     // Published rows are from these sources.
@@ -191,7 +193,7 @@ fn write_publication(
         writer.unsign(sequence)?;
     }
     let publication = writer.write_head(head)?;
-    writer.point_to(publication.as_predecessor(), is_signed)?;
+    writer.point_to(&publication, is_signed)?;
     state.set_published(&publication)?;
     Ok(publication)
 }
@@ -252,10 +254,9 @@ fn is_outgrown(head: &Head, changed: u64) -> bool {
     head.segments.len() >= SEGMENTS || lines.saturating_mul(SHARE) > head.rows
 }
 
-/// The sizes of a segment and its manifest.
+/// A segment, and the size of its manifest.
 struct Counted {
-    /// Lines of the segment.
-    lines: u64,
+    segment: WrittenSegment,
     /// Rows of the manifest.
     rows: u64,
 }
@@ -268,8 +269,8 @@ fn write_all(runs: &mut Runs<'_>, sequence: u64, out: &mut dyn Write) -> Result<
         let run = runs.id(&row)?;
         segment.add(&Published { key: row.key.clone(), sequence, row: Some((row, run)) })?;
     }
-    let lines = segment.finish()?;
-    Ok(Counted { lines, rows: lines })
+    let segment = segment.finish()?;
+    Ok(Counted { rows: segment.lines, segment })
 }
 
 /// Writes the changes since a publication with `rows` rows; returns the number of lines and the new
@@ -298,7 +299,7 @@ fn write_changes(
         };
         segment.add(&Published { key: change.key, sequence, row })?;
     }
-    Ok(Counted { lines: segment.finish()?, rows })
+    Ok(Counted { segment: segment.finish()?, rows })
 }
 
 /// The ids of runs by number, and the sources of the written rows.

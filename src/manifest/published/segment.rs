@@ -26,6 +26,7 @@ pub(super) struct SegmentWriter<'o> {
     encoder: zstd::Encoder<'static, &'o mut dyn Write>,
     line: Vec<u8>,
     lines: u64,
+    needs_version_2: bool,
 }
 
 impl<'o> SegmentWriter<'o> {
@@ -35,7 +36,7 @@ impl<'o> SegmentWriter<'o> {
         // Compression runs on another thread than reading and encoding rows.
         encoder.multithread(1).map_err(cannot_write)?;
         encoder.set_parameter(CParameter::JobSize(JOB)).map_err(cannot_write)?;
-        Ok(Self { encoder, line: Vec::new(), lines: 0 })
+        Ok(Self { encoder, line: Vec::new(), lines: 0, needs_version_2: false })
     }
 
     /// Adds a row; keys must come in order.
@@ -50,14 +51,23 @@ impl<'o> SegmentWriter<'o> {
             Error::new(ErrorKind::Manifest, message).because(why)
         })?;
         self.lines += 1;
+        self.needs_version_2 |= published.needs_version_2();
         self.encoder.write_all(&self.line).map_err(cannot_write)
     }
 
-    /// Ends the segment and returns the number of lines.
-    pub(super) fn finish(self) -> Result<u64, Error> {
+    /// Ends the segment.
+    pub(super) fn finish(self) -> Result<WrittenSegment, Error> {
         self.encoder.finish().map_err(cannot_write)?;
-        Ok(self.lines)
+        Ok(WrittenSegment { lines: self.lines, needs_version_2: self.needs_version_2 })
     }
+}
+
+/// What is known of a segment that was written.
+pub(super) struct WrittenSegment {
+    /// The number of its lines.
+    pub(super) lines: u64,
+    /// Whether any of them [needs version 2](Published::needs_version_2).
+    pub(super) needs_version_2: bool,
 }
 
 fn cannot_write(error: std::io::Error) -> Error {

@@ -39,6 +39,7 @@ fn publishing(run: &RunId) -> Publishing {
             only: None,
             key_space: crate::backend::KeySpace::Tree,
             keeps: None,
+            preserve: crate::model::Preserve::NOTHING,
         },
         totals: Totals::default(),
     }
@@ -59,6 +60,8 @@ fn row(key: &[u8], version: u8, run: RunNumber) -> Row {
         run,
         from: crate::manifest::SourceNumber::FIRST,
         verified_at: None,
+        extras: None,
+        born: None,
     }
 }
 
@@ -163,6 +166,45 @@ proptest! {
     }
 }
 
+#[test]
+fn only_what_needs_version_2_is_published_as_such() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().join("target");
+    std::fs::create_dir(&place).unwrap();
+    let target = target(&place);
+    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+    let run = RunId("run".to_owned());
+    let number = state.begin_run(&run, now, "{}").unwrap();
+    let writer = ManifestWriter::new(&target, dir.path(), now);
+    let publish = |edit: &dyn Fn(&mut crate::manifest::Writer)| {
+        let mut rows = state.writer().unwrap();
+        edit(&mut rows);
+        rows.commit().unwrap();
+        let head = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
+        let pointer =
+            std::fs::read(place.join(crate::model::reserved::MANIFEST).join("latest.json"));
+        let pointer: serde_json::Value = serde_json::from_slice(&pointer.unwrap()).unwrap();
+        let version = serde_json::to_value(&head).unwrap()["vidimus_manifest"].clone();
+        assert_eq!(pointer["vidimus_manifest"], version);
+        (version.as_u64().unwrap(), head.segments.len())
+    };
+    let plain = |key: &str| row(key.as_bytes(), 1, number);
+    let holes = |key: &str| {
+        let extras = crate::model::Extras { holes: true, ..Default::default() };
+        Row { extras: extras.boxed(), ..plain(key) }
+    };
+    let many = |rows: &mut crate::manifest::Writer| {
+        (0..100).for_each(|number| rows.put(&plain(&format!("{number:02}"))).unwrap());
+    };
+    assert_eq!(publish(&many), (1, 1));
+    assert_eq!(publish(&|rows| rows.put(&holes("sparse")).unwrap()), (2, 2));
+    // It goes on from a segment that needs it.
+    assert_eq!(publish(&|rows| rows.put(&plain("plain")).unwrap()), (2, 3));
+    assert_eq!(publish(&|rows| rows.remove(&Key::new(*b"sparse")).unwrap()), (2, 4));
+    assert_eq!(publish(&many), (1, 1), "all rows are written again");
+}
+
 /// Makes a secret key.
 fn key() -> SecretKey {
     let keys = keys::NewKeys::make(None).unwrap();
@@ -187,7 +229,7 @@ fn all_files_of_a_manifest_are_opened_whatever_numbers_they_have() {
     let mut head = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
     head.sequence = u64::MAX;
     let last = writer.write_head(head).unwrap();
-    writer.point_to(last.as_predecessor(), true).unwrap();
+    writer.point_to(&last, true).unwrap();
     let files = place.join(crate::model::reserved::MANIFEST);
     let foreign = files.join("notes.json");
     std::fs::write(&foreign, "").unwrap();

@@ -1,6 +1,6 @@
 //! Writing the files of a published manifest, with the same traits as any file of a target.
 
-use super::head::{Head, Pointer, Predecessor, Publication, Segment, head_name, signature_name};
+use super::head::{Head, Pointer, Publication, Segment, head_name, signature_name};
 use super::reader::{ManifestReader, POINTER};
 use crate::backend::{Precondition, Stage, Target};
 use crate::manifest::ManifestMode;
@@ -189,8 +189,8 @@ impl<'a> ManifestWriter<'a> {
 
     /// Makes a publication the current one. All its files are durable before, and the pointer is
     /// durable afterwards.
-    pub(super) fn point_to(&self, head: Predecessor, signed: bool) -> Result<(), Error> {
-        let bytes = Pointer::to(head, signed).encode()?;
+    pub(super) fn point_to(&self, publication: &Publication, signed: bool) -> Result<(), Error> {
+        let bytes = Pointer::to(publication, signed).encode()?;
         self.barrier()?;
         self.write(POINTER, |out| put(out, &bytes))?;
         self.barrier()

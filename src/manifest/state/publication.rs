@@ -252,6 +252,7 @@ impl State {
         let write = || {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM entries", [])?;
+            transaction.execute("DELETE FROM links", [])?;
             transaction.execute("DELETE FROM changed", [])?;
             let delete = "DELETE FROM meta WHERE name IN (?1, ?2, ?3, ?4)";
             transaction.execute(delete, [PUBLISHED, TAKEN_OVER, DISTRUSTED, RENUMBERED])?;

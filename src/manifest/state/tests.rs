@@ -6,8 +6,8 @@ use super::*;
 use crate::manifest::database::with_suffix;
 use crate::manifest::journal::Journal;
 use crate::manifest::{ManifestMode, Origin, Verified, is_damage};
-use crate::model::Digest;
 use crate::model::stamp::Inode;
+use crate::model::{Birth, Digest};
 use crate::model::{EntryKind, ExtraDigests, Metadata, Stamp};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 
@@ -37,6 +37,8 @@ fn row(key: impl AsRef<[u8]>) -> Row {
         run: RunNumber(3),
         from: SourceNumber(2),
         verified_at: None,
+        extras: None,
+        born: None,
     }
 }
 
@@ -86,6 +88,8 @@ fn rows_come_back_whole_and_in_key_order() {
         link: Some(Box::from(&b"to\xff\n"[..])),
         source_racy: false,
         verified_at: Some(at(-1)),
+        extras: Some(Box::new(crate::model::extras::tests::all())),
+        born: Birth::of(at(-2)),
         ..row("link")
     };
     let directory = Row { kind: EntryKind::Directory, digest: None, ..row("") };

@@ -26,7 +26,13 @@ impl Writer {
     /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
     pub fn put(&mut self, row: &Row) -> Result<(), Error> {
         self.track(&row.key)?;
-        self.write(row::PUT, |statement| row::put(statement, row))
+        self.write(row::PUT, |statement| row::put(statement, row))?;
+        match row.group() {
+            Some(group) => {
+                self.write(row::PUT_LINK, |statement| row::put_link(statement, &row.key, group))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Removes a key's row, if there is one.

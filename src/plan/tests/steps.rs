@@ -193,6 +193,8 @@ fn rows(source: &Memory, target: &Memory) -> Vec<Row> {
             run: RunNumber(1),
             from: SourceNumber::FIRST,
             verified_at: None,
+            extras: None,
+            born: None,
         })
     };
     target.snapshot().keys().filter_map(row).collect()

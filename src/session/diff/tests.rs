@@ -35,6 +35,8 @@ fn row(number: u64, version: u8, run: crate::manifest::RunNumber) -> Row {
         run,
         from: crate::manifest::SourceNumber::FIRST,
         verified_at: None,
+        extras: None,
+        born: None,
     }
 }
 
@@ -63,6 +65,7 @@ fn published(place: &Path, version: u8) {
         only: None,
         key_space: KeySpace::Tree,
         keeps: None,
+        preserve: crate::model::Preserve::NOTHING,
     };
     let (verdict, totals) = (Verdict::Complete, Totals::default());
     let publishing = Publishing { run: id, started: now, now, verdict, options, totals };

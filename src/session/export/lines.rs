@@ -203,6 +203,8 @@ mod tests {
             run: RunNumber(0),
             from: SourceNumber::FIRST,
             verified_at: Some(Timestamp { seconds: 7, nanos: 0 }),
+            extras: None,
+            born: None,
         }
     }
 

@@ -6,7 +6,7 @@ use super::*;
 fn a_newer_version_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = fill(dir.path(), &[row("a")]);
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 6).unwrap();
     let before = fs::read(&path).unwrap();
     for error in [
         State::open(dir.path(), SOURCE, TARGET).unwrap_err(),
@@ -15,7 +15,7 @@ fn a_newer_version_is_refused_and_left_alone() {
     ] {
         assert_eq!(error.kind, ErrorKind::Manifest);
         let expected = format!(
-            "the state \"{}\" has format version 5; this vidimus knows versions up to 4",
+            "the state \"{}\" has format version 6; this vidimus knows versions up to 5",
             path.display()
         );
         assert_eq!(error.message, expected);

@@ -13,7 +13,10 @@ fn pair(dir: &Path, version: i64, source: &str, (run, started): (&str, i64), row
     let connection = Connection::open(&path).unwrap();
     connection
         .execute_batch(&format!(
-            "ALTER TABLE entries DROP COLUMN from_source;
+            "DROP TABLE links;
+             ALTER TABLE entries DROP COLUMN extras;
+             ALTER TABLE entries DROP COLUMN born;
+             ALTER TABLE entries DROP COLUMN from_source;
              DROP TABLE sources;
              ALTER TABLE runs DROP COLUMN source;
              INSERT INTO meta VALUES ('source', '{source}');
@@ -32,6 +35,75 @@ fn pair(dir: &Path, version: i64, source: &str, (run, started): (&str, i64), row
     let name = format!("{}-{}.sqlite3", hash(TARGET), hash(source));
     fs::create_dir_all(dir).unwrap();
     fs::rename(path, dir.join(name)).unwrap();
+}
+
+/// Makes the file that version 4 wrote of a mirror of `/srv/photos` to `/srv/mirror`.
+fn version_4(dir: &Path) -> PathBuf {
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/state/version-4.sqlite3.zst");
+    let path = path_of(dir, "/srv/mirror");
+    fs::write(&path, zstd::decode_all(&*fs::read(fixture).unwrap()).unwrap()).unwrap();
+    path
+}
+
+fn version_of(path: &Path) -> i64 {
+    pragma(&Connection::open(path).unwrap(), "user_version").unwrap()
+}
+
+#[test]
+fn a_file_of_version_4_is_read_as_it_is_and_converted_by_whoever_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = version_4(dir.path());
+    let before = fs::read(&path).unwrap();
+    let (source, target) = ("/srv/photos", "/srv/mirror");
+    let read = State::open_read_only(dir.path(), source, target).unwrap().unwrap();
+    let rows = all(&read);
+    let keys: Vec<_> = rows.iter().map(|row| row.key.to_string()).collect();
+    let expected = [".", "2024/", "2024/a.txt", "2024/b.txt", "2024/link", "2024/same"];
+    assert_eq!(keys, expected);
+    assert!(rows.iter().all(|row| row.extras.is_none() && row.born.is_none()));
+    assert_eq!(read.row(&rows[3].key).unwrap().as_ref(), Some(&rows[3]));
+    let published = read.published().unwrap();
+    assert!(published.is_some());
+    assert_eq!((names(dir.path()).len(), fs::read(&path).unwrap()), (1, before));
+    // A verification records what it found, and leaves the version as it is.
+    let mut writer = read.for_recording().unwrap().writer().unwrap();
+    writer.set_verified(&verified(&rows[3])).unwrap();
+    writer.commit().unwrap();
+    drop((writer, read));
+    assert_eq!(version_of(&path), 4);
+
+    let opened = State::open(dir.path(), source, target).unwrap();
+    assert_eq!((&opened.set_aside, opened.was_empty), (&None, false));
+    let state = opened.state;
+    let mut rows = rows;
+    rows[3].verified_at = Some(at(1_900_000_000));
+    assert_eq!((all(&state), version_of(&path)), (rows.clone(), 5));
+    assert_eq!((state.published().unwrap(), state.changed().unwrap()), (published, 0));
+    assert_eq!(state.last_run_from_source().unwrap().unwrap().number, RunNumber(3));
+    rows[3].extras = Some(Box::new(crate::model::extras::tests::all()));
+    rows[3].born = Birth::of(at(5));
+    let mut writer = state.writer().unwrap();
+    writer.put(&rows[3]).unwrap();
+    writer.commit().unwrap();
+    drop((writer, state));
+    assert_eq!(all(&State::open(dir.path(), source, target).unwrap().state), rows);
+    assert_eq!(names(dir.path()).len(), 1);
+}
+
+/// Only what the conversion changes tells whether it was done.
+#[test]
+fn a_conversion_that_fails_leaves_version_4() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = version_4(dir.path());
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE links (x)").unwrap();
+    let connection = Connection::open(&path).unwrap();
+    let mut writing = connect(&path, Access::Write).unwrap();
+    assert!(crate::manifest::database::upgrade(&mut writing).is_err());
+    drop(writing);
+    assert_eq!(pragma(&connection, "user_version").unwrap(), 4);
+    let columns = "SELECT count(*) FROM pragma_table_info('entries')";
+    let count = connection.query_row(columns, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count, 18);
 }
 
 #[test]

@@ -1,0 +1,219 @@
+//! What few entries have beside content and [`Metadata`](super::Metadata).
+//!
+//! An entry without any of it has no [`Extras`], so that a plain file costs a null pointer.
+
+use super::hex::Hex;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What few entries have: other names, a device number, attributes, holes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Extras {
+    /// The other names of the same file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<LinkGroup>,
+    /// The number of a device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceNumber>,
+    /// The digest of its extended attributes and ACLs, if it has some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<AttributesDigest>,
+    /// Whether the file had unallocated ranges when it was read.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub holes: bool,
+}
+
+/// The names of one file: hard links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct LinkGroup {
+    /// Tells the file from others of the same root. It stays the same from run to run.
+    pub id: GroupId,
+    /// How many names the file has (`st_nlink`), below the root or elsewhere; 0 if that is not
+    /// known.
+    pub names: u32,
+}
+
+/// The id of a [`LinkGroup`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct GroupId(pub u64);
+
+impl fmt::Display for GroupId {
+    /// Prints 16 hexadecimal digits.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{:016x}", self.0)
+    }
+}
+
+impl GroupId {
+    /// Parses 16 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        super::hex::decode(text.as_bytes()).map(|bytes| Self(u64::from_be_bytes(bytes)))
+    }
+}
+
+/// The number of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct DeviceNumber {
+    /// The driver.
+    pub major: u32,
+    /// The device of that driver.
+    pub minor: u32,
+}
+
+impl fmt::Display for DeviceNumber {
+    /// Prints as in `8:1`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}:{}", self.major, self.minor)
+    }
+}
+
+impl DeviceNumber {
+    /// Parses what is printed.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (major, minor) = text.split_once(':')?;
+        Some(Self { major: major.parse().ok()?, minor: minor.parse().ok()? })
+    }
+}
+
+/// The digest of an entry's extended attributes and ACLs: half of a BLAKE3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct AttributesDigest(pub [u8; 16]);
+
+impl fmt::Display for AttributesDigest {
+    /// Prints 32 hexadecimal digits.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Hex(&self.0).fmt(out)
+    }
+}
+
+impl AttributesDigest {
+    /// Parses 32 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        super::hex::decode(text.as_bytes()).map(Self)
+    }
+}
+
+const GROUP: u8 = 1;
+const DEVICE: u8 = 1 << 1;
+const ATTRIBUTES: u8 = 1 << 2;
+const HOLES: u8 = 1 << 3;
+
+impl Extras {
+    /// Returns the box that an entry holds; `None` if there is nothing in it.
+    pub fn boxed(self) -> Option<Box<Self>> {
+        (self != Self::default()).then(|| Box::new(self))
+    }
+
+    /// Encodes the extras for spools and the state database: a byte of bits that say what follows,
+    /// in this order and in little-endian: a group's id and number of names, a device's major and
+    /// minor number, the digest of attributes. Holes are a bit alone. Nothing is encoded as no
+    /// bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let Self { group, device, attributes, holes } = self;
+        let mut out = vec![if *holes { HOLES } else { 0 }];
+        if let Some(LinkGroup { id, names }) = group {
+            out[0] |= GROUP;
+            out.extend_from_slice(&id.0.to_le_bytes());
+            out.extend_from_slice(&names.to_le_bytes());
+        }
+        if let Some(DeviceNumber { major, minor }) = device {
+            out[0] |= DEVICE;
+            out.extend_from_slice(&major.to_le_bytes());
+            out.extend_from_slice(&minor.to_le_bytes());
+        }
+        if let Some(AttributesDigest(digest)) = attributes {
+            out[0] |= ATTRIBUTES;
+            out.extend_from_slice(digest);
+        }
+        if out == [0] { Vec::new() } else { out }
+    }
+
+    /// Decodes what [`Extras::encode`] wrote; `None` for anything else.
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let Some((&bits, mut rest)) = bytes.split_first() else { return Some(Self::default()) };
+        let group = if bits & GROUP == 0 {
+            None
+        } else {
+            let id = GroupId(u64::from_le_bytes(take(&mut rest)?));
+            Some(LinkGroup { id, names: u32::from_le_bytes(take(&mut rest)?) })
+        };
+        let device = if bits & DEVICE == 0 {
+            None
+        } else {
+            let major = u32::from_le_bytes(take(&mut rest)?);
+            Some(DeviceNumber { major, minor: u32::from_le_bytes(take(&mut rest)?) })
+        };
+        let attributes =
+            if bits & ATTRIBUTES == 0 { None } else { Some(AttributesDigest(take(&mut rest)?)) };
+        let is_whole = rest.is_empty() && bits & !(GROUP | DEVICE | ATTRIBUTES | HOLES) == 0;
+        is_whole.then_some(Self { group, device, attributes, holes: bits & HOLES != 0 })
+    }
+}
+
+fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (taken, rest) = bytes.split_first_chunk::<N>()?;
+    *bytes = rest;
+    Some(*taken)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Extras of every kind.
+    pub(crate) fn all() -> Extras {
+        Extras {
+            group: Some(LinkGroup { id: GroupId(0x0123_4567_89ab_cdef), names: u32::MAX }),
+            device: Some(DeviceNumber { major: 8, minor: 1 }),
+            attributes: Some(AttributesDigest([0xab; 16])),
+            holes: true,
+        }
+    }
+
+    #[test]
+    fn encoding_keeps_every_field() {
+        let none = Extras::default;
+        let all = all();
+        for extras in [
+            none(),
+            Extras { group: all.group, ..none() },
+            Extras { device: all.device, ..none() },
+            Extras { attributes: all.attributes, ..none() },
+            Extras { holes: true, ..none() },
+            all,
+        ] {
+            let encoded = extras.encode();
+            assert_eq!(encoded.is_empty(), extras == none());
+            assert_eq!(Extras::decode(&encoded).as_ref(), Some(&extras));
+            let json = serde_json::to_string(&extras).unwrap();
+            assert_eq!(serde_json::from_str::<Extras>(&json).unwrap(), extras);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_off_or_not_known_decodes_to_nothing() {
+        let whole = all().encode();
+        for end in 1..whole.len() {
+            assert_eq!(Extras::decode(&whole[..end]), None, "{end}");
+        }
+        assert_eq!(Extras::decode(&[&whole[..], b"x"].concat()), None);
+        assert_eq!(Extras::decode(&[1 << 7]), None, "a bit of a later version");
+    }
+
+    #[test]
+    fn ids_and_numbers_are_read_as_they_are_printed() {
+        let Extras { group, device, attributes, .. } = all();
+        let (id, device) = (group.unwrap().id, device.unwrap());
+        assert_eq!(id.to_string(), "0123456789abcdef");
+        assert_eq!(GroupId::parse(&id.to_string()), Some(id));
+        assert_eq!(device.to_string(), "8:1");
+        assert_eq!(DeviceNumber::parse("8:1"), Some(device));
+        let attributes = attributes.unwrap();
+        assert_eq!(AttributesDigest::parse(&attributes.to_string()), Some(attributes));
+        for text in ["", "8", "8:", ":1", "8:1:1", "-8:1", "4294967296:1"] {
+            assert_eq!(DeviceNumber::parse(text), None, "{text}");
+        }
+        assert_eq!((GroupId::parse("0f"), AttributesDigest::parse("0f")), (None, None));
+    }
+}

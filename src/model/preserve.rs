@@ -1,0 +1,30 @@
+//! What a mirror keeps of entries, beside content and [`Metadata`](super::Metadata).
+
+use serde::{Deserialize, Serialize};
+
+/// What of the source's entries their copies are to have.
+///
+/// Where it is recorded, what an older version didn't know is not preserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preserve {
+    /// Names of one file are names of one file in the target, too.
+    #[serde(default)]
+    pub links: bool,
+}
+
+impl Preserve {
+    /// Nothing, as in versions that recorded nothing of it.
+    pub const NOTHING: Self = Self { links: false };
+
+    /// Returns what a run preserves whose options don't say.
+    pub fn nothing() -> Self {
+        Self::NOTHING
+    }
+}
+
+impl Default for Preserve {
+    /// Everything that needs no option.
+    fn default() -> Self {
+        Self { links: true }
+    }
+}
