@@ -4,12 +4,14 @@
 use crate::common::background::{full_pipe, stop, wait_until, wait_until_it_took};
 use crate::common::content::content;
 use crate::common::{Run, Snapshot};
-use crate::s3::{Bucket, Fault, Kind, On, S3Server, Scripted};
+use crate::s3::{Bucket, Fault, Kind, Object, On, S3Server, Scripted};
 use crate::scene::{MEBIBYTE, OTHER, PLACE, PREFIX, Scene};
+use bytes::Bytes;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// Longer than any test.
@@ -17,31 +19,33 @@ const FOR_EVER: Duration = Duration::from_hours(1);
 /// One at a time, so that the requests come in one order.
 const FLAGS: [&str; 5] = ["--delete", "--max-delete", "100%", "--transfers", "1"];
 
-type Contents = BTreeMap<String, Vec<u8>>;
+type Contents = BTreeMap<String, Bytes>;
+
+/// What is uploaded in three parts. It is made once: each run of a sweep looks at it several times.
+static LARGE: LazyLock<Bytes> = LazyLock::new(|| content(17 * MEBIBYTE, 1).into());
 
 /// What is there before: to be kept, changed and deleted.
 fn old() -> Contents {
-    let old: [(&str, &[u8]); 5] = [
-        ("changed", b"old content"),
-        ("d/gone", b"gone"),
-        ("gone/with/its/directory", b"gone"),
-        ("large", b"small as yet"),
-        ("same", b"same"),
+    let old = [
+        ("changed", "old content"),
+        ("d/gone", "gone"),
+        ("gone/with/its/directory", "gone"),
+        ("large", "small as yet"),
+        ("same", "same"),
     ];
-    old.map(|(key, content)| (key.to_owned(), content.to_vec())).into()
+    old.map(|(key, content)| (key.to_owned(), content.into())).into()
 }
 
-/// What is to be there: the large one is uploaded in three parts.
+/// What is to be there.
 fn new() -> Contents {
-    let large = content(17 * MEBIBYTE, 1);
-    let new: [(&str, &[u8]); 5] = [
-        ("changed", b"new content"),
-        ("d/fresh", b"fresh"),
-        ("fresh/and/deep", b"fresh"),
-        ("large", &large),
-        ("same", b"same"),
+    let new = [
+        ("changed", "new content".into()),
+        ("d/fresh", "fresh".into()),
+        ("fresh/and/deep", "fresh".into()),
+        ("large", LARGE.clone()),
+        ("same", "same".into()),
     ];
-    new.map(|(key, content)| (key.to_owned(), content.to_vec())).into()
+    new.map(|(key, content)| (key.to_owned(), content)).into()
 }
 
 /// What a bucket holds, markers and what vidimus keeps for itself left out.
@@ -50,7 +54,7 @@ fn in_bucket(bucket: &Bucket, prefix: &str) -> Contents {
     let below = objects.filter_map(|(key, object)| {
         let key = key.strip_prefix(prefix)?.to_owned();
         let is_content = !key.is_empty() && !key.ends_with('/') && !key.starts_with(".vidimus");
-        is_content.then(|| (key, object.content.to_vec()))
+        is_content.then_some((key, object.content))
     });
     below.collect()
 }
@@ -59,7 +63,7 @@ fn in_directory(path: &std::path::Path) -> Contents {
     let entries = Snapshot::read(path).entries.into_iter();
     let files = entries.filter_map(|(key, seen)| match seen.kind {
         crate::common::tree::Kind::File(content) => {
-            Some((String::from_utf8(key).expect("test keys are UTF-8"), content))
+            Some((String::from_utf8(key).expect("test keys are UTF-8"), content.into()))
         }
         _ => None,
     });
@@ -100,7 +104,11 @@ impl Way {
         for (key, content) in contents {
             match self {
                 Self::Up => scene.write(key, content),
-                _ => drop(scene.bucket.put(&format!("{PREFIX}{key}"), content)),
+                _ => drop(
+                    scene
+                        .bucket
+                        .put_object(&format!("{PREFIX}{key}"), Object::new(content.clone())),
+                ),
             }
         }
     }
