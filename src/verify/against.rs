@@ -5,7 +5,7 @@ use super::content_comparer::{ContentComparer, Job};
 use super::extra::Extras;
 use super::groups::Groups;
 use super::open::{self, NamedSource, Opened, OpenedSource, open};
-use super::{Depth, Sample, VerifyObserver, VerifyOptions};
+use super::{Sample, VerifyObserver, VerifyOptions};
 use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListOptions, Source, Target};
@@ -16,11 +16,11 @@ use crate::filter::Filter;
 use crate::listing::OrderChecked;
 use crate::location::Location;
 use crate::manifest::published::{ManifestReader, used_instead};
-use crate::manifest::{RecordedOptions, SourceNumber, State, is_damage, recall};
+use crate::manifest::{RecordedOptions, SharedLock, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::hint::hint;
 use crate::model::{Entry, Error, ErrorKind, Key, Notice, Progress, RunId, Setting, Stop, Totals};
-use crate::place::Overlap;
+use crate::place::{Overlap, SourcePlace};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -98,68 +98,40 @@ pub fn verify_against(
     stop: &Stop,
 ) -> Result<AgainstOutcome, Error> {
     let began = Instant::now();
-    let named = NamedSource { location: &against.source, store: against.source_store.as_ref() };
-    let opened = open(options, Some(named), observer, progress, stop)?;
-    let Opened {
-        target, name, shared, source: Some(OpenedSource { source, place, overlap }), ..
-    } = opened
-    else {
-        return Err(Error::new(ErrorKind::Unusable, "there is no source"));
-    };
-    if overlap == Some(Overlap::Same) {
-        let message = format!("source and target are the same place, \"{name}\"");
-        return Err(Error::new(ErrorKind::Refused, message)
-            .help("comparing it with itself proves nothing: name the source it was copied from"));
-    }
-    let key_space = key_space(&*source, &*target);
-    let recorded = recorded(options, &place.name, &*target, &name, key_space, observer);
-    if let Some(keeps) = recorded.as_ref().and_then(|latest| latest.options.keeps) {
-        target.assume_keeps(keeps);
-    }
-    // The last run found out the same. If the state can't be used, that was reported.
-    let state = State::latest_into(&options.state_dir, &name).ok().flatten();
-    recall(state.as_ref(), &*target, &open::spool_dir(options))?;
-    let filter_of = recorded.as_ref().filter(|_| against.filter.is_none());
-    let filter_of = filter_of.map(|latest| latest.run.clone());
-    let filter = filter(against.filter.as_ref(), recorded.as_ref())?;
+    let sides = Sides::open(options, against, observer, progress, stop)?;
+    let (source, target, place) = (&*sides.source, &*sides.target, &sides.place);
+    let latest = sides.latest_run(options, observer);
+    sides.recall(options, latest.as_ref())?;
     if let Some(filter) = &against.filter {
         place.misplaced_patterns(filter).iter().for_each(|notice| observer.notice(notice));
     }
-    let filter = Arc::new(filter);
-    let deletes = recorded.is_some_and(|latest| latest.options.delete);
-    let listing = ListOptions { filter: Arc::clone(&filter), only: place.only, key_space };
-    // Excluded entries are listed too: they show which directories a mirror keeps.
-    let all = ListOptions { filter: Arc::default(), ..listing.clone() };
+    let scope = Scope::of(against, latest)?;
+    let listing = ListOptions {
+        filter: Arc::clone(&scope.filter),
+        only: place.only.clone(),
+        key_space: sides.key_space,
+    };
     let _count = options
         .count_ahead
-        .then(|| CountAhead::of_source(&source, listing.clone(), progress))
+        .then(|| CountAhead::of_source(&sides.source, listing.clone(), progress))
         .flatten();
-    let join = Join::new(
-        OrderChecked::new(source.list(&listing)?, Side::Source),
-        OrderChecked::new(target.list(&all)?, Side::Target),
-        RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE },
-        key_space,
-    )?;
-    let sample = match options.depth {
-        Depth::Stamps => None,
-        Depth::Content(choice) => choice.sample,
-    };
+    let join = sides.join(&listing)?;
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
-    let paced_source = PacedSource::around(&*source, bandwidth.as_ref());
-    let paced_target = PacedSource::around(&*target, bandwidth.as_ref());
+    let paced_source = PacedSource::around(source, bandwidth.as_ref());
+    let paced_target = PacedSource::around(target, bandwidth.as_ref());
     let comparer = ContentComparer {
         observer,
         totals: Mutex::default(),
-        source: &*source,
-        target: &*target,
+        source,
+        target,
         readers: [
-            paced_source.as_ref().map_or(&*source, |paced| paced),
-            paced_target.as_ref().map_or(&*target, |paced| paced),
+            paced_source.as_ref().map_or(source, |paced| paced),
+            paced_target.as_ref().map_or(target, |paced| paced),
         ],
-        filter: &filter,
-        key_space,
-        sample,
-        extras_count: deletes || options.strict,
+        filter: &scope.filter,
+        key_space: sides.key_space,
+        sample: options.depth.sample(),
+        extras_count: scope.deletes || options.strict,
         keeps_directories: target.keeps().is_none_or(|keeps| keeps.directories),
         cores: Cores::default(),
         bytes: Default::default(),
@@ -167,25 +139,140 @@ pub fn verify_against(
     compare(join, &comparer, options.checkers, progress, stop)?;
     let notices = source.notices().into_iter().chain(target.notices());
     notices.for_each(|notice| observer.notice(&notice));
-    drop(shared);
+    let differences = comparer.differences();
+    let sample = comparer.sample;
     let mut totals = comparer.totals.into_inner();
     [totals.source_bytes, totals.target_bytes] = comparer.bytes.map(|bytes| bytes.get());
-    let extra = if deletes || options.strict { totals.extra } else { 0 };
     Ok(AgainstOutcome {
-        filter_of,
+        filter_of: scope.filter_of,
         sample,
         totals,
         counted: progress.totals(),
-        differences: totals.missing + totals.content + totals.metadata + extra,
+        differences,
         duration: began.elapsed(),
         interrupted: stop.requested(),
     })
 }
 
-/// Returns how keys are read: between two stores as plain names, as in a mirror.
-fn key_space(source: &dyn Source, target: &dyn Target) -> KeySpace {
-    let is_flat = source.capabilities().flat_keys && target.capabilities().flat_keys;
-    if is_flat { KeySpace::Flat } else { KeySpace::Tree }
+/// The two sides of a comparison, open.
+struct Sides {
+    source: Arc<dyn Source>,
+    place: SourcePlace,
+    target: Arc<dyn Target>,
+    /// The target's name in the state.
+    name: String,
+    /// How keys are read: between two stores as plain names, as in a mirror.
+    key_space: KeySpace,
+    /// Keeps runs from writing to the target meanwhile.
+    _shared: Option<SharedLock>,
+}
+
+impl Sides {
+    /// Opens both, and refuses to compare a place with itself.
+    fn open(
+        options: &VerifyOptions,
+        against: &Against,
+        observer: &dyn VerifyObserver,
+        progress: &Arc<Progress>,
+        stop: &Stop,
+    ) -> Result<Self, Error> {
+        let named = NamedSource { location: &against.source, store: against.source_store.as_ref() };
+        let opened = open(options, Some(named), observer, progress, stop)?;
+        let Opened {
+            target,
+            name,
+            shared,
+            source: Some(OpenedSource { source, place, overlap }),
+            ..
+        } = opened
+        else {
+            return Err(Error::new(ErrorKind::Unusable, "there is no source"));
+        };
+        if overlap == Some(Overlap::Same) {
+            let message = format!("source and target are the same place, \"{name}\"");
+            return Err(Error::new(ErrorKind::Refused, message).help(
+                "comparing it with itself proves nothing: name the source it was copied from",
+            ));
+        }
+        let is_flat = source.capabilities().flat_keys && target.capabilities().flat_keys;
+        let key_space = if is_flat { KeySpace::Flat } else { KeySpace::Tree };
+        Ok(Self { source, place, target, name, key_space, _shared: shared })
+    }
+
+    /// Has the target know what the last runs found out about it.
+    fn recall(&self, options: &VerifyOptions, latest: Option<&LatestRun>) -> Result<(), Error> {
+        if let Some(keeps) = latest.and_then(|latest| latest.options.keeps) {
+            self.target.assume_keeps(keeps);
+        }
+        // If the state can't be used, that was reported.
+        let state = State::latest_into(&options.state_dir, &self.name).ok().flatten();
+        recall(state.as_ref(), &*self.target, &open::spool_dir(options))
+    }
+
+    /// Lists both and joins the listings.
+    fn join(
+        &self,
+        listing: &ListOptions,
+    ) -> Result<impl Iterator<Item = Result<Joined, Error>>, Error> {
+        // Excluded entries are listed too: they show which directories a mirror keeps.
+        let all = ListOptions { filter: Arc::default(), ..listing.clone() };
+        Join::new(
+            OrderChecked::new(self.source.list(listing)?, Side::Source),
+            OrderChecked::new(self.target.list(&all)?, Side::Target),
+            RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE },
+            self.key_space,
+        )
+    }
+
+    /// Returns the latest run from the source into the target, from the state or the manifest.
+    /// Records that can't be used are reported and otherwise ignored, since none is needed.
+    fn latest_run(
+        &self,
+        options: &VerifyOptions,
+        observer: &dyn VerifyObserver,
+    ) -> Option<LatestRun> {
+        let from_state = self.latest_in_state(options).or_else(|error| {
+            if !is_damage(&error) {
+                return Err(error);
+            }
+            observer.notice(&open::instead_of(&error));
+            Ok(None)
+        });
+        let found = from_state.and_then(|found| match found {
+            Some(found) => Ok(Some(found)),
+            None => self.latest_in_manifest(options, observer),
+        });
+        found.unwrap_or_else(|error| {
+            observer.notice(&Notice::FilterUnknown { cause: error.to_string() });
+            None
+        })
+    }
+
+    fn latest_in_state(&self, options: &VerifyOptions) -> Result<Option<LatestRun>, Error> {
+        let Some(state) = State::open_read_only(&options.state_dir, &self.place.name, &self.name)?
+        else {
+            return Ok(None);
+        };
+        let Some(run) = state.last_run_from_source()? else { return Ok(None) };
+        Ok(Some(LatestRun { run: run.id, options: RecordedOptions::decode(&run.options)? }))
+    }
+
+    fn latest_in_manifest(
+        &self,
+        options: &VerifyOptions,
+        observer: &dyn VerifyObserver,
+    ) -> Result<Option<LatestRun>, Error> {
+        let spool_dir = open::spool_dir(options);
+        let reader = ManifestReader::of(&*self.target, &spool_dir);
+        let Some((latest, fault)) = reader.latest_or_highest()? else { return Ok(None) };
+        if let Some(fault) = fault {
+            observer.notice(&used_instead(&latest, Some(&fault), None));
+        }
+        let head = latest.head;
+        let is_of_sides =
+            head.source == self.place.name && head.options.key_space == self.key_space;
+        Ok(is_of_sides.then_some(LatestRun { run: head.run, options: head.options }))
+    }
 }
 
 /// The latest run from the source into the target.
@@ -195,61 +282,39 @@ struct LatestRun {
     options: RecordedOptions,
 }
 
-/// Returns the filter that was named, or else that of the latest run.
-fn filter(named: Option<&Filter>, latest: Option<&LatestRun>) -> Result<Filter, Error> {
-    match (named, latest) {
-        (Some(filter), _) => Ok(filter.clone()),
-        (None, Some(latest)) => Filter::try_from(latest.options.filter.clone()).map_err(|error| {
-            Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used")
-                .because(error)
-                .help(hint!["name the filter by ", Setting::Exclude, " and ", Setting::Include,])
-        }),
-        (None, None) => Ok(Filter::default()),
-    }
+/// What is compared.
+struct Scope {
+    /// The entries that take part.
+    filter: Arc<Filter>,
+    /// The run whose filter it is, if none was named.
+    filter_of: Option<RunId>,
+    /// Whether the latest run deleted what the source lacked, so that extra entries count.
+    deletes: bool,
 }
 
-/// Returns the latest run from the source into the target, from the state or the manifest. Records
-/// that can't be used are reported and otherwise ignored, since none is needed.
-fn recorded(
-    options: &VerifyOptions,
-    from: &str,
-    target: &dyn Target,
-    name: &str,
-    key_space: KeySpace,
-    observer: &dyn VerifyObserver,
-) -> Option<LatestRun> {
-    let of_state = || -> Result<_, Error> {
-        let Some(state) = State::open_read_only(&options.state_dir, from, name)? else {
-            return Ok(None);
-        };
-        let Some(run) = state.last_run_from_source()? else { return Ok(None) };
-        Ok(Some(LatestRun { run: run.id, options: RecordedOptions::decode(&run.options)? }))
-    };
-    let of_manifest = || -> Result<_, Error> {
-        let latest =
-            ManifestReader::of(target, &super::open::spool_dir(options)).latest_or_highest()?;
-        let latest = latest.map(|(latest, fault)| {
-            if let Some(fault) = fault {
-                observer.notice(&used_instead(&latest, Some(&fault), None));
+impl Scope {
+    /// Takes the filter that was named, or else that of the latest run.
+    fn of(against: &Against, latest: Option<LatestRun>) -> Result<Self, Error> {
+        let deletes = latest.as_ref().is_some_and(|latest| latest.options.delete);
+        let (filter, filter_of) = match (&against.filter, latest) {
+            (Some(filter), _) => (filter.clone(), None),
+            (None, None) => (Filter::default(), None),
+            (None, Some(LatestRun { run, options })) => {
+                let filter = Filter::try_from(options.filter).map_err(|error| {
+                    Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used")
+                        .because(error)
+                        .help(hint![
+                            "name the filter by ",
+                            Setting::Exclude,
+                            " and ",
+                            Setting::Include
+                        ])
+                })?;
+                (filter, Some(run))
             }
-            latest.head
-        });
-        let latest =
-            latest.filter(|head| head.source == from && head.options.key_space == key_space);
-        Ok(latest.map(|head| LatestRun { run: head.run, options: head.options }))
-    };
-    let of_state = of_state().or_else(|error| {
-        if !is_damage(&error) {
-            return Err(error);
-        }
-        observer.notice(&open::instead_of(&error));
-        Ok(None)
-    });
-    let found = of_state.and_then(|found| found.map_or_else(of_manifest, |found| Ok(Some(found))));
-    found.unwrap_or_else(|error| {
-        observer.notice(&Notice::FilterUnknown { cause: error.to_string() });
-        None
-    })
+        };
+        Ok(Self { filter: Arc::new(filter), filter_of, deletes })
+    }
 }
 
 /// The sides on which anything but the root was found.

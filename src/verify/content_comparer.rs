@@ -57,6 +57,13 @@ struct Reading<'a> {
 }
 
 impl ContentComparer<'_> {
+    /// Returns the number of differences so far that count.
+    pub(super) fn differences(&self) -> u64 {
+        let totals = self.totals.lock();
+        let extra = if self.extras_count { totals.extra } else { 0 };
+        totals.missing + totals.content + totals.metadata + extra
+    }
+
     /// Compares an entry as listed; returns a job if it has to be read or looked up as well.
     pub(super) fn compare(&self, pair: Pair) -> Option<Job> {
         let Pair { key, source, target, conflict, .. } = pair;

@@ -1,11 +1,12 @@
 //! What a verification can expect of a target after the runs into it: which entries take part,
 //! whether extra entries count, and which runs have done something that isn't recorded.
 
-use crate::backend::KeySpace;
-use crate::filter::FilterSpec;
+use crate::backend::{KeySpace, ListOptions};
+use crate::filter::{Filter, FilterSpec};
 use crate::manifest::published::{Head, RecordedSource};
 use crate::manifest::{CutOff, IMPORTED, LeftBehind, RecordedOptions, STREAM, State};
-use crate::model::{Error, RunId, Timestamp, Verdict};
+use crate::model::{Error, ErrorKind, RunId, Timestamp, Verdict};
+use std::sync::Arc;
 
 /// A run that ended without recording everything it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +35,9 @@ pub(super) struct Expected {
     /// How keys are read.
     pub(super) key_space: KeySpace,
     /// The only name that takes part, if only a single file was mirrored there.
-    pub(super) only: Option<Box<[u8]>>,
+    only: Option<Box<[u8]>>,
     /// The filter of the latest run of a whole tree.
-    pub(super) filter: FilterSpec,
+    filter: FilterSpec,
     /// Whether that run deleted extra entries, so that they count now. They don't if it kept
     /// entries without rows, which can't be distinguished from later ones.
     pub(super) deletes: bool,
@@ -102,6 +103,21 @@ impl Expected {
     /// Returns since when runs may not be recorded completely, if any was cut off.
     pub(super) fn cut_off(&self) -> Option<CutOff> {
         self.unfinished.iter().filter_map(|unfinished| unfinished.cut_off).reduce(CutOff::and)
+    }
+
+    /// Returns the filter of the latest run of a whole tree.
+    pub(super) fn filter(&self) -> Result<Filter, Error> {
+        Filter::try_from(self.filter.clone()).map_err(|error| {
+            Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used")
+                .because(error)
+        })
+    }
+
+    /// Returns what is listed of the target. Entries that were excluded later still have rows, and
+    /// are verified too.
+    pub(super) fn listing(&self) -> ListOptions {
+        let (only, key_space) = (self.only.clone(), self.key_space);
+        ListOptions { filter: Arc::default(), only, key_space }
     }
 
     /// Reads it from the state; returns `None` if no run is recorded.

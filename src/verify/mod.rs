@@ -28,7 +28,7 @@ mod tally;
 mod unsettled;
 
 use crate::backend::layer::{BandwidthLimit, PacedSource};
-use crate::backend::{ListItem, ListOptions, Target};
+use crate::backend::{ListItem, Target};
 pub use against::{Against, AgainstOutcome, AgainstTotals, verify_against};
 pub use choice::{Budget, Choice, Sample};
 pub use expected::Unfinished;
@@ -36,7 +36,6 @@ pub use repair::Repair;
 
 use crate::backend::object::StoreSettings;
 use crate::engine::{BUFFER, Cores, now};
-use crate::filter::Filter;
 use crate::limits::LimitOptions;
 use crate::listing::OrderChecked;
 use crate::location::Location;
@@ -45,11 +44,12 @@ use crate::manifest::published::ManifestReader;
 use crate::manifest::{CutOff, Row, TargetLock, Writer, is_damage};
 use crate::model::error::Side;
 use crate::model::{
-    Cause, Digest, EntryError, Error, ErrorKind, Key, Notice, Progress, RunId, Stop, Totals,
+    Cause, Digest, EntryError, Error, ErrorKind, Key, Notice, Progress, RunId, Stop, Timestamp,
+    Totals,
 };
-use crate::place::SourcePlace;
 use broken::Broken;
 use crossbeam_channel::bounded;
+use expected::Expected;
 use groups::Groups;
 use open::{Manifest, NamedSource, Opened, Recorded, open};
 use parking_lot::Mutex;
@@ -105,6 +105,14 @@ impl Depth {
         match self.budget() {
             Some(Budget::Time(time)) => Some(time),
             _ => None,
+        }
+    }
+
+    /// Returns which share of the files is read, if not all.
+    fn sample(self) -> Option<Sample> {
+        match self {
+            Self::Stamps => None,
+            Self::Content(choice) => choice.sample,
         }
     }
 
@@ -239,18 +247,8 @@ pub fn verify(
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
     let began = Instant::now();
-    let repair_source = options.repair.as_ref().map(|repair| NamedSource {
-        location: &repair.source,
-        store: repair.source_store.as_ref(),
-    });
     let Opened { target, name, shared, lock, source: repair_source } =
-        open(options, repair_source, observer, progress, stop)?;
-    if let Some(SourcePlace { name, only: Some(_), .. }) =
-        repair_source.as_ref().map(|source| &source.place)
-    {
-        let message = format!("cannot mend from \"{name}\": it is a file");
-        return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
-    }
+        open_sides(options, observer, progress, stop)?;
     let mut found = recorded(&*target, &name, options, observer)?;
     if options.repair.is_some() {
         found = found.mendable(&name)?;
@@ -262,27 +260,15 @@ pub fn verify(
     if let Some(left_behind) = shared.as_ref().and_then(|shared| shared.left_behind.clone()) {
         expected.add_left_behind(left_behind);
     }
-    // With a signature required, an unsigned record must not excuse differences.
-    let cut_off = expected.cut_off().filter(|_| options.key.is_none());
-    let overtaken = overtaken_since.map(CutOff::of_unknown_runs);
-    let unsettled = Unsettled::by(cut_off.into_iter().chain(overtaken).reduce(CutOff::and));
-    let filter = Filter::try_from(expected.filter).map_err(|error| {
-        Error::new(ErrorKind::Manifest, "the recorded run's filter can't be used").because(error)
-    })?;
-    let extras_count = expected.deletes || options.strict;
+    let filter = expected.filter()?;
     if let Some(from) = &repair_source {
         from.source.set_key_space(expected.key_space);
     }
-    // Entries that were excluded later still have rows, and are verified too.
-    let everything = Arc::default();
-    let listing = target.list(&ListOptions {
-        filter: everything,
-        only: expected.only,
-        key_space: expected.key_space,
-    })?;
-    let mut scan = Scan::new(OrderChecked::new(listing, Side::Target), rows, unsettled);
+    let listing = OrderChecked::new(target.list(&expected.listing())?, Side::Target);
+    let mut scan = Scan::new(listing, rows, unsettled(&expected, overtaken_since, options));
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let paced = PacedSource::around(&*target, bandwidth.as_ref());
+    let extras_count = expected.deletes || options.strict;
     let mut tally = Tally {
         observer,
         totals: Mutex::default(),
@@ -305,19 +291,20 @@ pub fn verify(
     let mut mended = 0;
     if let (Some(broken), Some(from)) = (tally.broken.take(), repair_source) {
         drop(scan);
-        let broken = broken.into_inner();
-        let (source, target) = (from.source, Arc::clone(&target));
-        let repair =
-            Mending { source, target, key_space: expected.key_space, state: state.as_ref() };
-        mended = repair.mend(broken, &tally, options, progress, stop)?;
+        let repair = Mending {
+            source: from.source,
+            target: Arc::clone(&target),
+            key_space: expected.key_space,
+            state: state.as_ref(),
+        };
+        mended = repair.mend(broken.into_inner(), &tally, options, progress, stop)?;
     }
     if let Some(lock) = lock {
         release(lock, observer)?;
     }
     drop(shared);
-    let mut totals = tally.totals.into_inner();
-    totals.bytes_hashed = bytes_hashed;
-    let extra = if extras_count { totals.extra } else { 0 };
+    let differences = tally.differences() - mended;
+    let totals = VerifyTotals { bytes_hashed, ..tally.totals.into_inner() };
     Ok(VerifyOutcome {
         run: expected.run,
         source: expected.source,
@@ -325,14 +312,47 @@ pub fn verify(
         unfinished: expected.unfinished,
         key: options.key.as_ref().map(PublicKey::id),
         depth: options.depth,
-        differences: totals.missing + totals.corrupt + totals.metadata + totals.touched + extra
-            - mended,
+        differences,
         totals,
         counted: progress.totals(),
         duration: began.elapsed(),
         interrupted: stop.requested(),
         fault: fault.filter(|_| !stop.requested()),
     })
+}
+
+/// Opens the target, and the source to repair from if there is one.
+fn open_sides(
+    options: &VerifyOptions,
+    observer: &dyn VerifyObserver,
+    progress: &Arc<Progress>,
+    stop: &Stop,
+) -> Result<Opened, Error> {
+    let source = options.repair.as_ref().map(|repair| NamedSource {
+        location: &repair.source,
+        store: repair.source_store.as_ref(),
+    });
+    let opened = open(options, source, observer, progress, stop)?;
+    if let Some(source) = &opened.source
+        && source.place.only.is_some()
+    {
+        let message = format!("cannot mend from \"{}\": it is a file", source.place.name);
+        return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
+    }
+    Ok(opened)
+}
+
+/// Returns what tells differences from unrecorded work: of runs that were cut off, and of those
+/// that somebody published since a point in time, in a manifest that is lost.
+fn unsettled(
+    expected: &Expected,
+    overtaken_since: Option<Timestamp>,
+    options: &VerifyOptions,
+) -> Unsettled {
+    // With a signature required, an unsigned record must not excuse differences.
+    let cut_off = expected.cut_off().filter(|_| options.key.is_none());
+    let overtaken = overtaken_since.map(CutOff::of_unknown_runs);
+    Unsettled::by(cut_off.into_iter().chain(overtaken).reduce(CutOff::and))
 }
 
 /// Returns what is recorded of a target, if anything is. If a signature is required, that is the

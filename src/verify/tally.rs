@@ -96,6 +96,13 @@ pub(super) struct Tally<'a> {
 }
 
 impl Tally<'_> {
+    /// Returns the number of differences so far that count.
+    pub(super) fn differences(&self) -> u64 {
+        let totals = self.totals.lock();
+        let extra = if self.extras_count { totals.extra } else { 0 };
+        totals.missing + totals.corrupt + totals.metadata + totals.touched + extra
+    }
+
     /// Returns whether an entry without a row is excluded, so that a mirror doesn't delete it.
     pub(super) fn is_left_out(&self, entry: &Entry) -> bool {
         self.filter.excludes_within(&entry.key)

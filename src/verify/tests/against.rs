@@ -5,10 +5,10 @@ use super::super::content_comparer::ContentComparer;
 use super::super::*;
 use super::scene::{Listener, mirrored, rot};
 use crate::backend::memory::{Call, When};
-use crate::backend::{KeySpace, Source as _};
+use crate::backend::{KeySpace, ListOptions, Source as _};
 use crate::compare::{Join, RecordedRows};
 use crate::engine::tests::scene::Scene;
-use crate::filter::Rule;
+use crate::filter::{Filter, Rule};
 use crate::manifest::SourceNumber;
 use rustix::io::Errno;
 

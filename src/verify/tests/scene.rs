@@ -1,9 +1,10 @@
 //! A mirrored tree and its verification.
 
 use super::super::*;
-use crate::backend::KeySpace;
 use crate::backend::memory::Memory;
+use crate::backend::{KeySpace, ListOptions};
 use crate::engine::tests::scene::Scene;
+use crate::filter::Filter;
 use crate::model::{Severity, Timestamp};
 use std::ffi::OsStr;
 
