@@ -106,67 +106,26 @@ pub fn put(
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
         lock => lock?,
     };
-    at.lockable.probe(&*at.target, &mut |notice| notices.push(notice));
-    at.target.accepts(&at.key).map_err(|cause| cannot_write(&options.location, cause))?;
-    let opened = State::open(&options.state_dir, STREAM, &at.name)?;
-    notices.extend(opened.lost(None));
-    let state = opened.state;
-    let reader = ManifestReader::of(&*at.target, &options.state_dir);
-    let pointer = single::check_signed(&reader, &at.name, options.sign.as_ref())?;
-    let mut unreadable = None;
-    match take_over(&state, &at, &reader, options, stop) {
-        Ok(taken_over) => notices.extend(taken_over),
+    let prepared = prepare(&mut at, options, stop, &mut notices);
+    // A run that loses its lock is stopped by that.
+    if let Some(lost) = lock.lost() {
+        return Err(lost_lock(&options.location, lost, false));
+    }
+    let record = match prepared {
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
-        Err(error) if options.sign.is_some() => return Err(error),
-        // As in a mirror: don't go on without a manifest that can't be read.
-        Err(error) if pointer == single::Pointer::Read && error.kind == ErrorKind::Unusable => {
-            return Err(unread_manifest(&options.location, error));
-        }
-        // A user who may only write there can still put, but doesn't replace the manifest.
-        Err(error) if error.kind == ErrorKind::Unusable && state.published()?.is_some() => {
-            unreadable = Some(error);
-        }
-        Err(error) => notices.push(Notice::ManifestNotTakenOver { cause: error.to_string() }),
-    }
-    recall(Some(&state), &*at.target, &options.state_dir)?;
-    if let Err(cause) = at.target.abort_stale_streams() {
-        notices.push(Notice::StreamsStay { cause: cause.to_string() });
-    }
-    let cannot = |cause| cannot_write(&options.location, cause);
-    if !at.has_looked {
-        match keep_existing(&mut at) {
-            Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
-            kept => notices.extend(kept.map_err(cannot)?),
-        }
-    }
+        prepared => prepared?,
+    };
     let written = write(&at, options, input, progress, stop);
-    // If the lock was lost, that is why the run stopped.
     if let Some(lost) = lock.lost() {
         return Err(lost_lock(&options.location, lost, written.is_ok()));
     }
     let written = match written {
-        Ok(written) => written,
         Err(Fault::Target(Cause::Stopped)) => return Ok(PutEnd::Stopped),
         Err(_) if stop.requested() => return Ok(PutEnd::Stopped),
-        Err(Fault::Target(cause)) => return Err(cannot(cause)),
-        Err(Fault::Input(error)) => {
-            return Err(Error::new(ErrorKind::Unusable, "cannot read standard input")
-                .because(error)
-                .help("nothing was put; the existing file remains"));
-        }
+        written => written.map_err(|fault| fault.at(&options.location))?,
     };
     lock.keep();
-    let began = Began { run: &run, started };
-    let recorded = record(&state, &at, began, &written, progress).map_err(|error| {
-        let message = format!("\"{}\" is written, but can't be recorded", options.location);
-        Error::new(error.kind, message).because(error)
-    })?;
-    let done = match unreadable {
-        Some(error) => Err(error),
-        None => publish(&state, &at, options, publishing(began, recorded, progress)),
-    };
-    let what = || format!("\"{}\" is written", options.location);
-    let done = done.map_err(|error| unpublished(&what(), error))?;
+    let done = record.conclude(&at, options, Began { run: &run, started }, &written, progress)?;
     notices.extend(done.iter().flat_map(Done::notices));
     // If releasing fails, the next run takes the lock over.
     let stays = |error: Error| Notice::LockNotReleased { cause: error.to_string() };
@@ -180,6 +139,30 @@ pub fn put(
     warnings.extend(at.target.notices());
     let (target, key, etag) = (at.name, at.key, target_stamp.tag());
     Ok(PutEnd::Done(Box::new(PutOutcome { run, target, key, size, digest, etag, warnings, notes })))
+}
+
+/// Opens the record of the locked target, takes in what is published there, and finds out what the
+/// new file keeps of the existing one.
+fn prepare(
+    at: &mut WritableFile,
+    options: &PutOptions,
+    stop: &Stop,
+    notices: &mut Vec<Notice>,
+) -> Result<Record, Error> {
+    at.lockable.probe(&*at.target, &mut |notice| notices.push(notice));
+    at.target.accepts(&at.key).map_err(|cause| cannot_write(&options.location, cause))?;
+    let opened = State::open(&options.state_dir, STREAM, &at.name)?;
+    notices.extend(opened.lost(None));
+    let record = Record::up_to_date(opened.state, at, options, stop, notices)?;
+    recall(Some(&record.state), &*at.target, &options.state_dir)?;
+    if let Err(cause) = at.target.abort_stale_streams() {
+        notices.push(Notice::StreamsStay { cause: cause.to_string() });
+    }
+    if !at.has_looked {
+        let kept = keep_existing(at);
+        notices.extend(kept.map_err(|cause| cannot_write(&options.location, cause))?);
+    }
+    Ok(record)
 }
 
 /// Looks for an existing object, to keep its mode and owner. Returns a notice if looking is not
@@ -217,6 +200,18 @@ struct Written {
 enum Fault {
     Input(io::Error),
     Target(Cause),
+}
+
+impl Fault {
+    /// Returns it as the error of writing to a location.
+    fn at(self, location: &SingleLocation) -> Error {
+        match self {
+            Self::Target(cause) => cannot_write(location, cause),
+            Self::Input(error) => Error::new(ErrorKind::Unusable, "cannot read standard input")
+                .because(error)
+                .help("nothing was put; the existing file remains"),
+        }
+    }
 }
 
 impl From<Cause> for Fault {
@@ -269,6 +264,63 @@ fn write(
     progress.files_copied.add(1);
     progress.bytes_copied.add(size);
     Ok(Written { size, digest, target_stamp, metadata: written.metadata, refused })
+}
+
+/// The state of the target around the file, with what is published in it.
+struct Record {
+    state: State,
+    /// Why the published manifest can't be read, if it therefore must not be replaced.
+    unreadable: Option<Error>,
+}
+
+impl Record {
+    /// Takes in what is published in the target.
+    fn up_to_date(
+        state: State,
+        at: &WritableFile,
+        options: &PutOptions,
+        stop: &Stop,
+        notices: &mut Vec<Notice>,
+    ) -> Result<Self, Error> {
+        let reader = ManifestReader::of(&*at.target, &options.state_dir);
+        let pointer = single::check_signed(&reader, &at.name, options.sign.as_ref())?;
+        let mut unreadable = None;
+        match take_over(&state, at, &reader, options, stop) {
+            Ok(taken_over) => notices.extend(taken_over),
+            Err(error) if stop.requested() || options.sign.is_some() => return Err(error),
+            // As in a mirror: don't go on without a manifest that can't be read.
+            Err(error) if pointer == single::Pointer::Read && error.kind == ErrorKind::Unusable => {
+                return Err(unread_manifest(&options.location, error));
+            }
+            // A user who may only write there can still put, but doesn't replace the manifest.
+            Err(error) if error.kind == ErrorKind::Unusable && state.published()?.is_some() => {
+                unreadable = Some(error);
+            }
+            Err(error) => notices.push(Notice::ManifestNotTakenOver { cause: error.to_string() }),
+        }
+        Ok(Self { state, unreadable })
+    }
+
+    /// Records the file that was written, and publishes that.
+    fn conclude(
+        self,
+        at: &WritableFile,
+        options: &PutOptions,
+        began: Began<'_>,
+        written: &Written,
+        progress: &Progress,
+    ) -> Result<Option<Done>, Error> {
+        let recorded = record(&self.state, at, began, written, progress).map_err(|error| {
+            let message = format!("\"{}\" is written, but can't be recorded", options.location);
+            Error::new(error.kind, message).because(error)
+        })?;
+        let done = match self.unreadable {
+            Some(error) => Err(error),
+            None => publish(&self.state, at, options, publishing(began, recorded, progress)),
+        };
+        let what = format!("\"{}\" is written", options.location);
+        done.map_err(|error| unpublished(&what, error))
+    }
 }
 
 /// Fills a new state from what is published in the target, so that it has more than this file;
