@@ -20,15 +20,15 @@ use crate::location::Location;
 use crate::manifest::list::{ListFormat, Listed};
 use crate::manifest::published::{self, Done, ManifestReader, ManifestWriter, Publishing};
 use crate::manifest::{
-    IMPORTED, LockRequest, PendingRow, RecordedBy, RecordedOptions, Row, State, TargetLock, Writer,
-    is_damage,
+    IMPORTED, LockRequest, PendingRow, RecordedBy, RecordedOptions, Row, RunNumber, State,
+    TargetLock, Writer, is_damage,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
     ExtraKinds, Key, Metadata, Notice, Operation, Preserve, Progress, RunId, Stamp, Stop,
-    Timestamp, Verdict,
+    Timestamp, Totals, Verdict,
 };
 use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
@@ -120,56 +120,26 @@ pub fn import(
     let reader = ManifestReader::of(&*target, state_dir);
     refuse_where_known(options, &reader, target_name)?;
     lockable.probe(&*target, &mut |notice| observer.notice(&notice));
-    let opened = State::open(&options.state_dir, IMPORTED, target_name)?;
-    if let Some(lost) = opened.lost(None) {
-        observer.notice(&lost);
-    }
-    let state = opened.state;
-    // Drops what an interrupted import recorded.
-    state.clear_source()?;
-    let recorded = RecordedOptions {
-        filter: FilterSpec::default(),
-        delete: false,
-        durability: Durability::Batch,
-        only: None,
-        key_space: KeySpace::Tree,
-        keeps: target.limited_keeps(),
-        preserve: Preserve::NOTHING,
-    };
-    let number = state.begin_run(&run, started, &recorded.encode()?)?;
+    let record =
+        ImportRecord::begin(options, run.clone(), started, &*target, target_name, observer)?;
     lock.keep();
-    let by = RecordedBy { run: number, from: state.number()?, began: started };
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let paced = PacedSource::around(&*target, bandwidth.as_ref());
     let content: &dyn Source = paced.as_ref().map_or(&*target, |paced| paced);
+    let by = RecordedBy { run: record.number, from: record.state.number()?, began: started };
     let importing = Importing { options, target: &*target, content, by, observer, progress, stop };
-    let imported = importing.run(listed, state.writer()?);
+    let imported = importing.run(listed, record.state.writer()?);
     if let Some(why) = lock.lost() {
         return Err(why);
     }
     let totals = imported?;
-    let interrupted = stop.requested();
-    let verdict = match totals {
-        _ if interrupted => Verdict::Interrupted,
-        VerifyTotals { corrupt: 0, missing: 0, failed: 0, .. } => Verdict::Complete,
-        _ => Verdict::Incomplete,
-    };
-    let counted = progress.totals();
-    state.finish_run(number, wall_clock(), verdict, &counted, None)?;
-    if !interrupted {
-        let now = wall_clock();
-        let manifest_writer =
-            ManifestWriter::new(&*target, &options.state_dir, now).going_by(&reader);
-        let (run, options) = (run.clone(), recorded);
-        let publishing = Publishing { run, started, now, verdict, options, totals: counted };
-        let published = published::publish(&state, &manifest_writer, publishing);
-        if let Some(why) = lock.lost() {
-            return Err(why);
-        }
-        let what = format!("{name} is imported");
-        let done = published.map_err(|error| unpublished(&what, error))?;
-        done.iter().flat_map(Done::notices).for_each(|notice| observer.notice(&notice));
+    let (verdict, counted) = (verdict(&totals, stop), progress.totals());
+    let writer = ManifestWriter::new(&*target, state_dir, wall_clock()).going_by(&reader);
+    let ended = record.end(&writer, &name, verdict, &counted);
+    if let Some(why) = lock.lost() {
+        return Err(why);
     }
+    ended?.iter().flat_map(Done::notices).for_each(|notice| observer.notice(&notice));
     // If releasing fails, the next run takes the lock over.
     if let Err(error) = lock.release() {
         observer.notice(&Notice::LockNotReleased { cause: error.to_string() });
@@ -185,9 +155,78 @@ pub fn import(
         totals,
         counted,
         duration: began.elapsed(),
-        interrupted,
+        interrupted: verdict == Verdict::Interrupted,
         fault: None,
     })
+}
+
+/// An import whose beginning is recorded.
+struct ImportRecord {
+    state: State,
+    number: RunNumber,
+    run: RunId,
+    started: Timestamp,
+    options: RecordedOptions,
+}
+
+impl ImportRecord {
+    /// Records that an import begins, in the target's state.
+    fn begin(
+        options: &ImportOptions,
+        run: RunId,
+        started: Timestamp,
+        target: &dyn Target,
+        name: &str,
+        observer: &dyn VerifyObserver,
+    ) -> Result<Self, Error> {
+        let opened = State::open(&options.state_dir, IMPORTED, name)?;
+        if let Some(lost) = opened.lost(None) {
+            observer.notice(&lost);
+        }
+        let state = opened.state;
+        // Drops what an interrupted import recorded.
+        state.clear_source()?;
+        let options = RecordedOptions {
+            filter: FilterSpec::default(),
+            delete: false,
+            durability: Durability::Batch,
+            only: None,
+            key_space: KeySpace::Tree,
+            keeps: target.limited_keeps(),
+            preserve: Preserve::NOTHING,
+        };
+        let number = state.begin_run(&run, started, &options.encode()?)?;
+        Ok(Self { state, number, run, started, options })
+    }
+
+    /// Records its end, and publishes its rows unless it was interrupted.
+    fn end(
+        self,
+        writer: &ManifestWriter<'_>,
+        list: &str,
+        verdict: Verdict,
+        totals: &Totals,
+    ) -> Result<Option<Done>, Error> {
+        let Self { state, number, run, started, options } = self;
+        let now = wall_clock();
+        state.finish_run(number, now, verdict, totals, None)?;
+        if verdict == Verdict::Interrupted {
+            return Ok(None);
+        }
+        let totals = *totals;
+        let publishing = Publishing { run, started, now, verdict, options, totals };
+        published::publish(&state, writer, publishing)
+            .map_err(|error| unpublished(&format!("{list} is imported"), error))
+    }
+}
+
+/// Returns how an import ended.
+fn verdict(totals: &VerifyTotals, stop: &Stop) -> Verdict {
+    match totals {
+        _ if stop.requested() => Verdict::Interrupted,
+        VerifyTotals { corrupt: 0, missing: 0, failed: 0, .. } => Verdict::Complete,
+        _ => Verdict::Incomplete,
+    }
 }
 
 /// Refuses a target that a manifest or the state already describes.
