@@ -310,11 +310,8 @@ impl Session<'_> {
             executed = Err(error);
         }
         let verdict = match &executed {
+            Ok(refusal) => self.verdict(refusal.as_ref()),
             Err(_) => Verdict::Failed,
-            Ok(_) if self.stop.requested() => Verdict::Interrupted,
-            Ok(Some(_)) => Verdict::Refused,
-            Ok(None) if self.progress.files_failed.get() > 0 => Verdict::Incomplete,
-            Ok(None) => Verdict::Complete,
         };
         let totals = self.progress.totals();
         let keeps = target.limited_keeps();
@@ -344,6 +341,8 @@ impl Session<'_> {
         Ok(Ended { verdict, refusal, unpublished })
     }
 
+    /// Plans the run and executes the plan; returns the error of the guard if that refused the
+    /// deletions.
     fn execute(
         &self,
         state: &State,
@@ -354,10 +353,7 @@ impl Session<'_> {
     ) -> Result<Option<Error>, Error> {
         let began = engine::now();
         let options = self.options;
-        let counts_ahead = options.count_ahead;
-        let _count = counts_ahead
-            .then(|| CountAhead::of_source(&source, self.listing(), self.progress))
-            .flatten();
+        let _count = self.count_ahead(&source);
         let policy = self.policy(state.number()?, &*target);
         let source_listing =
             self.enrich(&*source, source.list(&self.listing())?, is_first_contact)?;
@@ -425,6 +421,25 @@ impl Session<'_> {
         }
         self.warn(&[&*context.source, &*target]);
         context.fatal.into_inner().map_or(result, Err)
+    }
+
+    /// Returns how a run ended that nothing stopped but the user, or a guard that refused.
+    fn verdict(&self, refusal: Option<&Error>) -> Verdict {
+        if self.stop.requested() {
+            Verdict::Interrupted
+        } else if refusal.is_some() {
+            Verdict::Refused
+        } else if self.progress.files_failed.get() > 0 {
+            Verdict::Incomplete
+        } else {
+            Verdict::Complete
+        }
+    }
+
+    /// Starts to count the source's entries beside the run, if that is wanted.
+    fn count_ahead(&self, source: &Arc<dyn Source>) -> Option<CountAhead> {
+        let is_wanted = self.options.count_ahead;
+        is_wanted.then(|| CountAhead::of_source(source, self.listing(), self.progress)).flatten()
     }
 
     /// Returns the check of which source entries take no part, beside the filter.

@@ -9,10 +9,11 @@ use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
-use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Notice, Verdict};
+use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Notice};
 use crate::place::Sides;
 use crate::plan::{Plan, Planning, Step};
 use crate::session::published::{Foreseen, Foresight, LookedAt, foresee};
+use std::path::Path;
 
 impl Session<'_> {
     /// Opens the state read-only; `None` if a run would start with an empty one.
@@ -98,10 +99,7 @@ impl Session<'_> {
     /// Performs a dry run: reads what a run would read, and writes nothing.
     pub(super) fn preview(&self) -> Result<Ended, Error> {
         let state = self.recorded()?;
-        let previous = match &state {
-            Some(state) => state.last_finished_totals()?,
-            None => None,
-        };
+        let previous = state.as_ref().map(State::last_finished_totals).transpose()?.flatten();
         self.started(previous.as_ref());
         let exists = self.places.target.exists();
         if exists {
@@ -109,21 +107,40 @@ impl Session<'_> {
             self.places.target.lockable()?.check_directory()?;
         }
         self.check_state_dir()?;
-        let Sides { source, target } = self.open()?;
+        let sides = self.open()?;
         let spool_dir = std::env::temp_dir();
-        recall(state.as_ref(), &*target, &spool_dir)?;
-        let kept = ManifestReader::of(&*target, &spool_dir);
+        recall(state.as_ref(), &*sides.target, &spool_dir)?;
+        let kept = ManifestReader::of(&*sides.target, &spool_dir);
         self.check_single(state.as_ref(), exists.then_some(&kept))?;
-        let recorded = self.rows_to_join(state.as_ref(), self.place(&*target, &kept))?;
+        let recorded = self.rows_to_join(state.as_ref(), self.place(&*sides.target, &kept))?;
+        let refusal = self.report_plan(&sides, state.as_ref(), recorded, &spool_dir)?;
+        self.warn(&[&*sides.source, &*sides.target]);
+        if let Some(state) = state.as_ref().filter(|_| !self.stop.requested()) {
+            self.look_at_published(state, &kept)?;
+        }
+        let verdict = self.verdict(refusal.as_ref());
+        Ok(Ended { verdict, refusal, unpublished: None })
+    }
+
+    /// Plans the run and reports what it would do; returns the error of the guard if that would
+    /// refuse the deletions.
+    fn report_plan(
+        &self,
+        Sides { source, target }: &Sides,
+        state: Option<&State>,
+        recorded: RowsToJoin,
+        spool_dir: &Path,
+    ) -> Result<Option<Error>, Error> {
+        let exists = self.places.target.exists();
         let target_listing: Listing = if exists {
             target.list(&self.target_listing())?
         } else {
             Box::new(std::iter::empty())
         };
-        let policy = self.policy(recorded.from, &*target);
-        let is_first_contact = state.as_ref().map_or(Ok(true), State::is_first_contact)?;
+        let policy = self.policy(recorded.from, &**target);
+        let is_first_contact = state.map_or(Ok(true), State::is_first_contact)?;
         let source_listing =
-            self.enrich(&*source, source.list(&self.listing())?, is_first_contact)?;
+            self.enrich(&**source, source.list(&self.listing())?, is_first_contact)?;
         let join = self.join(source_listing, target_listing, recorded)?;
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             target.achievable_metadata(metadata, kind, existing)
@@ -140,7 +157,7 @@ impl Session<'_> {
             progress: self.progress,
             // Only what exceeds memory is written there, to unlinked files: a dry run makes no
             // state.
-            spool_dir: &spool_dir,
+            spool_dir,
             root_is_new: !exists,
             directories_change: target.capabilities().directory_times,
             is_over: &is_over,
@@ -155,7 +172,7 @@ impl Session<'_> {
             let wider = step
                 .target
                 .as_ref()
-                .and_then(|existing| super::narrower(&step.source, existing, &*source, &*target));
+                .and_then(|existing| super::narrower(&step.source, existing, &**source, &**target));
             wider.is_some()
         };
         let preview = Preview {
@@ -166,26 +183,9 @@ impl Session<'_> {
             under_way: &under_way,
             is_wider: &is_wider,
         };
-        let refusal = preview.run(plan, |tally| {
-            let before = match &state {
-                Some(state) => state.last_allowed_root()?,
-                None => None,
-            };
+        preview.run(plan, |tally| {
+            let before = state.map(State::last_allowed_root).transpose()?.flatten();
             self.allow(tally, before, &self.places.source.root_identity()?)
-        })?;
-        self.warn(&[&*source, &*target]);
-        if let Some(state) = state.as_ref().filter(|_| !self.stop.requested()) {
-            self.look_at_published(state, &kept)?;
-        }
-        let verdict = if self.stop.requested() {
-            Verdict::Interrupted
-        } else if refusal.is_some() {
-            Verdict::Refused
-        } else if self.progress.files_failed.get() > 0 {
-            Verdict::Incomplete
-        } else {
-            Verdict::Complete
-        };
-        Ok(Ended { verdict, refusal, unpublished: None })
+        })
     }
 }
