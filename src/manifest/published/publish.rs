@@ -34,6 +34,12 @@ pub struct Done {
 }
 
 impl Done {
+    /// Returns the result of signing an existing publication.
+    fn signed(publication: Publication) -> Self {
+        let signing = Signing::Added;
+        Self { publication, signing, fault: None, is_known: true, left: None, closed: None }
+    }
+
     /// Returns the notices about the publication.
     pub fn notices(&self) -> Vec<Notice> {
         let publication = self.publication.head.sequence;
@@ -94,46 +100,24 @@ pub fn publish(
         writer.open(state, Written::Nothing)?;
         return Ok(None);
     }
-    // Whether the existing manifest is this state's and can be extended.
-    let is_renumbered = state.is_renumbered()?;
-    let is_base = status.publication.as_ref().is_some_and(|existing| {
-        let takes_more = !is_renumbered && !is_outgrown(&existing.head, changed);
-        known.as_ref() == Some(existing) && (changed == 0 || takes_more)
-    });
-    let is_base = is_base && (changed == 0 || !writer.is_for_another_group(state)?);
-    if is_base && changed > 0 {
-        status.read(&writer.reader)?;
-    }
+    let can_extend = can_extend(state, writer, &mut status, known.as_ref(), changed)?;
     let ManifestStatus { publication: mut existing, is_signed: was_signed, highest, mut fault } =
         status;
-    let can_extend = is_base && fault.is_none();
     if let (Some(signer), true) = (writer.signer, changed == 0)
         && let Some(publication) = existing.take_if(|_| can_extend)
     {
         writer.open(state, Written::Nothing)?;
         match check::sign_pointed(writer, &publication, was_signed, signer) {
             Ok(false) => return Ok(None),
-            Ok(true) => {
-                let signing = Signing::Added;
-                return Ok(Some(Done {
-                    publication,
-                    signing,
-                    fault,
-                    is_known: true,
-                    left: None,
-                    closed: None,
-                }));
-            }
+            Ok(true) => return Ok(Some(Done::signed(publication))),
             // Rewrite all rows.
             Err(error) if error.kind == ErrorKind::Damaged => fault = Some(error),
             Err(error) => return Err(error),
         }
     }
     // The segments that no further publication will use, if this one uses none of them.
-    let mut old: Vec<Segment> = Vec::new();
-    for publication in existing.iter().chain(&known) {
-        old.extend_from_slice(&publication.head.segments);
-    }
+    let published = existing.iter().chain(&known);
+    let old: Vec<_> = published.flat_map(|it| &it.head.segments).cloned().collect();
     let is_broken = match existing.as_ref().filter(|_| fault.is_some()) {
         Some(existing) => History::fault(existing, &writer.reader)?.is_some(),
         None => false,
@@ -149,16 +133,50 @@ pub fn publish(
     let base = existing.as_ref().filter(|_| can_extend);
     let closed = writer.open(state, base.map_or(Written::All, |_| Written::Changes))?;
     let publication = write_publication(state, writer, head, base)?;
-    let mut left = None;
-    if base.is_none() {
-        old.retain(|old| old.sequence < publication.head.sequence);
-        old.sort_unstable_by_key(|old| old.sequence);
-        old.dedup_by_key(|old| old.sequence);
-        left = old.iter().try_for_each(|old| writer.remove(old)).err();
-    }
+    let left = if base.is_some() {
+        None
+    } else {
+        remove_before(publication.head.sequence, old, writer).err()
+    };
     let is_dropped = was_signed && writer.signer.is_none();
     let signing = if is_dropped { Signing::Dropped } else { Signing::AsBefore };
     Ok(Some(Done { publication, signing, fault, is_known: known.is_some(), left, closed }))
+}
+
+/// Returns whether the existing manifest is sound, is the one that this state published, and can
+/// take `changed` more lines. It is read completely if there are any.
+fn can_extend(
+    state: &State,
+    writer: &ManifestWriter<'_>,
+    status: &mut ManifestStatus,
+    known: Option<&Publication>,
+    changed: u64,
+) -> Result<bool, Error> {
+    let Some(existing) = status.publication.as_ref().filter(|it| known == Some(*it)) else {
+        return Ok(false);
+    };
+    if changed > 0 {
+        if is_outgrown(&existing.head, changed)
+            || state.is_renumbered()?
+            || writer.is_for_another_group(state)?
+        {
+            return Ok(false);
+        }
+        status.read(&writer.reader)?;
+    }
+    Ok(status.fault.is_none())
+}
+
+/// Removes the segments that were published before a publication.
+fn remove_before(
+    sequence: u64,
+    mut old: Vec<Segment>,
+    writer: &ManifestWriter<'_>,
+) -> Result<(), Error> {
+    old.retain(|old| old.sequence < sequence);
+    old.sort_unstable_by_key(|old| old.sequence);
+    old.dedup_by_key(|old| old.sequence);
+    old.iter().try_for_each(|old| writer.remove(old))
 }
 
 /// Writes the publication of a numbered head: its segment, which extends `base` or has all rows,
