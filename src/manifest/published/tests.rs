@@ -1,4 +1,5 @@
 mod damage;
+mod scene;
 mod signing;
 
 use super::publish::Signing;
@@ -13,18 +14,10 @@ use crate::model::{
     Totals, Verdict,
 };
 use proptest::prelude::*;
+use scene::{NOW, Scene};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-
-fn target(root: &Path) -> LocalTarget {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
-    let walking =
-        Walking { pool: Arc::new(pool), spool_dir: root.to_owned(), guarded: Arc::new([]) };
-    std::fs::create_dir_all(root.join(".vidimus")).unwrap();
-    let root = Arc::new(Root::open(root).unwrap());
-    LocalTarget::new(root, walking, Durability::None, 7).unwrap()
-}
 
 fn publishing(run: &RunId) -> Publishing {
     Publishing {
@@ -109,21 +102,14 @@ proptest! {
     /// state rebuilt from it is the same.
     #[test]
     fn the_manifest_is_what_the_state_holds(runs in edits()) {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("target");
-        std::fs::create_dir(&place).unwrap();
-        let target = target(&place);
-        let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-        let writer = ManifestWriter::new(&target, dir.path(), now);
-        let reader = ManifestReader::of(&target, dir.path());
-        let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
+        let scene = Scene::new();
+        let (writer, reader, state) = (scene.writer(), scene.reader(), &scene.state);
         let mut expected = BTreeMap::new();
         for (at, edits) in runs.iter().enumerate() {
-            let run = RunId(format!("run-{at}"));
-            let number = state.begin_run(&run, now, "{}").unwrap();
-            let has_changed = put(&state, edits, number, &mut expected);
+            let run = scene.begin(&format!("run-{at}"));
+            let has_changed = scene.put_into(&run, edits, &mut expected);
             let before = reader.latest().unwrap();
-            let published = publish(&state, &writer, publishing(&run)).unwrap();
+            let published = scene.publish(&writer, &run);
             prop_assert_eq!(published.is_none(), before.is_some() && !has_changed);
             let latest = reader.latest().unwrap().unwrap();
             prop_assert_eq!(latest.head.rows, expected.len() as u64);
@@ -152,14 +138,14 @@ proptest! {
             prop_assert_eq!(found, wanted);
         }
         let latest = reader.latest().unwrap().unwrap();
-        let other = State::open(&dir.path().join("other"), "/s", "/elsewhere").unwrap().state;
+        let other = scene.other_state("other", "/s", "/elsewhere");
         prop_assert_eq!(rebuild(&other, &reader, &latest, None).unwrap(), expected.len() as u64);
         let rows = |state: &State| -> Vec<_> {
             let rows = state.rows().unwrap().map(Result::unwrap);
             rows.map(|row| (state.run_id(row.run).unwrap(), Row { run: RunNumber(0), ..row }))
                 .collect()
         };
-        prop_assert_eq!(rows(&other), rows(&state));
+        prop_assert_eq!(rows(&other), rows(state));
         prop_assert_eq!(other.last_run().unwrap().unwrap().id, latest.head.run.clone());
         let again = publish(&other, &writer, publishing(&latest.head.run)).unwrap();
         prop_assert!(again.is_none(), "nothing changed since");
@@ -168,28 +154,20 @@ proptest! {
 
 #[test]
 fn only_what_needs_version_2_is_published_as_such() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
-    let writer = ManifestWriter::new(&target, dir.path(), now);
+    let scene = Scene::new();
+    let (writer, run) = (scene.writer(), scene.begin("run"));
     let publish = |edit: &dyn Fn(&mut crate::manifest::Writer)| {
-        let mut rows = state.writer().unwrap();
+        let mut rows = scene.state.writer().unwrap();
         edit(&mut rows);
         rows.commit().unwrap();
-        let head = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
-        let pointer =
-            std::fs::read(place.join(crate::model::reserved::MANIFEST).join("latest.json"));
+        let head = scene.publish(&writer, &run).unwrap().publication.head;
+        let pointer = std::fs::read(scene.files().join("latest.json"));
         let pointer: serde_json::Value = serde_json::from_slice(&pointer.unwrap()).unwrap();
         let version = serde_json::to_value(&head).unwrap()["vidimus_manifest"].clone();
         assert_eq!(pointer["vidimus_manifest"], version);
         (version.as_u64().unwrap(), head.segments.len())
     };
-    let plain = |key: &str| row(key.as_bytes(), 1, number);
+    let plain = |key: &str| row(key.as_bytes(), 1, run.number);
     let holes = |key: &str| {
         let extras = crate::model::Extras { holes: true, ..Default::default() };
         Row { extras: extras.boxed(), ..plain(key) }
@@ -215,29 +193,23 @@ fn key() -> SecretKey {
 #[test]
 fn all_files_of_a_manifest_are_opened_whatever_numbers_they_have() {
     use std::os::unix::fs::PermissionsExt as _;
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
-    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
+    let scene = Scene::new();
+    let run = scene.begin("run");
+    scene.set(&run, "a", 1);
     let secret = key();
-    let writer = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
-    let mut head = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
+    let writer = scene.signing(&secret);
+    let mut head = scene.publish(&writer, &run).unwrap().publication.head;
     head.sequence = u64::MAX;
     let last = writer.write_head(head).unwrap();
     writer.point_to(&last, true).unwrap();
-    let files = place.join(crate::model::reserved::MANIFEST);
+    let files = scene.files();
     let foreign = files.join("notes.json");
     std::fs::write(&foreign, "").unwrap();
     let foreign_mode = foreign.metadata().unwrap().permissions().mode();
     for bits in [0o600, 0o644] {
         let asked = ManifestMode::new(bits);
-        let writer = ManifestWriter::new(&target, dir.path(), now).with_mode(asked);
-        writer.open(&state, super::open::Written::Nothing).unwrap();
+        let writer = scene.writer().with_mode(asked);
+        writer.open(&scene.state, super::open::Written::Nothing).unwrap();
         let names = [
             "00000001.json",
             "00000001.json.minisig",
@@ -261,21 +233,15 @@ fn known(rows: impl Iterator<Item = Row>) -> Vec<(Key, Option<Digest>)> {
 
 #[test]
 fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let (writer, reader) =
-        (ManifestWriter::new(&target, dir.path(), now), ManifestReader::of(&target, dir.path()));
-    let open =
-        |name: &str| State::open(&dir.path().join(name), &format!("/{name}"), "/t").unwrap().state;
-    let (ada, bob) = (open("ada"), open("bob"));
+    let scene = Scene::new();
+    let (writer, reader) = (scene.writer(), scene.reader());
+    let (ada, bob) =
+        (scene.other_state("ada", "/ada", "/t"), scene.other_state("bob", "/bob", "/t"));
     let mut runs = 0;
     let mut edit = |state: &State, edits: &[(&str, Option<u8>)]| {
         runs += 1;
         let run = RunId(format!("run-{runs}"));
-        let number = state.begin_run(&run, now, &publishing(&run).options.encode().unwrap());
+        let number = state.begin_run(&run, NOW, &publishing(&run).options.encode().unwrap());
         let edits = edits.iter().map(|(key, version)| (key.as_bytes().to_vec(), *version));
         put(state, &edits.collect(), number.unwrap(), &mut BTreeMap::new());
         run
@@ -316,7 +282,7 @@ fn what_is_foreseen_is_what_catching_up_makes_of_a_state() {
     let sixth = edit(&ada, &[("a", Some(6))]);
     let latest = publish(&ada, &writer, publishing(&sixth)).unwrap().unwrap().publication;
     let sequence = latest.head.sequence;
-    let manifest = place.join(crate::model::reserved::MANIFEST);
+    let manifest = scene.files();
     std::fs::remove_file(manifest.join(format!("{:08}.json", sequence - 1))).unwrap();
     let Some(Since::Usable(taken)) = catch_up(&bob, &reader, None).unwrap() else {
         panic!("its rows can be read")

@@ -4,28 +4,19 @@ use super::*;
 
 #[test]
 fn what_a_killed_run_left_counts_for_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let writer = ManifestWriter::new(&target, dir.path(), now);
-    let reader = ManifestReader::of(&target, dir.path());
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let mut expected = BTreeMap::new();
+    let scene = Scene::new();
+    let (writer, reader) = (scene.writer(), scene.reader());
     let edits = |version| (0..20_u8).map(|key| (vec![b'a' + key], Some(version))).collect();
     for (at, name) in ["00000002.ndjson.zst", "00000002.json"].into_iter().enumerate() {
-        let run = RunId(format!("run-{at}"));
-        let number = state.begin_run(&run, now, "{}").unwrap();
-        put(&state, &edits(at as u8 + 1), number, &mut expected);
+        let run = scene.begin(&format!("run-{at}"));
+        scene.put(&run, &edits(at as u8 + 1));
         if at == 0 {
-            publish(&state, &writer, publishing(&run)).unwrap();
+            scene.publish(&writer, &run);
         }
-        std::fs::write(place.join(crate::model::reserved::MANIFEST).join(name), "half").unwrap();
+        std::fs::write(scene.files().join(name), "half").unwrap();
         assert_eq!(reader.latest().unwrap().unwrap().head.sequence, 1);
     }
-    let last = RunId("last".to_owned());
-    let latest = publish(&state, &writer, publishing(&last)).unwrap().unwrap().publication;
+    let latest = scene.publish(&writer, &scene.begin("last")).unwrap().publication;
     assert_eq!(reader.latest().unwrap(), Some(latest.clone()));
     let rows = Merged::of(&reader, &latest.head).unwrap();
     assert!(rows.map(Result::unwrap).all(|(row, _)| row.digest == Some(Digest([2; 32]))));
@@ -52,52 +43,40 @@ fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
     for ((name, damage), is_seen) in
         seen.map(|case| (case, true)).chain(unseen.map(|case| (case, false)))
     {
-        let dir = tempfile::tempdir().unwrap();
-        let place = dir.path().join("target");
-        std::fs::create_dir(&place).unwrap();
-        let target = target(&place);
-        let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-        let (writer, reader) = (
-            ManifestWriter::new(&target, dir.path(), now),
-            ManifestReader::of(&target, dir.path()),
-        );
-        let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-        let run = RunId("run".to_owned());
-        let number = state.begin_run(&run, now, "{}").unwrap();
+        let scene = Scene::new();
+        let (writer, reader) = (scene.writer(), scene.reader());
+        let run = scene.begin("run");
         let edits = |keys: std::ops::Range<u8>| keys.map(|key| (vec![key], Some(7))).collect();
         for keys in [0..25, 2..4] {
-            put(&state, &edits(keys), number, &mut BTreeMap::new());
-            publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+            scene.put(&run, &edits(keys));
+            scene.publish(&writer, &run).unwrap();
         }
-        assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "all is whole");
-        damage(&place.join(crate::model::reserved::MANIFEST).join(name));
-        let known = state.published().unwrap();
+        assert!(scene.publish(&writer, &run).is_none(), "all is whole");
+        damage(&scene.files().join(name));
+        let known = scene.state.published().unwrap();
         let mut status = ManifestStatus::look(&reader, known.as_ref()).unwrap();
         assert_eq!(status.fault.is_some(), is_seen, "{name}");
         status.read(&reader).unwrap();
         let fault = status.fault.unwrap();
         assert!(fault.to_string().contains(name), "{name}: {fault}");
         if !is_seen {
-            assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "unseen");
-            state.distrust(&fault).unwrap();
+            assert!(scene.publish(&writer, &run).is_none(), "unseen");
+            scene.state.distrust(&fault).unwrap();
         }
-        let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+        let done = scene.publish(&writer, &run).unwrap();
         assert!(done.fault.unwrap().to_string().contains(name));
         let latest = reader.latest().unwrap().unwrap();
         assert_eq!((latest.head.sequence, latest.head.segments.len()), (3, 1), "{name}");
         assert_eq!(check(&reader, &latest).unwrap().rows, 25);
-        assert!(
-            publish(&state, &writer, publishing(&run)).unwrap().is_none(),
-            "all is whole again"
-        );
+        assert!(scene.publish(&writer, &run).is_none(), "all is whole again");
         if !is_seen {
             // A publication doesn't extend a manifest damaged like this.
-            put(&state, &edits(2..4), number, &mut BTreeMap::new());
-            publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+            scene.put(&run, &edits(2..4));
+            scene.publish(&writer, &run).unwrap();
             let first = reader.latest().unwrap().unwrap().head.segments[0].name();
-            flipped(&place.join(crate::model::reserved::MANIFEST).join(first));
-            put(&state, &edits(5..6), number, &mut BTreeMap::new());
-            let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+            flipped(&scene.files().join(first));
+            scene.put(&run, &edits(5..6));
+            let done = scene.publish(&writer, &run).unwrap();
             assert_eq!(done.fault.unwrap().kind, ErrorKind::Damaged);
             assert_eq!(check(&reader, &done.publication).unwrap().rows, 25);
         }
@@ -107,21 +86,14 @@ fn what_is_damaged_or_gone_is_published_anew_though_nothing_changed() {
 /// A hostile manifest: extreme numbers, and names with terminal escapes.
 #[test]
 fn a_head_of_a_strangers_harms_nobody() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let (writer, reader) =
-        (ManifestWriter::new(&target, dir.path(), now), ManifestReader::of(&target, dir.path()));
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
-    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
-    let good = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
+    let scene = Scene::new();
+    let (writer, reader) = (scene.writer(), scene.reader());
+    let run = scene.begin("run");
+    scene.set(&run, "a", 1);
+    let good = scene.publish(&writer, &run).unwrap().publication;
     let text = String::from_utf8(good.head.encode().unwrap()).unwrap();
     let plant = |head: &str, sequence: u64| {
-        let files = place.join(crate::model::reserved::MANIFEST);
+        let files = scene.files();
         let digest = Digest::of(head.as_bytes());
         let pointer = format!(
             "{{\"vidimus_manifest\":1,\"head\":{{\"sequence\":{sequence},\"blake3\":\"{digest}\"}}}}"
@@ -137,42 +109,36 @@ fn a_head_of_a_strangers_harms_nobody() {
     assert!(error.contains("\\u{1b}[2J") && !error.contains('\u{1b}'), "{error:?}");
     let largest = u64::MAX;
     plant(&text.replacen("\"sequence\": 1", &format!("\"sequence\": {largest}"), 1), largest);
-    put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
-    let error = publish(&state, &writer, publishing(&run)).unwrap_err();
+    scene.set(&run, "a", 2);
+    let error = publish(&scene.state, &writer, publishing(&run.id)).unwrap_err();
     assert!(error.to_string().contains("last number"), "{error}");
     plant(&text.replace("\"lines\": 1", &format!("\"lines\": {largest}")), 1);
     let latest = reader.latest().unwrap().unwrap();
     assert!(
         Merged::of(&reader, &latest.head).and_then(Iterator::collect::<Result<Vec<_>, _>>).is_err()
     );
-    put(&state, &vec![(b"a".to_vec(), Some(3))], number, &mut BTreeMap::new());
-    publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    scene.set(&run, "a", 3);
+    scene.publish(&writer, &run).unwrap();
     assert_eq!(reader.latest().unwrap().unwrap().head.rows, 1);
 }
 
 /// A new publication doesn't build on the remains of an unusable one.
 #[test]
 fn a_chain_that_was_lost_begins_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
-    let writer = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
+    let scene = Scene::new();
+    let (reader, secret) = (scene.reader(), key());
+    let writer = scene.signing(&secret);
+    let run = scene.begin("run");
     for version in 1..4 {
-        put(&state, &vec![(b"a".to_vec(), Some(version))], number, &mut BTreeMap::new());
-        publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+        scene.set(&run, "a", version);
+        scene.publish(&writer, &run).unwrap();
     }
-    assert!(publish(&state, &writer, publishing(&run)).unwrap().is_none(), "nothing changed");
-    let files = place.join(crate::model::reserved::MANIFEST);
+    assert!(scene.publish(&writer, &run).is_none(), "nothing changed");
+    let files = scene.files();
     let third = reader.latest().unwrap().unwrap();
     std::fs::remove_file(files.join("latest.json")).unwrap();
     // It is signed again although no row changed.
-    let fourth = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication.head;
+    let fourth = scene.publish(&writer, &run).unwrap().publication.head;
     assert_eq!((fourth.sequence, fourth.previous), (4, None));
     assert_eq!(fourth.lost, Some(third.as_predecessor()));
     let latest = reader.latest().unwrap().unwrap();
@@ -183,7 +149,7 @@ fn a_chain_that_was_lost_begins_anew() {
     // An unsigned manifest with a damaged segment is not signed as it is.
     std::fs::remove_file(files.join("00000004.json.minisig")).unwrap();
     std::fs::write(files.join("00000004.ndjson.zst"), "rubbish").unwrap();
-    let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    let done = scene.publish(&writer, &run).unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (5, Signing::AsBefore));
     assert!(holds(&reader, secret.public()));
     assert!(!files.join("00000004.ndjson.zst").exists(), "it counts no more");
@@ -192,22 +158,15 @@ fn a_chain_that_was_lost_begins_anew() {
 /// Rows are of little use without their sources.
 #[test]
 fn a_manifest_that_is_found_damaged_leaves_no_rows() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (reader, writer) =
-        (ManifestReader::of(&target, dir.path()), ManifestWriter::new(&target, dir.path(), now));
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
+    let scene = Scene::new();
+    let (reader, writer) = (scene.reader(), scene.writer());
+    let run = scene.begin("run");
     // More rows than are committed together.
     let edits = (0..50_002_u32).map(|key| (key.to_be_bytes().to_vec(), Some(1))).collect();
-    put(&state, &edits, number, &mut BTreeMap::new());
-    let mut latest = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
+    scene.put(&run, &edits);
+    let mut latest = scene.publish(&writer, &run).unwrap().publication;
     latest.head.segments[0].lines -= 1;
-    let other = State::open(&dir.path().join("other"), "/s", "/t").unwrap().state;
+    let other = scene.other_state("other", "/s", "/t");
     rebuild(&other, &reader, &latest, None).unwrap_err();
     assert!(other.rows().unwrap().next().is_none());
 }
@@ -215,31 +174,24 @@ fn a_manifest_that_is_found_damaged_leaves_no_rows() {
 /// An incomplete manifest is neither signed nor extended.
 #[test]
 fn a_segment_that_is_gone_or_cut_is_written_anew() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
-    let writer = ManifestWriter::new(&target, dir.path(), now);
-    let signing = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
-    let files = place.join(crate::model::reserved::MANIFEST);
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
+    let scene = Scene::new();
+    let (reader, secret) = (scene.reader(), key());
+    let (writer, signing) = (scene.writer(), scene.signing(&secret));
+    let files = scene.files();
+    let run = scene.begin("run");
     let change = |keys: std::ops::Range<u8>, version| {
         let edits = keys.map(|key| (vec![key], Some(version))).collect();
-        put(&state, &edits, number, &mut BTreeMap::new());
+        scene.put(&run, &edits);
     };
     let numbers = |head: &Head| -> Vec<u64> { head.segments.iter().map(|s| s.sequence).collect() };
     change(0..40, 1);
-    publish(&state, &signing, publishing(&run)).unwrap().unwrap();
+    scene.publish(&signing, &run).unwrap();
     change(7..8, 2);
-    let second = publish(&state, &signing, publishing(&run)).unwrap().unwrap().publication;
+    let second = scene.publish(&signing, &run).unwrap().publication;
     assert_eq!(numbers(&second.head), [1, 2]);
     std::fs::remove_file(files.join("00000001.ndjson.zst")).unwrap();
     // Nothing changed.
-    let third = publish(&state, &signing, publishing(&run)).unwrap().unwrap().publication;
+    let third = scene.publish(&signing, &run).unwrap().publication;
     assert_eq!(numbers(&third.head), [3]);
     assert_eq!(third.head.previous, Some(second.as_predecessor()));
     assert!(holds(&reader, secret.public()));
@@ -247,7 +199,7 @@ fn a_segment_that_is_gone_or_cut_is_written_anew() {
     let segment = std::fs::File::options().write(true).open(files.join("00000003.ndjson.zst"));
     segment.unwrap().set_len(7).unwrap();
     change(8..9, 2);
-    let fourth = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
+    let fourth = scene.publish(&writer, &run).unwrap().publication;
     assert_eq!(numbers(&fourth.head), [4]);
     let whole = CheckedChain { publications: 4, rows: 40, lost: None };
     assert_eq!(check(&reader, &fourth).unwrap(), whole);
@@ -257,20 +209,13 @@ fn a_segment_that_is_gone_or_cut_is_written_anew() {
 /// those lost.
 #[test]
 fn numbers_go_on_where_an_older_manifest_was_put_back() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (reader, writer) =
-        (ManifestReader::of(&target, dir.path()), ManifestWriter::new(&target, dir.path(), now));
-    let files = place.join(crate::model::reserved::MANIFEST);
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
+    let scene = Scene::new();
+    let (reader, writer) = (scene.reader(), scene.writer());
+    let files = scene.files();
+    let run = scene.begin("run");
     let publish = |version| {
-        put(&state, &vec![(b"a".to_vec(), Some(version))], number, &mut BTreeMap::new());
-        publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication
+        scene.set(&run, "a", version);
+        scene.publish(&writer, &run).unwrap().publication
     };
     publish(1);
     let pointer = std::fs::read(files.join("latest.json")).unwrap();

@@ -4,26 +4,20 @@ use super::*;
 
 #[test]
 fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
+    let scene = Scene::new();
     let (first, second) = (key(), key());
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let reader = ManifestReader::of(&target, dir.path());
+    let reader = scene.reader();
     let edits = |keys: std::ops::Range<u8>| keys.map(|key| (vec![key], Some(7))).collect();
     for (at, keys, key) in [(1, 0..25, &first), (2, 2..4, &second)] {
-        let run = RunId(format!("run-{at}"));
-        let number = state.begin_run(&run, now, "{}").unwrap();
-        put(&state, &edits(keys), number, &mut BTreeMap::new());
-        let writer = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(key));
-        publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+        let run = scene.begin(&format!("run-{at}"));
+        scene.put(&run, &edits(keys));
+        let writer = scene.signing(key);
+        scene.publish(&writer, &run).unwrap();
     }
     let key = second.public();
     assert!(holds(&reader, key));
     assert!(!holds(&reader, first.public()), "that is the key of the publication before");
-    let files = place.join(crate::model::reserved::MANIFEST);
+    let files = scene.files();
     let names = [
         "latest.json",
         "00000001.json",
@@ -62,29 +56,22 @@ fn a_change_of_any_byte_of_a_signed_manifest_is_found() {
 /// next run doesn't sign.
 #[test]
 fn a_signature_that_a_killed_run_left_does_not_stay() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
-    let files = place.join(crate::model::reserved::MANIFEST);
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
-    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
+    let scene = Scene::new();
+    let (reader, secret) = (scene.reader(), key());
+    let files = scene.files();
+    let run = scene.begin("run");
+    scene.set(&run, "a", 1);
     std::fs::create_dir_all(&files).unwrap();
-    let writer = ManifestWriter::new(&target, dir.path(), now);
-    let signing = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
+    let (writer, signing) = (scene.writer(), scene.signing(&secret));
     signing.write("00000001.json.minisig", |_| Ok(())).unwrap();
-    publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    scene.publish(&writer, &run).unwrap();
     assert!(!files.join("00000001.json.minisig").exists());
     let latest = reader.latest().unwrap().unwrap();
     assert!(matches!(reader.signature_status(&latest, None).unwrap(), SignatureStatus::None));
-    let done = publish(&state, &signing, publishing(&run)).unwrap().unwrap();
+    let done = scene.publish(&signing, &run).unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (1, Signing::Added));
-    put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
-    let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    scene.set(&run, "a", 2);
+    let done = scene.publish(&writer, &run).unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (2, Signing::Dropped));
     assert!(!holds(&reader, secret.public()));
 }
@@ -93,23 +80,16 @@ fn a_signature_that_a_killed_run_left_does_not_stay() {
 /// minisign made it.
 #[test]
 fn a_signature_that_the_pointer_does_not_tell_of_is_told_of() {
-    let dir = tempfile::tempdir().unwrap();
-    let place = dir.path().join("target");
-    std::fs::create_dir(&place).unwrap();
-    let target = target(&place);
-    let now = Timestamp { seconds: 1_700_000_000, nanos: 0 };
-    let state = State::open(&dir.path().join("state"), "/s", "/t").unwrap().state;
-    let (reader, secret) = (ManifestReader::of(&target, dir.path()), key());
-    let writer = ManifestWriter::new(&target, dir.path(), now);
-    let signing = ManifestWriter::new(&target, dir.path(), now).signing_with(Some(&secret));
-    let run = RunId("run".to_owned());
-    let number = state.begin_run(&run, now, "{}").unwrap();
-    put(&state, &vec![(b"a".to_vec(), Some(1))], number, &mut BTreeMap::new());
-    let latest = publish(&state, &writer, publishing(&run)).unwrap().unwrap().publication;
+    let scene = Scene::new();
+    let (reader, secret) = (scene.reader(), key());
+    let (writer, signing) = (scene.writer(), scene.signing(&secret));
+    let run = scene.begin("run");
+    scene.set(&run, "a", 1);
+    let latest = scene.publish(&writer, &run).unwrap().publication;
     writer.sign(&secret, &latest.head, &reader.head(1).unwrap()).unwrap();
-    assert!(publish(&state, &signing, publishing(&run)).unwrap().is_none(), "it is signed");
+    assert!(scene.publish(&signing, &run).is_none(), "it is signed");
     assert!(holds(&reader, secret.public()));
-    put(&state, &vec![(b"a".to_vec(), Some(2))], number, &mut BTreeMap::new());
-    let done = publish(&state, &writer, publishing(&run)).unwrap().unwrap();
+    scene.set(&run, "a", 2);
+    let done = scene.publish(&writer, &run).unwrap();
     assert_eq!((done.publication.head.sequence, done.signing), (2, Signing::Dropped));
 }
