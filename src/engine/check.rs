@@ -89,14 +89,8 @@ impl Worker<'_, '_> {
         let tagged =
             hash.and_then(|hash| Tagged::new(hash, other.stamp.size, || store.first_part(other)));
         let Some(tagged) = tagged else { return self.copy_after_check(step) };
-        let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
-        let bytes = &context.progress.bytes_hashed;
-        let buffer = &mut self.buffer;
-        let extra = context.policy.options.digests;
-        let wanted = Wanted { tagged: Some(&tagged), extra };
         let began = Instant::now();
-        let (entry, hashed) =
-            context.cores.hash_content(side, entry, buffer, bytes, &pass, wanted)?;
+        let (entry, hashed) = self.hash(side, entry, Some(&tagged))?;
         context.progress.adoption_bytes.add(entry.stamp.size);
         count_adoption_time(context, began);
         if !hashed.is_tagged {
@@ -125,7 +119,7 @@ impl Worker<'_, '_> {
         let expected = check.expected();
         let (mut existing, mut of_target) = (step.target.clone(), None);
         if let Some(listed) = step.target.as_ref().filter(|_| check.reads_target()) {
-            let (entry, hashed) = self.hash(ReadSide::target(&*context.target), listed)?;
+            let (entry, hashed) = self.hash(ReadSide::target(&*context.target), listed, None)?;
             (existing, of_target) = (Some(entry), Some(hashed));
         }
         let target_digest = of_target.map(|hashed| hashed.digest).or(expected);
@@ -153,7 +147,7 @@ impl Worker<'_, '_> {
     ) -> Result<Option<CompletedStep>, EntryError> {
         let Some(row) = &step.row else { return Ok(None) };
         let target = Arc::clone(&self.context.target);
-        let (entry, hashed) = self.hash(ReadSide::target(&*target), &step.source)?;
+        let (entry, hashed) = self.hash(ReadSide::target(&*target), &step.source, None)?;
         let found = hashed.digest;
         if let Some(recorded) = row.digest.filter(|recorded| *recorded != found) {
             let cause = Cause::OtherDigest { recorded, found };
@@ -185,7 +179,8 @@ impl Worker<'_, '_> {
         let context = self.context;
         let mut is_silent = false;
         loop {
-            let (entry, hashed) = self.hash(ReadSide::source(&*context.source), &step.source)?;
+            let side = ReadSide::source(&*context.source);
+            let (entry, hashed) = self.hash(side, &step.source, None)?;
             let row = step.row.as_ref();
             let found = hashed.digest;
             let silent = row.and_then(|row| context.policy.silent_change(row, &entry, found));
@@ -199,13 +194,18 @@ impl Worker<'_, '_> {
         }
     }
 
-    /// Hashes the content of one side.
-    fn hash(&mut self, side: ReadSide<'_>, entry: &Entry) -> Result<(Entry, Hashed), EntryError> {
+    /// Hashes the content of one side, and compares it with a tag if there is one.
+    fn hash(
+        &mut self,
+        side: ReadSide<'_>,
+        entry: &Entry,
+        tagged: Option<&Tagged>,
+    ) -> Result<(Entry, Hashed), EntryError> {
         let context = self.context;
         let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
-        let wanted = Wanted { tagged: None, extra: context.policy.options.digests };
+        let wanted = Wanted { tagged, extra: context.policy.options.digests };
         context.cores.hash_content(side, entry, buffer, bytes, &pass, wanted)
     }
 }
