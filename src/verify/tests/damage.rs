@@ -72,12 +72,10 @@ fn each_difference_is_reported_once_by_its_kind() {
         "missing g",
     ];
     assert_eq!(kinds, expected);
-    let assert_line =
-        |line: &str| assert!(found.lines.iter().any(|it| it == line), "{line}: {found:?}");
-    assert_line("corrupt a: size");
-    assert_line("metadata c: mode 0600 -> 0604");
-    assert_line("metadata h: file -> symbolic link");
-    assert_line("metadata k: owner 0 -> 7, group 0 -> 8");
+    found.assert_line("corrupt a: size");
+    found.assert_line("metadata c: mode 0600 -> 0604");
+    found.assert_line("metadata h: file -> symbolic link");
+    found.assert_line("metadata k: owner 0 -> 7, group 0 -> 8");
     let totals = found.totals;
     assert_eq!((totals.missing, totals.corrupt, totals.extra, totals.metadata), (5, 2, 3, 7));
     assert_eq!((totals.verified, totals.failed, totals.unknown), (2, 0, 0));

@@ -81,11 +81,9 @@ fn only_leaves_in_the_place_of_recorded_ones_are_removed() {
     scene.target.write("d", "x");
     scene.target.write("extra", "x");
     let found = repair(&scene);
-    let assert_line =
-        |line: &str| assert!(found.lines.iter().any(|it| it == line), "{line}: {found:?}");
-    assert_line("not mended a: a directory is in its place");
-    assert_line("not mended d/: a file is in its place");
-    assert_line("not mended d/e: its directory could not be made");
+    found.assert_line("not mended a: a directory is in its place");
+    found.assert_line("not mended d/: a file is in its place");
+    found.assert_line("not mended d/e: its directory could not be made");
     assert_eq!(scene.target_keys(), [".", "a/", "a/keep", "d", "extra"]);
     let mended: Vec<_> = found.lines.iter().filter(|line| line.starts_with("mended")).collect();
     assert_eq!(mended, ["mended ."], "its time");

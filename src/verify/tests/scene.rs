@@ -40,6 +40,14 @@ pub(super) struct Found {
     pub(super) mended: u64,
 }
 
+impl Found {
+    /// Asserts that the observer was called with this.
+    #[track_caller]
+    pub(super) fn assert_line(&self, line: &str) {
+        assert!(self.lines.iter().any(|it| it == line), "{line}: {self:?}");
+    }
+}
+
 /// Collects the results.
 #[derive(Default)]
 pub(super) struct Listener(Mutex<Vec<String>>);

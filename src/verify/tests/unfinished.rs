@@ -17,13 +17,11 @@ fn changes_since_a_run_that_was_cut_off_are_unknown_and_earlier_ones_are_differe
     scene.target.write("new", "new");
     let cut_off = Some(CutOff { since, deletes_since: Some(since) });
     let found = verify(&scene, &TestOptions { cut_off, ..TestOptions::default() });
-    let assert_line =
-        |line: &str| assert!(found.lines.iter().any(|it| it == line), "{line}: {found:?}");
-    assert_line("corrupt a");
-    assert_line("unknown b: other content");
-    assert_line("missing f/g");
-    assert_line("unknown d/e: missing");
-    assert_line("unknown new: no run recorded it");
+    found.assert_line("corrupt a");
+    found.assert_line("unknown b: other content");
+    found.assert_line("missing f/g");
+    found.assert_line("unknown d/e: missing");
+    found.assert_line("unknown new: no run recorded it");
     assert!(found.lines.iter().any(|line| line.starts_with("unknown c: ")), "{found:?}");
     let totals = found.totals;
     assert_eq!((totals.corrupt, totals.missing, totals.extra), (1, 1, 0));
