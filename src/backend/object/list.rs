@@ -37,7 +37,7 @@ pub(super) fn list(
     // The first key with this prefix is the key itself, if that exists.
     let limit = options.only.as_ref().map(|_| 1);
     let query = ListQuery { prefix: &prefix, limit, ..ListQuery::default() };
-    let what = || format!("cannot list the {side} \"{}\"", place.name());
+    let what = || format!("cannot list \"{}\"", place.name());
     let first = place.take_first_page().filter(|_| options.only.is_none());
     let mut page = match first {
         Some(page) => page,
@@ -74,7 +74,7 @@ pub(super) fn count(
     let page = move |token: Option<&str>| {
         lister.counting.list(&ListQuery { prefix: &lister.prefix, token, ..ListQuery::default() })
     };
-    let what = || format!("cannot list the {side} \"{}\"", place.name());
+    let what = || format!("cannot list \"{}\"", place.name());
     let first = page(None).map_err(|error| fatal(&what(), &error))?;
     let (mut objects, mut next) = (first.objects.into_iter(), first.next);
     let objects = std::iter::from_fn(move || {

@@ -20,7 +20,7 @@ pub(super) fn list_name(
     options: &ListOptions,
 ) -> Result<Vec<ListItem>, Error> {
     place.set_key_space(options.key_space);
-    let error = |error| fatal(&format!("cannot list the {side} \"{}\"", place.name()), &error);
+    let error = |error| fatal(&format!("cannot list \"{}\"", place.name()), &error);
     let prefix = [&*place.prefix, name].concat();
     let query = ListQuery { prefix: &prefix, limit: Some(1), ..ListQuery::default() };
     // The first key with this prefix is the key itself, if that exists.

@@ -4,7 +4,6 @@ use super::super::args::CatArgs;
 use super::super::exit::Exit;
 use super::super::settings;
 use crate::model::Progress;
-use crate::report::flags;
 use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions};
 use crate::session::cat::{CatError, cat};
@@ -21,7 +20,7 @@ pub(crate) fn run(args: &CatArgs) -> Exit {
         Err(CatError::Fatal(error)) => super::fail(&error),
         Err(CatError::Entry(error)) => {
             let output = Output::new(OutputOptions::default(), None);
-            output.message("error", &flags::entry_error(&error));
+            output.message("error", &super::entry_failure(&error));
             output.message("help", "do not use what was written");
             Exit::Incomplete
         }

@@ -9,7 +9,6 @@ use crate::model::entry::Completeness;
 use crate::model::key::Escaped;
 use crate::model::{Entry, EntryError, EntryKind, Error, Progress, Timestamp, Totals};
 use crate::report::failures::Failures;
-use crate::report::flags;
 use crate::report::json::{self, JsonError, JsonFailure, JsonKey, Level};
 use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions, format};
@@ -120,7 +119,7 @@ impl<'a> List<'a> {
             let record = json::record(Level::Error, "failed", &JsonFailure::from(error));
             return writeln!(self.stdout, "{record}");
         }
-        self.failures.report(&self.stderr, &flags::entry_error(error));
+        self.failures.report(&self.stderr, &super::entry_failure(error));
         Ok(())
     }
 

@@ -16,7 +16,8 @@ mod summary_table;
 pub(super) mod verify;
 
 use super::exit::Exit;
-use crate::model::{Error, ErrorKind};
+use crate::model::{EntryError, Error, ErrorKind};
+use crate::report::flags;
 use crate::report::output::stdout;
 use crate::report::{Output, OutputOptions};
 use std::io::{self, Write as _};
@@ -67,6 +68,12 @@ pub(super) fn fail(error: &Error) -> Exit {
 /// Writes an error and its hint to stderr.
 fn tell(output: &Output, error: &Error) {
     output.error(&error.report());
+}
+
+/// Formats the failure of an entry of a place that is no side of a run.
+fn entry_failure(error: &EntryError) -> String {
+    let (verb, cause) = (error.operation.verb(), flags::cause(&error.cause));
+    format!("cannot {verb} \"{}\": {cause}", error.key)
 }
 
 fn cannot_write(error: io::Error) -> Error {
