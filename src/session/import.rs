@@ -142,7 +142,7 @@ pub fn import(
     ended?.iter().flat_map(Done::notices).for_each(|notice| observer.notice(&notice));
     // If releasing fails, the next run takes the lock over.
     if let Err(error) = lock.release() {
-        observer.notice(&Notice::LockNotReleased { cause: error.to_string() });
+        observer.notice(&Notice::LockNotReleased { cause: error.sentence() });
     }
     Ok(VerifyOutcome {
         run,

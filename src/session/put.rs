@@ -128,7 +128,7 @@ pub fn put(
     let done = record.conclude(&at, options, Began { run: &run, started }, &written, progress)?;
     notices.extend(done.iter().flat_map(Done::notices));
     // If releasing fails, the next run takes the lock over.
-    let stays = |error: Error| Notice::LockNotReleased { cause: error.to_string() };
+    let stays = |error: Error| Notice::LockNotReleased { cause: error.sentence() };
     notices.extend(lock.release().err().map(stays));
     let Written { size, digest, target_stamp, refused, .. } = written;
     notices.extend(refused.map(|cause| Notice::MetadataNotSet { cause: cause.to_string() }));
@@ -296,7 +296,7 @@ impl Record {
             Err(error) if error.kind == ErrorKind::Unusable && state.published()?.is_some() => {
                 unreadable = Some(error);
             }
-            Err(error) => notices.push(Notice::ManifestNotTakenOver { cause: error.to_string() }),
+            Err(error) => notices.push(Notice::ManifestNotTakenOver { cause: error.sentence() }),
         }
         Ok(Self { state, unreadable })
     }

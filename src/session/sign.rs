@@ -74,7 +74,7 @@ pub fn sign(
         return Err(lost);
     }
     let (publication, signature, is_new) = signed?;
-    let stays = |error: Error| Notice::LockNotReleased { cause: error.to_string() };
+    let stays = |error: Error| Notice::LockNotReleased { cause: error.sentence() };
     notices.extend(released.err().map(stays));
     Ok(Signed { publication, signature, is_new, notices })
 }

@@ -124,7 +124,7 @@ pub(super) fn state(options: &VerifyOptions, name: &str) -> Result<Option<State>
 
 /// Returns the notice that a state is damaged and the manifest is used instead.
 pub(super) fn instead_of(damage: &Error) -> Notice {
-    Notice::StateReplaced { cause: damage.to_string() }
+    Notice::StateReplaced { cause: damage.sentence() }
 }
 
 /// Returns the error for a target without a record.

@@ -53,7 +53,7 @@ pub(super) fn look(
         if fault.is_some() && error.kind == ErrorKind::Unusable {
             fault = Some(error);
         } else {
-            observer.notice(&Notice::LaterManifestUnknown { cause: error.to_string() });
+            observer.notice(&Notice::LaterManifestUnknown { cause: error.sentence() });
         }
         (None, None)
     });
@@ -89,7 +89,7 @@ fn since(
 /// Records damage for the next mirror.
 pub(super) fn distrust(state: &State, fault: &Error, observer: &dyn VerifyObserver) {
     if let Err(error) = state.for_recording().and_then(|state| state.distrust(fault)) {
-        observer.notice(&Notice::DamageNotRecorded { cause: error.to_string() });
+        observer.notice(&Notice::DamageNotRecorded { cause: error.sentence() });
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn signed(
     })?;
     reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
     let state = State::latest_into(&options.state_dir, name).unwrap_or_else(|error| {
-        observer.notice(&Notice::RollbackUnknown { cause: error.to_string() });
+        observer.notice(&Notice::RollbackUnknown { cause: error.sentence() });
         None
     });
     let known = state.as_ref().map(State::published).transpose()?.flatten();

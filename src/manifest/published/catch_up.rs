@@ -37,7 +37,7 @@ pub struct Lost {
 impl Lost {
     /// Says so, and what it means.
     pub fn notice(&self, follows: Overtaken) -> Notice {
-        let (run, cause) = (self.run.clone(), self.fault.to_string());
+        let (run, cause) = (self.run.clone(), self.fault.sentence());
         Notice::ManifestOvertaken { run, cause, follows }
     }
 }

@@ -52,10 +52,9 @@ impl Done {
         // imported.
         let anew = self.fault.as_ref().filter(|_| self.is_known).map(|fault| {
             let begins_chain = self.publication.head.lost.is_some();
-            Notice::ManifestWrittenAnew { cause: fault.to_string(), publication, begins_chain }
+            Notice::ManifestWrittenAnew { cause: fault.sentence(), publication, begins_chain }
         });
-        let left =
-            self.left.as_ref().map(|error| Notice::SegmentStays { cause: error.to_string() });
+        let left = self.left.as_ref().map(|error| Notice::SegmentStays { cause: error.sentence() });
         signing.into_iter().chain(anew).chain(self.closed.clone()).chain(left).collect()
     }
 }

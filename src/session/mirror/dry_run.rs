@@ -56,14 +56,14 @@ impl Session<'_> {
             }
             // The dry run goes on; a run by a user who may read the manifest takes it over.
             Err(error) if error.kind == ErrorKind::Unusable => {
-                self.notice(Notice::LaterManifestUnknown { cause: error.to_string() });
+                self.notice(Notice::LaterManifestUnknown { cause: error.sentence() });
                 Ok(None)
             }
             Err(error)
                 if matches!(error.kind, ErrorKind::Untrusted | ErrorKind::Damaged)
                     && !self.signs_single() =>
             {
-                self.notice(Notice::ManifestToReplace { cause: error.to_string() });
+                self.notice(Notice::ManifestToReplace { cause: error.sentence() });
                 Ok(None)
             }
             Err(error) => Err(error),

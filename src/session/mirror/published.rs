@@ -93,7 +93,7 @@ impl Session<'_> {
         match in_target::catch_up(state, place, key, self.stop) {
             Ok(notices) => self.notices(notices),
             Err(error) if error.kind == ErrorKind::Untrusted && !self.signs_single() => {
-                self.notice(Notice::ManifestReplaced { cause: error.to_string() });
+                self.notice(Notice::ManifestReplaced { cause: error.sentence() });
             }
             // Nothing is known of a damaged manifest; it is reported when the run publishes.
             Err(error) if error.kind == ErrorKind::Damaged && !self.signs_single() => {}
@@ -207,7 +207,7 @@ impl Session<'_> {
                 if matches!(error.kind, ErrorKind::Damaged | ErrorKind::Untrusted)
                     && !self.signs_single() =>
             {
-                self.notice(unusable(error.to_string()));
+                self.notice(unusable(error.sentence()));
                 Ok(None)
             }
             Err(error) => Err(error),
@@ -229,13 +229,13 @@ impl Session<'_> {
             Ok(status) => status,
             // The dry run is done; a run by a user who may read the manifest reports more.
             Err(error) if error.kind == ErrorKind::Unusable => {
-                self.notice(Notice::ManifestUnchecked { cause: error.to_string() });
+                self.notice(Notice::ManifestUnchecked { cause: error.sentence() });
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
         if let Some(fault) = status.fault.or(state.distrusted()?) {
-            self.notice(Notice::ManifestDamaged { cause: fault.to_string() });
+            self.notice(Notice::ManifestDamaged { cause: fault.sentence() });
         }
         Ok(())
     }

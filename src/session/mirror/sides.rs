@@ -129,7 +129,7 @@ impl Session<'_> {
             }
             Ok(None) => Ok(listing),
             Err(error) if error.kind == ErrorKind::Damaged => {
-                let (source, cause) = (self.places.source.name.clone(), error.to_string());
+                let (source, cause) = (self.places.source.name.clone(), error.sentence());
                 self.notice(Notice::SourceManifestUnusable { source, cause });
                 Ok(listing)
             }
@@ -151,7 +151,7 @@ impl Session<'_> {
     /// Reports if the record of the source could not be read to its end.
     pub(super) fn report_broken_record(&self) {
         if let Some(error) = self.record_broke_off.get() {
-            let (source, cause) = (self.places.source.name.clone(), error.to_string());
+            let (source, cause) = (self.places.source.name.clone(), error.sentence());
             self.notice(Notice::SourceRecordBreaksOff { source, cause });
         }
     }
@@ -163,7 +163,7 @@ impl Session<'_> {
             return None;
         }
         State::latest_into(&self.options.state_dir, &source.name).unwrap_or_else(|error| {
-            let (source, cause) = (source.name.clone(), error.to_string());
+            let (source, cause) = (source.name.clone(), error.sentence());
             self.notice(Notice::SourceRecordUnusable { source, cause });
             None
         })
