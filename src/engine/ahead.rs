@@ -51,19 +51,21 @@ impl CountAhead {
 
     /// Starts to count the names and sizes that a listing of `source` gives. That costs a small
     /// share of what copying does; in a store, its list requests. It takes the memory of a listing.
-    /// Returns `None` if there is nothing to count, no room for another walk or no thread: nothing
-    /// depends on the count.
+    /// Returns `None` if there is nothing to count, or no room for another walk.
+    ///
+    /// # Errors
+    /// The system's error if it can't start a thread.
     pub fn of_source(
         source: &Arc<dyn Source>,
         options: ListOptions,
         progress: &Arc<Progress>,
-    ) -> Option<Self> {
+    ) -> io::Result<Option<Self>> {
         let has_room = source.capabilities().remote || has_room_for_another_walk();
         if !has_room || options.only.is_some() {
-            return None;
+            return Ok(None);
         }
         let source = Arc::clone(source);
-        let begun = Self::start(Arc::clone(progress), move |ahead, is_over| {
+        let count = Self::start(Arc::clone(progress), move |ahead, is_over| {
             let counted = source.count(&options, &mut |kind, size| {
                 ahead.add((kind == EntryKind::File).then_some(size));
                 !is_over()
@@ -71,7 +73,7 @@ impl CountAhead {
             // The run itself reports what can't be listed.
             counted.unwrap_or(false)
         });
-        begun.ok()
+        count.map(Some)
     }
 }
 

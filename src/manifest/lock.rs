@@ -226,34 +226,41 @@ impl Lock {
         Holder::read(&content)?.left_behind()
     }
 
-    /// Releases the lock and empties its file.
+    /// Releases the lock, empties its file, and removes what was made for it unless a run began.
     ///
     /// # Errors
-    /// [`ErrorKind::Unusable`] if the file can't be emptied; the lock is released anyway, and the
-    /// next run reports that it took it over.
+    /// [`ErrorKind::Unusable`] if the file can't be emptied or removed; the lock is released
+    /// anyway, and the next run reports that it took it over.
     pub fn release(mut self) -> Result<(), Error> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), Error> {
         if std::mem::take(&mut self.writer) {
             self.file.set_len(0).map_err(|e| unusable("write", e))?;
         }
-        Ok(())
+        let is_kept = *self.is_kept.get_mut();
+        let Some(Made { directory, root }) = self.made.take().filter(|_| !is_kept) else {
+            return Ok(());
+        };
+        // Removed while the lock is held: a process that opened the file meanwhile notices that its
+        // name is gone.
+        let file = rustix::fs::unlinkat(&directory, FILE, AtFlags::empty());
+        let removed =
+            root.map_or(Ok(()), |root| rustix::fs::unlinkat(&root, DIRECTORY, AtFlags::REMOVEDIR));
+        match file.and(removed) {
+            // Somebody else uses the directory, or has removed it.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) | Ok(()) => Ok(()),
+            Err(error) => Err(unusable("remove", error.into())),
+        }
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        if self.writer {
-            // This affects only a note of the next run, and an error can't be reported from here.
-            self.file.set_len(0).ok();
-        }
-        let is_kept = *self.is_kept.get_mut();
-        if let Some(Made { directory, root }) = self.made.take().filter(|_| !is_kept) {
-            // Removed while the lock is held: a process that opened the file meanwhile notices that
-            // its name is gone. A file that can't be removed does no harm.
-            rustix::fs::unlinkat(&directory, FILE, AtFlags::empty()).ok();
-            if let Some(root) = root {
-                rustix::fs::unlinkat(&root, DIRECTORY, AtFlags::REMOVEDIR).ok();
-            }
-        }
+        // A lock that isn't released belongs to a run that failed, whose own error is reported. An
+        // error here affects only a note of the next run.
+        self.end().ok();
     }
 }
 

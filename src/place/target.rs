@@ -171,8 +171,8 @@ impl TargetPlace {
     }
 }
 
-/// Directories that were made for a run, each in the one before it. They are removed on drop,
-/// unless the run began.
+/// Directories that were made for a run, each in the one before it. They are
+/// [removed](Self::remove) again if the run doesn't begin.
 #[derive(Debug, Default)]
 pub struct MadeDirectories {
     paths: Vec<PathBuf>,
@@ -184,13 +184,61 @@ impl MadeDirectories {
     pub fn keep(&self) {
         self.is_kept.store(true, Ordering::Relaxed);
     }
+
+    /// Removes the directories, unless the run began. One that somebody else uses or has removed
+    /// meanwhile is left alone.
+    ///
+    /// # Errors
+    /// The first failure to remove one; those around it stay too.
+    pub fn remove(self) -> Result<(), Error> {
+        if self.is_kept.into_inner() {
+            return Ok(());
+        }
+        for path in self.paths.iter().rev() {
+            match std::fs::remove_dir(path) {
+                Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => return Ok(()),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    let message = format!("cannot remove \"{}\"", printable(path));
+                    return Err(Error::new(ErrorKind::Unusable, message).because(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
 }
 
-impl Drop for MadeDirectories {
-    fn drop(&mut self) {
-        if !*self.is_kept.get_mut() {
-            // One that isn't empty by now is used by somebody else.
-            self.paths.iter().rev().for_each(|path| drop(std::fs::remove_dir(path)));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn made_directories_go_unless_somebody_uses_them_and_failures_are_reported() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (bag, payload) = (scratch.path().join("bag"), scratch.path().join("bag/data"));
+        let directories = || {
+            std::fs::create_dir_all(&payload).unwrap();
+            let paths = vec![bag.clone(), payload.clone()];
+            MadeDirectories { paths, ..MadeDirectories::default() }
+        };
+        directories().remove().unwrap();
+        assert!(!bag.exists());
+        let made = directories();
+        std::fs::write(payload.join("file"), "x").unwrap();
+        made.remove().unwrap();
+        assert!(payload.join("file").exists());
+        let made = directories();
+        std::fs::remove_dir_all(&payload).unwrap();
+        made.remove().unwrap();
+        assert!(!bag.exists(), "what is gone keeps nothing");
+        let made = directories();
+        made.keep();
+        made.remove().unwrap();
+        assert!(payload.exists());
+        let made = directories();
+        std::fs::remove_dir(&payload).unwrap();
+        std::fs::write(&payload, "a file in its place").unwrap();
+        let error = made.remove().unwrap_err().to_string();
+        assert!(error.contains("bag/data"), "{error}");
     }
 }

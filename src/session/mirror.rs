@@ -38,7 +38,7 @@ use crate::model::{
     Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
     Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
 };
-use crate::place::{OpenOptions, Opener, Sides};
+use crate::place::{MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
 pub use bag::BagOptions;
@@ -211,41 +211,50 @@ struct Ended {
 const STORE_BUFFER: usize = 256 << 10;
 
 impl Session<'_> {
-    /// Runs a mirror that writes: locks, records, executes. If the state turns out to be damaged,
-    /// it is put aside and the run is started again, once.
+    /// Runs a mirror that writes. What is made for it is removed again if it doesn't begin.
     fn run(&self) -> Result<Ended, Error> {
-        let made = self.places.make_target()?;
+        let mut made = MadeDirectories::default();
+        let made_target = self.places.make_target(&mut made);
+        let ended = made_target.and_then(|()| self.run_locked(&made));
+        if let Err(error) = made.remove() {
+            self.notice(Notice::DirectoryStays { cause: error.sentence() });
+        }
+        ended
+    }
+
+    /// Opens and locks the target, and runs.
+    fn run_locked(&self, made: &MadeDirectories) -> Result<Ended, Error> {
         self.places.target.open()?;
         self.check_state_dir()?;
         if let Some(bag) = &self.places.bag {
             bag.place.open()?;
         }
         let lock = self.lock()?;
-        let begins = || {
+        let ended = self.run_recorded(&|| {
             made.keep();
             lock.keep();
-        };
+        });
+        let lost = lock.lost();
+        // If releasing fails, the next run takes the lock over; the run's own result matters more.
+        if let Err(error) = lock.release() {
+            self.notice(Notice::LockNotReleased { cause: error.sentence() });
+        }
+        lost.map_or(ended, Err)
+    }
+
+    /// Records and executes the run. If the state turns out to be damaged, it is put aside and the
+    /// run is started again, once. `begins` is called before the target changes.
+    fn run_recorded(&self, begins: &dyn Fn()) -> Result<Ended, Error> {
         let (source, target) = (&self.places.source.name, &self.places.target.name);
         let opened = State::open(&self.options.state_dir, source, target)?;
-        let ended = match self.record(&opened, &begins) {
+        match self.record(&opened, begins) {
             Err(error) if is_damage(&error) => {
                 let opened = opened.state.set_aside()?;
                 self.progress.reset();
-                self.record(&opened, &begins)
+                self.record(&opened, begins)
             }
-            other => other,
-        };
-        // If releasing fails, the next run takes the lock over; the run's own result matters more.
-        let lost = lock.lost();
-        let released = lock.release();
-        if let Some(lost) = lost {
-            return Err(lost);
+            ended => ended,
         }
-        let ended = ended?;
-        if let Err(error) = released {
-            self.notice(Notice::LockNotReleased { cause: error.to_string() });
-        }
-        Ok(ended)
     }
 
     /// Returns what to lock: the target, or the bag around it; it must be open.
@@ -438,8 +447,14 @@ impl Session<'_> {
 
     /// Starts to count the source's entries beside the run, if that is wanted.
     fn count_ahead(&self, source: &Arc<dyn Source>) -> Option<CountAhead> {
-        let is_wanted = self.options.count_ahead;
-        is_wanted.then(|| CountAhead::of_source(source, self.listing(), self.progress)).flatten()
+        if !self.options.count_ahead {
+            return None;
+        }
+        let count = CountAhead::of_source(source, self.listing(), self.progress);
+        count.unwrap_or_else(|error| {
+            self.notice(Notice::NotCountedAhead { cause: error.to_string() });
+            None
+        })
     }
 
     /// Returns the check of which source entries take no part, beside the filter.

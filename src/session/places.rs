@@ -58,16 +58,13 @@ impl Places {
     }
 
     /// Creates the target's directory if it is missing, and that of its bag, inaccessible to others
-    /// until their metadata is set. They are removed again unless they are
-    /// [kept](MadeDirectories::keep).
-    pub(crate) fn make_target(&self) -> Result<MadeDirectories, Error> {
-        let mut made = MadeDirectories::default();
+    /// until their metadata is set. What was made is added to `made`.
+    pub(crate) fn make_target(&self, made: &mut MadeDirectories) -> Result<(), Error> {
         if let Some(bag) = &self.bag {
-            bag.place.make(bag.mode, &mut made)?;
+            bag.place.make(bag.mode, made)?;
         }
         let rights = if self.source.only.is_some() { 0o755 } else { 0o700 };
-        self.target.make(rights, &mut made)?;
-        Ok(made)
+        self.target.make(rights, made)
     }
 
     /// Refuses a target inside the source and the reverse, whatever their paths.

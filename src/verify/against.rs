@@ -1,6 +1,7 @@
 //! Verifying a target against a source: both are listed, joined and read. This needs no manifest
 //! and writes nothing.
 
+use super::ahead;
 use super::content_comparer::{ContentComparer, Job};
 use super::extra::Extras;
 use super::groups::Groups;
@@ -111,10 +112,9 @@ pub fn verify_against(
         only: place.only.clone(),
         key_space: sides.key_space,
     };
-    let _count = options
-        .count_ahead
-        .then(|| CountAhead::of_source(&sides.source, listing.clone(), progress))
-        .flatten();
+    let _count = options.count_ahead.then(|| {
+        ahead::begun(CountAhead::of_source(&sides.source, listing.clone(), progress), observer)
+    });
     let join = sides.join(&listing)?;
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let paced_source = PacedSource::around(source, bandwidth.as_ref());
@@ -243,7 +243,7 @@ impl Sides {
             None => self.latest_in_manifest(options, observer),
         });
         found.unwrap_or_else(|error| {
-            observer.notice(&Notice::FilterUnknown { cause: error.to_string() });
+            observer.notice(&Notice::FilterUnknown { cause: error.sentence() });
             None
         })
     }

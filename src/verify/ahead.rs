@@ -1,20 +1,33 @@
 //! The amount that a verification has to read, counted from the rows beside it.
 
-use super::{Budget, Depth};
+use super::{Budget, Depth, VerifyObserver};
 use crate::engine::CountAhead;
 use crate::manifest::Row;
-use crate::model::{Ahead, EntryKind, Error, Progress};
+use crate::model::{Ahead, EntryKind, Error, Notice, Progress};
+use std::io;
 use std::sync::Arc;
 
-/// Starts to count; with a budget of bytes, up to that. Returns `None` if no thread can be started:
-/// the verification doesn't depend on the count.
+/// Starts to count; with a budget of bytes, up to that. Reports if no thread can be started: the
+/// verification doesn't depend on the count.
 pub(super) fn count_ahead(
     rows: impl Iterator<Item = Result<Row, Error>> + Send + 'static,
     depth: Depth,
     progress: &Arc<Progress>,
+    observer: &dyn VerifyObserver,
 ) -> Option<CountAhead> {
     let count = move |ahead: &Ahead, is_over: &dyn Fn() -> bool| count(rows, depth, ahead, is_over);
-    CountAhead::start(Arc::clone(progress), count).ok()
+    begun(CountAhead::start(Arc::clone(progress), count).map(Some), observer)
+}
+
+/// Returns the count if it began, or reports why not.
+pub(super) fn begun(
+    count: io::Result<Option<CountAhead>>,
+    observer: &dyn VerifyObserver,
+) -> Option<CountAhead> {
+    count.unwrap_or_else(|error| {
+        observer.notice(&Notice::NotCountedAhead { cause: error.to_string() });
+        None
+    })
 }
 
 /// Counts until `is_over` returns true; returns whether everything was counted.

@@ -256,7 +256,7 @@ pub fn verify(
     let Recorded { manifest, fault, overtaken_since } = found;
     let Manifest { mut expected, rows, state, ahead } =
         manifest.ok_or_else(|| open::nothing_recorded(options, &name))?;
-    let _count = ahead.and_then(|rows| ahead::count_ahead(rows, options.depth, progress));
+    let _count = ahead.and_then(|rows| ahead::count_ahead(rows, options.depth, progress, observer));
     if let Some(left_behind) = shared.as_ref().and_then(|shared| shared.left_behind.clone()) {
         expected.add_left_behind(left_behind);
     }
@@ -403,7 +403,7 @@ fn release(lock: TargetLock, observer: &dyn VerifyObserver) -> Result<(), Error>
     }
     // The next run takes over a lock that isn't released.
     if let Err(error) = lock.release() {
-        observer.notice(&Notice::LockNotReleased { cause: error.to_string() });
+        observer.notice(&Notice::LockNotReleased { cause: error.sentence() });
     }
     Ok(())
 }

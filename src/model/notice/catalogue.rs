@@ -74,6 +74,19 @@ notices! {
         /// Why not.
         cause: String,
     } => [cause.clone()],
+    /// A directory that was made for a run could not be removed when the run failed before it began.
+    Note "directory_stays" DirectoryStays {
+        /// Why not.
+        cause: String,
+    } => [format!("an empty directory that was made for this run stays: {cause}")],
+    /// The entries could not be counted beside the run, so that its duration is hard to estimate.
+    Note "not_counted_ahead" NotCountedAhead {
+        /// Why not.
+        cause: String,
+    } => [format!(
+        "the time that is left is estimated without a count of what there is to do: cannot start a \
+         thread: {cause}"
+    )],
     /// Another run is writing to the target.
     Note "target_in_use" TargetInUse {
         /// The run that writes.

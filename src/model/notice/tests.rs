@@ -18,6 +18,8 @@ fn notices() -> Vec<Notice> {
         Notice::LockByContent,
         Notice::LockTakenOver { holder: "run r0".to_owned() },
         Notice::LockNotReleased { cause: cause() },
+        Notice::DirectoryStays { cause: cause() },
+        Notice::NotCountedAhead { cause: cause() },
         Notice::TargetInUse { holder: "run r0".to_owned() },
         Notice::LeftoversStay { cause: cause() },
         Notice::StreamsStay { cause: cause() },
