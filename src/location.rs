@@ -35,7 +35,9 @@ impl Location {
     pub fn parse(text: &OsStr) -> Result<Self, Error> {
         let bytes = text.as_bytes();
         if bytes.is_empty() {
-            return Err(usage("the location is empty").help("name a directory; `.` is this one"));
+            return Err(
+                usage("the location is empty").help("name a directory; `.` is the current one")
+            );
         }
         let Some((scheme, rest)) = split_scheme(bytes) else {
             return match split_colon(bytes) {
@@ -134,10 +136,10 @@ fn not_a_path(head: &[u8], rest: &[u8]) -> Error {
     let path = format!("for a path of this machine write ./{typed}");
     let (what, help) = if head.eq_ignore_ascii_case(b"s3") && !may_hold_secret(rest) {
         let location = shown(rest.trim_ascii_start());
-        ("is no location", format!("write s3://{}; {path}", location.trim_start_matches('/')))
+        ("is not a location", format!("write s3://{}; {path}", location.trim_start_matches('/')))
     } else if head.eq_ignore_ascii_case(b"file") {
         let location = shown(rest);
-        ("is no location", format!("write file:///{}; {path}", location.trim_start_matches('/')))
+        ("is not a location", format!("write file:///{}; {path}", location.trim_start_matches('/')))
     } else if let ([letter @ (b'a'..=b'z' | b'A'..=b'Z')], [b'/' | b'\\', ..]) = (head, rest) {
         let drive = char::from(letter.to_ascii_lowercase());
         let help =
@@ -148,7 +150,7 @@ fn not_a_path(head: &[u8], rest: &[u8]) -> Error {
         ("names a location on another machine, which vidimus can't reach", help)
     } else {
         let help = format!("{path}; for a bucket write s3://bucket/prefix");
-        ("looks like a remote of another tool", help)
+        ("looks like a location of another tool", help)
     };
     usage(format!("\"{typed}\" {what}")).help(help)
 }

@@ -32,7 +32,7 @@ pub(crate) fn state_dir(requested: Option<&Path>) -> Result<PathBuf, Error> {
     let is_root = rustix::process::geteuid().is_root();
     state_dir_of(requested, xdg.as_deref(), home.as_deref(), is_root).ok_or_else(|| {
         let why = unusable_home(home.as_deref());
-        Error::new(ErrorKind::Usage, format!("there is no place for the record of runs: {why}"))
+        Error::new(ErrorKind::Usage, format!("there is no directory for the record of runs: {why}"))
     })
 }
 

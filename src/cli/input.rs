@@ -14,7 +14,7 @@ pub(crate) fn stdin() -> Result<Stdin, Error> {
     match is_open.map_err(io::Error::from) {
         Ok(true) => Ok(stdin),
         Ok(false) => Err(Error::new(ErrorKind::Unusable, "standard input is closed")
-            .help("give it what is to be read, or < /dev/null for nothing")),
+            .help("redirect input to it, or < /dev/null for no input")),
         Err(error) => {
             Err(Error::new(ErrorKind::Unusable, "cannot read standard input").because(error))
         }

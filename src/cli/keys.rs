@@ -34,9 +34,9 @@ pub(crate) fn secret(path: &Path) -> Result<SecretKey, Error> {
             None => ask(&format!("Password of \"{}\": ", printable(path)))?,
         }
     } else if mode & OTHERS != 0 {
-        let how = "it is not encrypted, and others than its owner can read it or write to it";
+        let how = "it is not encrypted, and users other than its owner can read or write it";
         let error = Error::new(ErrorKind::Usage, how)
-            .help("chmod 600 it; whoever read it can sign in your name");
+            .help("run chmod 600 on it; whoever has read it can sign in your name");
         return Err(cannot_use(path, error));
     } else {
         String::new()
@@ -98,7 +98,7 @@ fn default_directory() -> Result<PathBuf, Error> {
         .or_else(|| absolute("HOME").map(|home| home.join(".config")))
         .ok_or_else(|| {
             let why = unusable_home(env::var_os("HOME").as_deref());
-            Error::new(ErrorKind::Usage, format!("there is no place for keys: {why}"))
+            Error::new(ErrorKind::Usage, format!("there is no directory for keys: {why}"))
                 .help("name files with --secret and --public")
         })?;
     let directory = config.join("vidimus");

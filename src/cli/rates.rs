@@ -24,7 +24,7 @@ pub(crate) fn bandwidth(text: &str) -> Result<Timetable, String> {
         }
         _ => {
             return Err(format!(
-                "a timetable ends with what holds at all other times, like \", else off\"; \
+                "a timetable must end with the rate at all other times, like \", else off\"; \
                  {TABLE_HELP}"
             ));
         }
@@ -36,7 +36,7 @@ pub(crate) fn bandwidth(text: &str) -> Result<Timetable, String> {
 fn entry(text: &str) -> Result<Entry, String> {
     match when(text)? {
         Some((days, span, words)) => Ok(Entry { days, span, rate: rate(words.into_iter())? }),
-        None => Err(format!("\"{text}\" names no day and no time; {TABLE_HELP}")),
+        None => Err(format!("\"{text}\" names neither a day nor a time; {TABLE_HELP}")),
     }
 }
 
@@ -86,7 +86,7 @@ fn span(word: &str) -> Result<Span, String> {
     };
     word.split_once('-')
         .and_then(|(from, to)| Span::new(minute(from)?, minute(to)?))
-        .ok_or_else(|| format!("\"{word}\" is no time of the day; write it like 08:00-18:00"))
+        .ok_or_else(|| format!("\"{word}\" is not a time of day; write it like 08:00-18:00"))
 }
 
 fn rate<'a>(words: impl Iterator<Item = &'a str>) -> Result<Rate, String> {
@@ -100,13 +100,13 @@ fn rate<'a>(words: impl Iterator<Item = &'a str>) -> Result<Rate, String> {
         ));
     }
     let Some(size) = text.strip_suffix("/s") else {
-        return Err(format!("\"{text}\" is no rate; {RATE_HELP}"));
+        return Err(format!("\"{text}\" is not a rate; {RATE_HELP}"));
     };
     let Bytes(bytes) =
-        values::bytes(size).map_err(|error| format!("\"{text}\" is no rate: {error}"))?;
+        values::bytes(size).map_err(|error| format!("\"{text}\" is not a rate: {error}"))?;
     NonZeroU64::new(bytes)
         .map(Some)
-        .ok_or_else(|| "a rate of 0 would let nothing through; write off for no limit".to_owned())
+        .ok_or_else(|| "a rate of 0 would let nothing pass; write off for no limit".to_owned())
 }
 
 /// Returns whether a rate is one of bits: `10Mbit/s`, `10mbps`, `10Mb/s`.
@@ -193,7 +193,7 @@ mod tests {
             ("10MiB", "10MiB/s"),
             ("10MiB/min", "10MiB/s"),
             ("10/s", "needs a unit"),
-            ("10M/s", "no unit"),
+            ("10M/s", "not a unit"),
             ("0B/s", "write off"),
             ("0/s", "write off"),
             ("10Mbit/s", "counts bits"),
@@ -203,20 +203,20 @@ mod tests {
             ("Sat 10MiB/s", "else off"),
             ("Sat 1B/s, 2B/s", "else off"),
             ("else off, Sat 1B/s", "else off"),
-            ("1B/s, else off", "no day and no time"),
-            ("else 1B/s, else off", "no day and no time"),
+            ("1B/s, else off", "neither a day nor a time"),
+            ("else 1B/s, else off", "neither a day nor a time"),
             ("Sat 1B/s, else", "10MiB/s"),
             ("Sat, else off", "10MiB/s"),
-            ("Sat Sun 1B/s, else off", "\"Sun 1B/s\" is no rate"),
-            ("Samstag 1B/s, else off", "no day and no time"),
-            ("8-18 1B/s, else off", "no day and no time"),
-            ("08:00-08:00 1B/s, else off", "time of the day"),
-            ("08:00-25:00 1B/s, else off", "time of the day"),
-            ("08:60-09:00 1B/s, else off", "time of the day"),
-            ("08:0-09:00 1B/s, else off", "time of the day"),
-            ("24:00-09:00 1B/s, else off", "time of the day"),
-            ("08:00 1B/s, else off", "time of the day"),
-            ("08:00-+9:00 1B/s, else off", "time of the day"),
+            ("Sat Sun 1B/s, else off", "\"Sun 1B/s\" is not a rate"),
+            ("Samstag 1B/s, else off", "neither a day nor a time"),
+            ("8-18 1B/s, else off", "neither a day nor a time"),
+            ("08:00-08:00 1B/s, else off", "time of day"),
+            ("08:00-25:00 1B/s, else off", "time of day"),
+            ("08:60-09:00 1B/s, else off", "time of day"),
+            ("08:0-09:00 1B/s, else off", "time of day"),
+            ("24:00-09:00 1B/s, else off", "time of day"),
+            ("08:00 1B/s, else off", "time of day"),
+            ("08:00-+9:00 1B/s, else off", "time of day"),
         ] {
             let error = bandwidth(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");

@@ -52,8 +52,8 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
             "mirror takes one SOURCE and one TARGET, not {count} locations"
         ))
         .help(
-            "run vidimus once for each source, to a target each or all to one; --delete would then \
-             remove what the others brought there",
+            "run vidimus once for each source, with a target for each; they can share one only \
+             without --delete, which would remove what the others copied there",
         ));
     }
     let (source, target) = (&args.source, &args.target);
@@ -95,7 +95,7 @@ fn mirror_options(
     let digest = Switch { id: "digest", is_on: !flags.digest.is_empty() };
     let chosen = choose(matches, size_only, digest).ok_or_else(|| {
         usage("--digest and --size-only can't be used together")
-            .help("--size-only takes files for equal that nobody has read: leave it out")
+            .help("--size-only takes files as equal without reading them: leave it out")
     })?;
     options.markers = !flags.no_markers;
     options.manifest_mode = flags.manifest_mode;
@@ -126,8 +126,8 @@ pub(crate) fn bag(
 ) -> Result<MirrorOptions, Error> {
     let FilteredOptions { mut options, .. } = run(&args.run, matches, &args.source, &args.bag)?;
     if options.durability == Durability::None {
-        return Err(usage("--durability none makes no bag")
-            .help("what is declared whole has to be durable: choose batch or file"));
+        return Err(usage("a bag can't be made with --durability none")
+            .help("a bag that is declared complete has to be durable: choose batch or file"));
     }
     options.policy.digests = ExtraKinds { sha256: true, md5: false };
     options.bag = Some(BagOptions { mode: 0o777 & !umask.as_raw_mode() });
@@ -149,7 +149,7 @@ fn run(
             ("accept_source", "--accept-source"),
         ] {
             if typed(matches, id) {
-                return Err(usage(format!("{flag} makes no sense without --delete"))
+                return Err(usage(format!("{flag} needs --delete"))
                     .help("without --delete nothing is deleted from the target"));
             }
         }
@@ -234,8 +234,8 @@ fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, E
             ["exclude", "include", "exclude_from", "include_from", "min_size", "max_size"];
         if let Some(id) = filters.into_iter().find(|id| typed(matches, id)) {
             let flag = id.replace('_', "-");
-            return Err(usage(format!("--{flag} makes no sense without --against"))
-                .help("without it, what the recorded run left out is left out"));
+            return Err(usage(format!("--{flag} needs --against"))
+                .help("without it, the filter of the recorded run is used"));
         }
         return Ok(None);
     };
@@ -425,8 +425,8 @@ pub(crate) fn export(args: &ExportArgs, umask: Mode) -> Result<ExportSettings, E
     };
     let file = |output: &OsString| match SingleLocation::parse(output)?.into_path() {
         Some(path) => Ok(ExportFile { path, mode: 0o666 & !umask.as_raw_mode() }),
-        None => Err(usage("--output takes a file of this machine")
-            .help("`vidimus put` takes standard output to an object")),
+        None => Err(usage("--output takes a local file")
+            .help("for an object, pipe standard output to `vidimus put`")),
     };
     let output = args.output.as_ref().filter(|output| *output != "-");
     let file = output.map(file).transpose()?;
@@ -439,11 +439,11 @@ pub(crate) fn export(args: &ExportArgs, umask: Mode) -> Result<ExportSettings, E
 /// [`ErrorKind::Usage`] for contradictory options, or if there is no directory for the state.
 pub(crate) fn put(args: &PutArgs, umask: Mode) -> Result<PutOptions, Error> {
     if args.source != "-" {
-        return Err(usage("put takes standard input alone, which is written -")
+        return Err(usage("put reads only standard input, which is written -")
             .help("vidimus put - LOCATION < FILE; `vidimus mirror` copies files"));
     }
     if args.location == "-" {
-        return Err(usage("put goes to a file or an object, not to standard output")
+        return Err(usage("put writes to a file or an object, not to standard output")
             .help("for a file of that name write ./-"));
     }
     let location = SingleLocation::parse(&args.location)?;

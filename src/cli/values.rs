@@ -37,8 +37,8 @@ pub(crate) fn bytes(text: &str) -> Result<Bytes, String> {
     }
     let Some((_, factor)) = UNITS.iter().find(|(name, _)| *name == unit) else {
         return Err(format!(
-            "\"{unit}\" is no unit of size; use B, KiB, MiB, GiB, TiB (powers of 1024) or kB, MB, \
-             GB, TB (powers of 1000)"
+            "\"{unit}\" is not a unit of size; use B, KiB, MiB, GiB, TiB (powers of 1024) or kB, \
+             MB, GB, TB (powers of 1000)"
         ));
     };
     scale(number, *factor).map(Bytes)
@@ -49,10 +49,10 @@ fn scale(number: &str, factor: u64) -> Result<u64, String> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits_only = |digits: &str| digits.bytes().all(|digit| digit.is_ascii_digit());
     if whole.is_empty() || !digits_only(fraction) || number.ends_with('.') {
-        return Err(format!("\"{number}\" is no number; write it like 1.5"));
+        return Err(format!("\"{number}\" is not a number; write it like 1.5"));
     }
     let too_large = || format!("{number} is more than a size can be");
-    let too_fine = || format!("{number} is no whole number of bytes");
+    let too_fine = || format!("{number} is not a whole number of bytes");
     let whole: u64 = whole.parse().map_err(|_| too_large())?;
     let mut total = u128::from(whole) * u128::from(factor);
     if !fraction.is_empty() {
@@ -75,7 +75,7 @@ pub(crate) fn manifest_mode(text: &str) -> Result<ManifestMode, String> {
     let digits = text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
     let bits = if digits { u32::from_str_radix(text, 8).ok() } else { None };
     bits.and_then(ManifestMode::new).ok_or_else(|| {
-        "a file's mode in octal digits with which its owner can read and write, and others at most \
+        "a file's mode in octal digits that lets its owner read and write, and others at most \
          read: 0600, 0640, 0660, 0644 or 0664"
             .into()
     })
@@ -156,7 +156,7 @@ pub(crate) fn sample(text: &str) -> Result<SampleArg, String> {
         }
         let (number, of) = (number.parse().map_err(|_| help())?, of.parse().map_err(|_| help())?);
         if !(1..=of).contains(&number) {
-            return Err(format!("of {of} parts there is no part {number}; they begin with 1"));
+            return Err(format!("there is no part {number} of {of}: parts are numbered from 1"));
         }
         return Ok(SampleArg::Part { number, of });
     }
@@ -167,7 +167,7 @@ pub(crate) fn sample(text: &str) -> Result<SampleArg, String> {
     let percent = share.strip_suffix('%').map(str::trim_end).filter(|share| is_number(share));
     let percent: f64 = percent.ok_or_else(help)?.parse().map_err(|_| help())?;
     if percent == 0.0 || percent > 100.0 {
-        return Err("a share is more than 0% and no more than 100%".into());
+        return Err("a share must be above 0% and at most 100%".into());
     }
     let seed = seed.map(|seed| u32::from_str_radix(seed, 16)).transpose();
     let seed = seed.map_err(|_| "a seed is up to eight hexadecimal digits, like 5%@1a2b3c4d")?;

@@ -29,7 +29,7 @@ pub(super) fn check(names: impl IntoIterator<Item = OsString>) -> Result<(), Err
     };
     let Some(unknown) = names.into_iter().find(is_unknown) else { return Ok(()) };
     let suggestion = unknown.to_str().and_then(|name| nearest(name, &known));
-    let message = format!("the variable {} sets no flag", Escaped(unknown.as_bytes()));
+    let message = format!("the variable {} does not set any flag", Escaped(unknown.as_bytes()));
     Err(Error::new(ErrorKind::Usage, message).help(match suggestion {
         Some(suggestion) => format!("{suggestion} does; if that is not what was meant, unset it"),
         None => "unset it; --help of each command lists its flags".to_owned(),

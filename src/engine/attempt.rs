@@ -199,7 +199,7 @@ impl Attempt<'_, '_> {
         check_stop(context)?;
         let entry = so_far.read_entry.as_ref().unwrap_or(entry);
         if entry.kind == EntryKind::Symlink && entry.stamp.size > LONGEST_LINK {
-            let why = "its text is longer than a link's can be";
+            let why = "its text is too long for a symbolic link";
             so_far.fault = Some(Cause::Other(why.to_owned()));
             return Err(Cause::Stopped);
         }
@@ -259,7 +259,7 @@ impl Attempt<'_, '_> {
         }
         if let (Some(link), Some(read_entry)) = (so_far.link.take(), &mut so_far.read_entry) {
             if link.is_empty() || link.contains(&0) {
-                let why = "its text is empty or has a NUL, which no link's can be";
+                let why = "its text is empty or contains a NUL, which no symbolic link's may";
                 return Err(ReadError::Source(Cause::Other(why.to_owned())));
             }
             read_entry.link = Some(link);

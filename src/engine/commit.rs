@@ -206,7 +206,10 @@ impl<'a> Committer<'a> {
             self.context.abort(
                 Error::new(ErrorKind::Unusable, "cannot make the target durable")
                     .because(cause)
-                    .help("what was not synced is not recorded; run again once the disk is well"),
+                    .help(
+                        "what was not synced is not recorded: check the disk and the system's log, \
+                         then run again",
+                    ),
             );
         }
     }
@@ -218,7 +221,9 @@ impl<'a> Committer<'a> {
             match result.recv_timeout(LAST_SYNC / 10) {
                 Ok(result) => return result,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Cause::Other("the sync's thread broke down".to_owned()));
+                    return Err(Cause::Other(
+                        "the thread that syncs the target stopped unexpectedly".to_owned(),
+                    ));
                 }
                 Err(RecvTimeoutError::Timeout) if !self.context.stop.requested() => {}
                 Err(RecvTimeoutError::Timeout) => {

@@ -74,7 +74,7 @@ pub fn execute<P: Steps>(
         let remainder = dispatcher.run(plan);
         let Dispatcher { set_aside, groups, .. } = dispatcher;
         drop(groups);
-        let broken = || Error::new(ErrorKind::Unusable, "a worker thread broke down");
+        let broken = || Error::new(ErrorKind::Unusable, "a worker thread stopped unexpectedly");
         let mut whole = Ok(());
         for worker in workers {
             whole = whole.and(worker.join().map_err(|_| broken()));

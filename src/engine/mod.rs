@@ -205,10 +205,12 @@ fn fatal_hint(error: &EntryError) -> Option<Hint> {
     }
     let Cause::Io(io) = &error.cause else { return None };
     let help = match Errno::from_io_error(io)? {
-        Errno::NOSPC => "make room or mirror to a larger place, then run again: it goes on",
-        Errno::DQUOT => "raise the quota, then run again: it goes on",
+        Errno::NOSPC => {
+            "make room or mirror to a larger place, then run again: it continues where it stopped"
+        }
+        Errno::DQUOT => "raise the quota, then run again: it continues where it stopped",
         Errno::ROFS => "mount the target for writing, then run again",
-        Errno::IO => "the target's disk or connection fails: look at the system's log",
+        Errno::IO => "the target's disk or connection fails: see the system's log",
         _ => return None,
     };
     Some(help.into())

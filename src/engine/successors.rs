@@ -96,7 +96,8 @@ impl Successors {
         let mut rest = self.rest.into_reader().map_err(spool_error)?;
         while let Some(record) = rest.next().map_err(spool_error)? {
             let entry = Entry::decode(record).ok_or_else(spool_damaged)?;
-            let why = "so many files take the place of directories that it waits for the next run";
+            let why = "too many files replace directories in this run: the next run copies this \
+                       one";
             let cause = Cause::Other(why.to_owned());
             context.fail(EntryError::on_target(Operation::Write, &entry.key, cause));
         }

@@ -58,7 +58,7 @@ fn check_limit(limit: Option<u64>) -> Result<(), Error> {
         Some(limit) => {
             let message =
                 format!("only {limit} files may be open at once, and {OTHERS} are needed");
-            let help = format!("raise the limit: `ulimit -n {LEAST}` is enough for every run");
+            let help = format!("raise the limit: `ulimit -n {LEAST}` is enough for any run");
             Err(Error::new(ErrorKind::Unusable, message).help(help))
         }
     }

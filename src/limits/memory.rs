@@ -41,7 +41,7 @@ pub struct MemoryPermit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MemoryError {
     /// More than the whole budget was requested: waiting would never end.
-    #[error("needs {} MiB of memory at once, more than may be used ({} MiB)",
+    #[error("needs {} MiB of memory at once, more than the limit of {} MiB",
         mebibytes(*.bytes), mebibytes(*.budget))]
     TooLarge {
         /// Bytes requested.
@@ -203,7 +203,7 @@ mod tests {
         let error = Memory::new(256 << 20).take((600 << 20) + 1, &|| false).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "needs 600.1 MiB of memory at once, more than may be used (256.0 MiB)"
+            "needs 600.1 MiB of memory at once, more than the limit of 256.0 MiB"
         );
     }
 

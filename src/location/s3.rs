@@ -95,7 +95,7 @@ impl S3Location {
             .and_then(|value| String::from_utf8(value).ok())
             .filter(|value| !value.is_empty() && !value.chars().any(char::is_control))
             .ok_or_else(|| {
-                usage(format!("the option {name} of an s3:// location has no legal value"))
+                usage(format!("the option {name} of an s3:// location has an invalid value"))
                     .help("values are text with %XX for special characters; % itself is %25")
             })?;
         let replaced = match option {
@@ -243,7 +243,7 @@ fn bucket(name: &[u8], rest: &[u8]) -> Result<String, Error> {
     }
     let may_be_secret = |byte: &u8| b":@".contains(byte);
     if name.contains(&b'@') || name.contains(&b':') && rest.contains(&b'@') {
-        return Err(usage("an s3:// location has credentials in it").help(KEEP_SECRETS));
+        return Err(usage("an s3:// location contains credentials").help(KEEP_SECRETS));
     }
     if let Some(text) = bucket_name(name) {
         return Ok(text.to_owned());
@@ -251,7 +251,7 @@ fn bucket(name: &[u8], rest: &[u8]) -> Result<String, Error> {
     let message = if name.is_empty() {
         "an s3:// location names no bucket".to_owned()
     } else if name.iter().any(may_be_secret) {
-        "the bucket of an s3:// location has no legal name".to_owned()
+        "the bucket of an s3:// location has an invalid name".to_owned()
     } else {
         format!("\"{}\" can't be the name of a bucket", Escaped(name))
     };
@@ -302,12 +302,12 @@ pub fn endpoint(address: &str) -> Result<String, Error> {
     };
     let rest = address[scheme.len()..].trim_end_matches('/');
     if rest.contains('@') {
-        return Err(usage("an endpoint has credentials in it").help(KEEP_SECRETS));
+        return Err(usage("an endpoint contains credentials").help(KEEP_SECRETS));
     }
     let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
     let legal_path = |byte: u8| byte.is_ascii_graphic() && !b"?#\\\"<>".contains(&byte);
     if !is_authority(authority) || !path.bytes().all(legal_path) {
-        return Err(usage("an endpoint is no legal address").help(help));
+        return Err(usage("an endpoint is not a valid address").help(help));
     }
     Ok(format!("{scheme}{}{path}", authority.to_ascii_lowercase()))
 }
@@ -438,15 +438,15 @@ mod tests {
             ("s3://bucket/p?path-style=true", "\"path-style\""),
             ("s3://bucket/p?path_style=yes", "true or false"),
             ("s3://bucket/p?region=eu&region=us", "twice"),
-            ("s3://bucket/p?region=", "legal value"),
-            ("s3://bucket/p?profile=a%0ab", "legal value"),
-            ("s3://bucket/p?profile=%zz", "legal value"),
+            ("s3://bucket/p?region=", "invalid value"),
+            ("s3://bucket/p?profile=a%0ab", "invalid value"),
+            ("s3://bucket/p?profile=%zz", "invalid value"),
             ("s3://bucket/p?region=a/b", "region"),
             ("s3://bucket/p?endpoint=localhost:9000", "https:// or http://"),
-            ("s3://bucket/p?endpoint=http://", "no legal address"),
-            ("s3://bucket/p?endpoint=http://h:x", "no legal address"),
-            ("s3://bucket/p?endpoint=http://h:0", "no legal address"),
-            ("s3://bucket/p?endpoint=http://h/%3Fx", "no legal address"),
+            ("s3://bucket/p?endpoint=http://", "not a valid address"),
+            ("s3://bucket/p?endpoint=http://h:x", "not a valid address"),
+            ("s3://bucket/p?endpoint=http://h:0", "not a valid address"),
+            ("s3://bucket/p?endpoint=http://h/%3Fx", "not a valid address"),
         ] {
             assert!(error_text(text).contains(word), "{text}: {}", error_text(text));
         }

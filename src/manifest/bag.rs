@@ -75,17 +75,17 @@ pub fn refuse_within(directory: BorrowedFd<'_>) -> Result<(), Error> {
     if around(directory).map_err(cannot_look)?.is_none() {
         return Ok(());
     }
-    let message = "the target is the payload of a bag, or lies in it: the bag would not be valid any \
-                   more";
+    let message = "the target is the payload of a bag, or lies in it: the bag would no longer be \
+                   valid";
     Err(Error::new(ErrorKind::Refused, message).help(hint![
         "`vidimus bag SOURCE BAG` brings a bag up to date; with ",
         Setting::Checksum,
-        " it copies again what was corrupted, too",
+        " it also copies again what was corrupted",
     ]))
 }
 
 pub(super) fn cannot_look(error: Errno) -> Error {
-    Error::new(ErrorKind::Unusable, "cannot look at the directories above the target")
+    Error::new(ErrorKind::Unusable, "cannot check the directories above the target")
         .because(std::io::Error::from(error))
 }
 

@@ -248,7 +248,7 @@ pub(super) fn check_pair(connection: &Connection) -> Result<(String, String), Tr
 
 fn version(connection: &Connection) -> Result<i64, Trouble> {
     if pragma(connection, "application_id")? != APPLICATION {
-        return Err(Trouble::Damaged("it is no file of vidimus".to_owned()));
+        return Err(Trouble::Damaged("it is not a file of vidimus".to_owned()));
     }
     let version = pragma(connection, "user_version")?;
     if version > VERSION { Err(Trouble::Newer(version)) } else { Ok(version) }
@@ -273,7 +273,7 @@ fn ends(connection: &Connection, version: i64) -> rusqlite::Result<()> {
 fn legible<T>(read: impl FnOnce() -> rusqlite::Result<T>) -> Result<T, Trouble> {
     read().map_err(|error| match &error {
         rusqlite::Error::QueryReturnedNoRows => {
-            Trouble::Damaged("it doesn't say what it is of".to_owned())
+            Trouble::Damaged("it does not name its target".to_owned())
         }
         rusqlite::Error::SqlInputError { msg, .. } => Trouble::Damaged(msg.clone()),
         other if other.sqlite_error_code() == Some(ffi::ErrorCode::Unknown) => {
@@ -303,7 +303,7 @@ pub(super) fn put_aside(path: &Path) -> io::Result<PathBuf> {
 pub(super) fn cannot_put_aside(path: &Path, error: io::Error) -> Error {
     Error::new(ErrorKind::Manifest, format!("cannot put {} aside", named(path)))
         .because(error)
-        .help("it is damaged; move it away, the next run compares everything")
+        .help("it is damaged; move it away, and the next run compares everything")
 }
 
 pub(super) fn rename_if_there(from: &Path, to: &Path) -> io::Result<()> {
@@ -322,8 +322,8 @@ pub(super) fn failed(path: &Path, verb: &str, error: rusqlite::Error) -> Error {
     match &error {
         rusqlite::Error::SqliteFailure(code, _) if is_disk_s_fault(*code, path) => {
             Error::new(ErrorKind::Unusable, message).because(error).help(hint![
-                "its disk is full, a quota spent, or it fails: make room, or name a directory on \
-                 another disk with ",
+                "its disk is full or failing, or a quota is exceeded: make room, or name a \
+                 directory on another disk with ",
                 Setting::StateDir,
             ])
         }
@@ -379,8 +379,8 @@ pub(super) fn refusal(path: &Path, trouble: Trouble) -> Error {
         )
         .because(Damage(how))
         .help(
-            "the next mirror puts it aside, and goes by the manifest published in the target, \
-                     or compares everything",
+            "the next mirror puts it aside, and uses the manifest published in the target, or \
+             compares everything",
         ),
         Trouble::Newer(version) => Error::new(
             ErrorKind::Manifest,

@@ -73,7 +73,7 @@ impl LockedKey {
     /// [`ErrorKind::Usage`] if it isn't a secret key, or needs far more work to open than usual.
     pub fn decode(text: &str) -> Result<Self, Error> {
         let broken = |how: &str| {
-            let error = Error::new(ErrorKind::Usage, format!("it is no secret key: {how}"));
+            let error = Error::new(ErrorKind::Usage, format!("it is not a secret key: {how}"));
             error
                 .help("name the file that `vidimus keygen` or `minisign -G` made as the secret key")
         };
@@ -82,7 +82,7 @@ impl LockedKey {
         }
         let mut lines = text.lines();
         lines.next().filter(|first| first.starts_with(COMMENT)).ok_or_else(|| {
-            broken("its first line doesn't begin as minisign's do (\"untrusted comment: \")")
+            broken("its first line doesn't begin as minisign's does (\"untrusted comment: \")")
         })?;
         let encoded = lines.next().unwrap_or_default();
         let bytes = BASE64_STANDARD.decode(encoded).unwrap_or_default();
@@ -102,7 +102,7 @@ impl LockedKey {
         let mut work = [0; 8];
         work.copy_from_slice(&bytes[38..46]);
         if kind == Kind::Encrypted && u64::from_le_bytes(work) > MOST_WORK {
-            return Err(broken("opening it would take far longer than it does with others"));
+            return Err(broken("decrypting it would take far longer than usual"));
         }
         Ok(Self { text: text.to_owned(), bytes, kind })
     }
@@ -196,7 +196,7 @@ impl PublicKey {
     /// [`ErrorKind::Usage`] for anything else.
     pub fn decode(text: &str) -> Result<Self, Error> {
         let broken = || {
-            Error::new(ErrorKind::Usage, "it is no public key").help(
+            Error::new(ErrorKind::Usage, "it is not a public key").help(
                 "name the file that `vidimus keygen` or `minisign -G` made as the public key, or \
                  the key itself",
             )
@@ -270,13 +270,12 @@ impl Signature {
         if of_content[..2] != *SIGNATURE_ALGORITHM {
             return Err("it is of a kind that is not accepted");
         }
-        let signed =
-            SignatureBox::from_string(text).map_err(|_| "its lines are not as they should be")?;
+        let signed = SignatureBox::from_string(text).map_err(|_| "its lines are malformed")?;
         // minisign's own comments contain tabs.
         let comment = signed.trusted_comment().unwrap_or_default();
         let comment = Escaped(comment.as_bytes()).to_string();
         if signed.to_string() != text {
-            return Err("its lines are not as they should be");
+            return Err("its lines are malformed");
         }
         Ok(Self { signed, key: KeyId::of(&of_content[2..]), comment })
     }

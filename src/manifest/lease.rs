@@ -228,7 +228,7 @@ impl Lease {
         self.shared.lost.get().map(|why| {
             let name = &self.shared.name;
             Error::new(ErrorKind::Locked, format!("the target's lock \"{name}\" was lost: {why}"))
-                .help("what was copied stands; run again once no other run writes to the target")
+                .help("what was copied stays; run again once no other run writes to the target")
         })
     }
 
@@ -391,7 +391,7 @@ fn existing(store: &dyn Store, key: &[u8]) -> Result<Option<ExistingLock>, Store
 fn locked(name: &str, content: &[u8]) -> Error {
     let by = Holder::describe(content);
     Error::new(ErrorKind::Locked, format!("the target is locked by {by} (\"{name}\")")).help(
-        "wait until it ends; the lock of a run that died elsewhere expires after a minute; if \
-         certainly no run is active, that object may be deleted",
+        "wait until it ends; the lock of a run that died elsewhere expires after a minute; if you \
+         are sure that no run is active, delete that object",
     )
 }

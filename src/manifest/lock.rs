@@ -342,7 +342,7 @@ fn open_directory(root: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 
 /// Builds the error for another entry with the name of vidimus's own directory.
 fn no_directory() -> io::Error {
-    let what = format!("\"{DIRECTORY}\" is a symbolic link or no directory");
+    let what = format!("\"{DIRECTORY}\" is a symbolic link, or not a directory");
     io::Error::new(io::ErrorKind::NotADirectory, what)
 }
 
@@ -355,7 +355,7 @@ fn open_file(directory: &OwnedFd, flags: OFlags) -> io::Result<File> {
     };
     let status = rustix::fs::fstat(&file)?;
     if FileType::from_raw_mode(status.st_mode) != FileType::RegularFile {
-        return Err(io::Error::other("it is no regular file"));
+        return Err(io::Error::other("it is not a regular file"));
     }
     Ok(file)
 }
@@ -424,8 +424,9 @@ fn guarded(file: &File, answer: rustix::io::Result<()>) -> Result<Guard, Error> 
                 Some(holder) if !holder.is_dead() => {
                     let message = format!("the target is locked by {holder} (\"{SHOWN}\")");
                     Err(Error::new(ErrorKind::Locked, message).help(
-                        "wait until it ends; its file system has no locks, so the file of a run that \
-                         died elsewhere stays: if certainly no run is active, delete that file",
+                        "wait until it ends; its file system has no locks, so the file of a run \
+                         that died elsewhere stays: if you are sure that no run is active, delete \
+                         it",
                     ))
                 }
                 _ => Ok(Guard::Content),
@@ -481,7 +482,8 @@ fn not_writable(root: BorrowedFd<'_>, error: io::Error) -> Error {
     let help = closed(root, &error, true).unwrap_or_else(|| {
         let help = match error.kind() {
             io::ErrorKind::NotADirectory => {
-                "rename or remove it: lock and manifest lie in a directory of that name"
+                "rename or remove it: vidimus keeps its lock and manifest in a directory of that \
+                 name"
             }
             _ => "check that it is mounted for writing, has room, and belongs to you",
         };

@@ -90,7 +90,7 @@ pub enum Cause {
     #[serde(with = "io_error")]
     Io(#[source] Arc<io::Error>),
     /// The entry was listed, but is gone.
-    #[error("vanished while the run was going on")]
+    #[error("vanished during the run")]
     Vanished,
     /// The size, mtime or ctime changed during each attempt to read it.
     #[error("changed while it was read ({attempts} attempt{})", if *attempts == 1 { "" } else { "s" })]
@@ -112,7 +112,7 @@ pub enum Cause {
     #[error("is a {0}; special files are not copied")]
     Special(EntryKind),
     /// The target's entry is not the one that was listed.
-    #[error("the target's entry changed while the run was going on")]
+    #[error("the target's entry changed during the run")]
     TargetChanged,
     /// The target could not be listed at this key, so that its entries are unknown.
     #[error("the target could not be listed here")]

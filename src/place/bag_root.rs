@@ -64,13 +64,14 @@ pub(super) fn refuse(
     if root != real {
         let root = printable(&root);
         let message =
-            format!("\"{name}\" lies in the bag \"{root}\", which would not be valid any more");
+            format!("\"{name}\" lies in the bag \"{root}\", which would no longer be valid");
         return Err(Error::new(ErrorKind::Refused, message).help(
-            "name another directory; `vidimus bag SOURCE BAG` lists what you bring there by other means",
+            "name another directory; what other programs put there is listed by the next `vidimus \
+             bag SOURCE BAG`",
         ));
     }
     let refused = |help: &str| {
-        let message = format!("\"{name}\" is a bag, and would not be valid any more");
+        let message = format!("\"{name}\" is a bag, and would no longer be valid");
         Err(Error::new(ErrorKind::Refused, message).help(help.to_owned()))
     };
     if bag::is_made_here(path) {

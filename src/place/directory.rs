@@ -50,7 +50,8 @@ impl OpenPlace for Directory {
         let target = LocalTarget::new(Arc::clone(&self.root), walking()?, durability, token);
         Ok(Arc::new(target.map_err(|error| {
             let error = io::Error::from(error);
-            Error::new(ErrorKind::Unusable, "cannot ask who runs this").because(error)
+            Error::new(ErrorKind::Unusable, "cannot find out which groups this user belongs to")
+                .because(error)
         })?))
     }
 
@@ -72,7 +73,7 @@ impl OpenPlace for Directory {
     fn root_identity(&self) -> Result<RootIdentity, Error> {
         let directory = self.root.directory();
         let FileSystem { kind, id } = FileSystem::of(&**directory).map_err(|error| {
-            Error::new(ErrorKind::Unusable, "cannot look at the source's file system")
+            Error::new(ErrorKind::Unusable, "cannot identify the source's file system")
                 .because(error)
         })?;
         Ok(RootIdentity { inode: directory.number().unwrap_or(NO_NUMBER), file_system: kind, id })

@@ -184,7 +184,7 @@ pub fn find_whole(
     match find(location, path, spool_dir)? {
         Destination::Whole(file) => Ok(file),
         Destination::Through(through) => {
-            let cause = format!("{} stands there, and is not replaced", through.what());
+            let cause = format!("there is already {}, which is not replaced", through.what());
             let cause = Cause::Other(cause);
             Err(cannot_write(location, cause))
         }
@@ -279,7 +279,7 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
             return Err(names_directory(location));
         }
         // It was no such thing a moment ago.
-        Ok(Some(found)) => Cause::Other(format!("a {} stands there", found.kind)),
+        Ok(Some(found)) => Cause::Other(format!("there is a {} in its place", found.kind)),
         Err(cause) => cause,
     };
     Err(cannot_write(location, cause))
@@ -294,8 +294,7 @@ pub fn refuse_own<'a>(
         None => Ok(()),
         Some(name) => {
             let name = printable(Path::new(OsStr::from_bytes(name)));
-            let message =
-                format!("\"{location}\": \"{name}\" is a name that vidimus keeps for itself");
+            let message = format!("\"{location}\": the name \"{name}\" is reserved for vidimus");
             Err(Error::new(ErrorKind::Usage, message).help("choose another one"))
         }
     }
@@ -341,8 +340,10 @@ fn dangling(location: &SingleLocation, error: io::Error) -> Error {
     if error.kind() != io::ErrorKind::NotFound {
         return cannot_write(location, error.into());
     }
-    let message = format!("cannot write \"{location}\": it is a symbolic link that leads nowhere");
-    Error::new(ErrorKind::Unusable, message).help("remove the link, or make what it leads to")
+    let message = format!(
+        "cannot write \"{location}\": it is a symbolic link to something that does not exist"
+    );
+    Error::new(ErrorKind::Unusable, message).help("remove the link, or create what it points to")
 }
 
 fn no_directory(location: &SingleLocation, error: io::Error) -> Error {
@@ -359,5 +360,5 @@ fn no_directory(location: &SingleLocation, error: io::Error) -> Error {
 /// Returns the error for a directory where a file is expected.
 pub fn names_directory(location: &SingleLocation) -> Error {
     let message = format!("\"{location}\" names a directory, not a file that could be written");
-    Error::new(ErrorKind::Usage, message).help("name the file that is to be, in that directory")
+    Error::new(ErrorKind::Usage, message).help("name the file to write in that directory")
 }

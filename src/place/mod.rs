@@ -95,7 +95,7 @@ type Walkers<'a> = &'a dyn Fn() -> Result<Walking, Error>;
 /// [`ErrorKind::Unusable`] if the system has none.
 pub fn random() -> Result<u32, Error> {
     getrandom::u32().map_err(|error| {
-        Error::new(ErrorKind::Unusable, "the system gives no random numbers").because(error)
+        Error::new(ErrorKind::Unusable, "the system provides no random numbers").because(error)
     })
 }
 

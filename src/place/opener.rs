@@ -224,16 +224,17 @@ impl Opener {
     /// payload is a link, [`ErrorKind::Unusable`] if either can't be used.
     pub fn bag(&self, location: &Location) -> Result<BagPlaces, Error> {
         let Location::Local(path) = location else {
-            let message = "a bag is made in a directory of this machine";
+            let message = "a bag can only be made in a local directory";
             return Err(Error::new(ErrorKind::Usage, message)
-                .help("make it here, then mirror it to the bucket"));
+                .help("make it in a local directory, then mirror that to the bucket"));
         };
         let (bag, exists) = directory::as_target(path, location)?;
         let payload = bag.join(PAYLOAD);
         if payload.is_symlink() {
             let message = format!("\"{}\" is a symbolic link", printable(&payload));
-            return Err(Error::new(ErrorKind::Refused, message)
-                .help("a bag holds its payload itself: put the directory in the link's place"));
+            return Err(Error::new(ErrorKind::Refused, message).help(
+                "the payload of a bag must lie in the bag: replace the link by the directory",
+            ));
         }
         let (payload, has_payload) =
             if exists { directory::as_target(&payload, location)? } else { (payload, false) };

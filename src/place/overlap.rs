@@ -88,7 +88,7 @@ pub(super) fn overlap(source: &Position, extent: Extent, target: &Position) -> O
 
 fn identity(path: &Path) -> Result<Identity, Error> {
     let stat = path.metadata().map_err(|error| {
-        let message = format!("cannot look at \"{}\"", printable(path));
+        let message = format!("cannot look up \"{}\"", printable(path));
         Error::new(ErrorKind::Unusable, message).because(error)
     })?;
     Ok(Identity { device: stat.dev(), inode: stat.ino() })

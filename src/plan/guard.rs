@@ -82,7 +82,7 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
                 "the source is empty, and {} of the target would be deleted",
                 DeletionCounts(tally)
             ),
-            "if that is meant, empty the target by hand".into(),
+            "if that is intended, empty the target by hand".into(),
         );
     }
     let allowed = match options.max {
@@ -98,15 +98,15 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     };
     refuse(
         format!(
-            "{} of the target's {} {} would be deleted, more than may be in one run ({most})",
+            "{} of the target's {} {} would be deleted, more than one run may delete ({most})",
             DeletionCounts(tally),
             tally.deletable,
             if tally.deletable == 1 { "entry" } else { "entries" }
         ),
         hint![
-            "look at them with ",
+            "list them with ",
             Setting::DryRun,
-            "; if they are meant, raise ",
+            "; if they are intended, raise ",
             Setting::MaxDelete,
         ],
     )
@@ -183,7 +183,7 @@ mod tests {
             let evidence = Evidence { tally, ..evidence(0) };
             allow(&options(MaxDelete::Percent(50.0)), &evidence).unwrap_err().message
         };
-        let most = "would be deleted, more than may be in one run (50%)";
+        let most = "would be deleted, more than one run may delete (50%)";
         let cases = [
             (2, 0, 1, "2 files and 1 directory"),
             (1, 0, 0, "1 file"),

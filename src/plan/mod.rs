@@ -595,9 +595,9 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Iterator for Plan<'_, J> {
 
 /// Returns the error for a spool that can't be written or read.
 pub fn spool_error(error: std::io::Error) -> Error {
-    Error::new(ErrorKind::Unusable, "cannot spool to the state directory")
+    Error::new(ErrorKind::Unusable, "cannot write temporary data to the state directory")
         .because(error)
-        .help(hint!["name one with room by ", Setting::StateDir])
+        .help(hint!["name a directory with free space by ", Setting::StateDir])
 }
 
 /// Returns the kind of an entry that exists.

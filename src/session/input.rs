@@ -54,7 +54,7 @@ impl<'s> Input<'s> {
                 Ok(chunk) => chunk.map(|chunk| Some(chunk).filter(|chunk| !chunk.is_empty())),
                 Err(RecvTimeoutError::Timeout) => continue,
                 Err(RecvTimeoutError::Disconnected) => {
-                    Err(io::Error::other("the thread that reads the input failed"))
+                    Err(io::Error::other("the thread that reads the input stopped unexpectedly"))
                 }
             };
         }

@@ -77,8 +77,7 @@ impl OpenManifest {
         if let Some(file) = file {
             let reader = ManifestReader::bare(&*source, &spool_dir);
             let latest = reader.named(file.as_bytes())?.ok_or_else(|| {
-                let message =
-                    format!("\"{name}\" is a file, not a directory, and none of a manifest");
+                let message = format!("\"{name}\" is a file, but not one of a manifest");
                 Error::new(ErrorKind::Unusable, message).help(
                     "name a directory (a target, or one that holds a copy of its manifest), a \
                      manifest's latest.json, or the head of a publication",

@@ -81,6 +81,6 @@ impl Places {
             }
         };
         Err(Error::new(ErrorKind::Refused, message)
-            .help("mirror to a place outside the source, and not to one that holds it"))
+            .help("mirror to a place outside the source that does not contain it"))
     }
 }

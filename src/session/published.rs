@@ -152,7 +152,7 @@ pub(super) fn foresee(
 
 /// Makes the error that a manifest could not be published; `what` says what was done before.
 pub(super) fn unpublished(what: &str, error: Error) -> Error {
-    const NEXT: &str = "the next run publishes it; until then the one before it counts";
+    const NEXT: &str = "the next run publishes it; until then the previous one remains current";
     let help = error.help.clone().unwrap_or_else(|| NEXT.into());
     let message = format!("{what}, but its manifest could not be published");
     Error::new(error.kind, message).because(error).help(help)

@@ -311,7 +311,7 @@ impl Record {
         progress: &Progress,
     ) -> Result<Option<Done>, Error> {
         let recorded = record(&self.state, at, began, written, progress).map_err(|error| {
-            let message = format!("\"{}\" is written, but can't be recorded", options.location);
+            let message = format!("\"{}\" is written, but could not be recorded", options.location);
             Error::new(error.kind, message).because(error)
         })?;
         let done = match self.unreadable {
@@ -418,7 +418,7 @@ fn lost_lock(location: &SingleLocation, lost: Error, existing: bool) -> Error {
     if !existing {
         return lost.help("nothing was put; run again once no other run writes to the target");
     }
-    let message = format!("\"{location}\" is written, but is not recorded");
+    let message = format!("\"{location}\" is written, but not recorded");
     Error::new(lost.kind, message)
         .because(lost)
         .help("run again once no other run writes to the target")

@@ -40,8 +40,10 @@ pub fn sign(
     let found = OpenManifest::open(at, progress, stop)?;
     if found.is_bare() {
         let message = format!("\"{}\" is a copy of a manifest, not a target", at.location);
-        return Err(Error::new(ErrorKind::Manifest, message)
-            .help("sign where it was published, or the copy of the head by `minisign -Sm`"));
+        return Err(Error::new(ErrorKind::Manifest, message).help(
+            "sign it in the target where it was published, or sign the copy of its head with \
+             `minisign -Sm`",
+        ));
     }
     drop(found);
     let run = new_run_id()?;

@@ -27,8 +27,8 @@ pub(super) fn check_signed(
             let message = format!("the manifest of \"{name}\" is signed");
             Err(Error::new(ErrorKind::Refused, message).help(hint![
                 Setting::Sign,
-                " KEY signs it with the file; bring that elsewhere, or remove .vidimus/manifest there if \
-                 it needs no signature any more",
+                " KEY signs it together with the file; or write the file elsewhere, or remove \
+                 .vidimus/manifest there if no signature is needed any longer",
             ]))
         }
         (Ok(None), Some(_)) => Err(nothing_to_sign(name)),
@@ -54,11 +54,11 @@ pub(super) fn check_trusted(state: &State, key: &PublicKey) -> Result<(), Error>
     if state.is_for(key)? {
         return Ok(());
     }
-    let message = "the record of this place was taken over from a manifest that was not found to be \
-                   signed with this key";
+    let message = "the record of this place was taken over from a manifest whose signature by this \
+                   key was not checked";
     Err(Error::new(ErrorKind::Refused, message).help(hint![
         "a mirror of a directory with ",
         Setting::Sign,
-        " compares everything, and signs then",
+        " compares everything, and then signs it",
     ]))
 }

@@ -336,7 +336,7 @@ fn open_sides(
     if let Some(source) = &opened.source
         && source.place.only.is_some()
     {
-        let message = format!("cannot mend from \"{}\": it is a file", source.place.name);
+        let message = format!("cannot repair from \"{}\": it is a file", source.place.name);
         return Err(Error::new(ErrorKind::Unusable, message).help("name a directory, or a prefix"));
     }
     Ok(opened)
@@ -493,7 +493,7 @@ fn spend(
 }
 
 fn unusable_spool(error: io::Error) -> Error {
-    Error::new(ErrorKind::Unusable, "cannot keep what is to be mended").because(error)
+    Error::new(ErrorKind::Unusable, "cannot store what is to be repaired").because(error)
 }
 
 fn cannot_sort(error: io::Error) -> Error {

@@ -48,10 +48,10 @@ impl Recorded {
         let may_be_older = |fault: &mut Error| is_overtaken || fault.kind == ErrorKind::Unusable;
         let Some(fault) = self.fault.take_if(may_be_older) else { return Ok(self) };
         let message =
-            format!("cannot mend \"{name}\": what is recorded may be older than what stands");
+            format!("cannot repair \"{name}\": what is recorded may be older than the target");
         Err(Error::new(fault.kind, message).because(fault).help(
-            "nothing was changed; run again once the manifest can be read, or, where it is damaged, \
-             after a mirror by whoever published there last",
+            "nothing was changed; run again once the manifest can be read; if it is damaged, \
+             whoever published there last must mirror first",
         ))
     }
 }
@@ -184,7 +184,7 @@ pub(super) fn report_unrecorded(options: &VerifyOptions, observer: &dyn VerifyOb
         && (choice.budget.is_some() || choice.unverified_since.is_some())
     {
         let cause =
-            "no run into the target is recorded here, its manifest alone was found".to_owned();
+            "no run into the target is recorded here; only its manifest was found".to_owned();
         observer.notice(&Notice::NotRecorded { cause });
     }
 }

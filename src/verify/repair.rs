@@ -370,9 +370,9 @@ impl MendSteps<'_> {
 fn anew(right: &Entry, by_sha256: bool) -> Result<Action, Hindrance> {
     let why = match right.kind {
         EntryKind::Symlink => return Ok(Action::MakeLink),
-        _ if by_sha256 => "only its SHA-256 is recorded; a mirror from the source puts it right",
+        _ if by_sha256 => "only its SHA-256 is recorded; a mirror from the source corrects it",
         _ if right.recorded.is_none() => {
-            "no digest of its content is recorded; a mirror from the source puts it right"
+            "no digest of its content is recorded; a mirror from the source corrects it"
         }
         _ => return Ok(Action::Mend),
     };

@@ -77,7 +77,7 @@ fn follow(
 ) -> Result<(), Error> {
     let is_other = |message: String| {
         Error::new(ErrorKind::Manifest, message).help(hint![
-            "somebody put back an older one, or mirrored there without it; the next mirror with ",
+            "somebody restored an older one, or mirrored there without it; the next mirror with ",
             Setting::Sign,
             " from here publishes it anew",
         ])
@@ -86,7 +86,7 @@ fn follow(
     if known.is_some_and(|known| sequence < known.head.sequence) {
         return Err(is_other(format!(
             "the published manifest is older than what was published from here: publication \
-             {sequence} stands there"
+             {sequence} is there"
         )));
     }
     for publication in History::from(latest.clone(), reader.clone()) {
@@ -95,8 +95,8 @@ fn follow(
         let is_here = |known: &Publication| known.head.sequence == sequence;
         if known.is_some_and(|known| is_here(known) && known.digest != publication.digest) {
             return Err(is_other(format!(
-                "the published manifest is not what was published from here: its publication \
-                 {sequence} is another"
+                "the published manifest is not the one published from here: its publication \
+                 {sequence} is a different one"
             )));
         }
     }

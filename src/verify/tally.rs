@@ -155,7 +155,7 @@ impl Tally<'_> {
             // The listing of a store gives kind and metadata only of objects that are as recorded.
             let difference = match row.kind {
                 EntryKind::Symlink => Difference::Corrupt { expected: row.digest, found: None },
-                EntryKind::Directory => Difference::Metadata("its marker is gone".to_owned()),
+                EntryKind::Directory => Difference::Metadata("its marker is missing".to_owned()),
                 EntryKind::File | EntryKind::Special(_) => {
                     entry.kind = row.kind;
                     (entry.metadata, entry.link) = (row.metadata, row.link.clone());

@@ -43,7 +43,7 @@ fn no_record_is_needed() {
     }
     fs::write(env.target.join("README.md"), "hello, wOrld\n").unwrap();
     let run = against(&env, &[]).expect(3).names("content README.md (source").names("target");
-    run.names("metadata README.md: mtime").is_silent_about("is not known");
+    run.names("metadata README.md: mtime").is_silent_about("cannot find out");
     assert!(fs::read_dir(&env.state).unwrap().next().is_none());
     assert!(!env.target.join(".vidimus").exists());
 }
@@ -187,7 +187,7 @@ fn what_goes_by_the_record_is_refused_beside_it() {
     ] {
         against(&env, flags).expect(2).names(flags[0]).names("--against");
     }
-    env.verify(&["--exclude", "x"]).expect(2).names("--exclude makes no sense without --against");
+    env.verify(&["--exclude", "x"]).expect(2).names("--exclude needs --against");
     let mut command = env.command(&["verify", "--against", "source", "target"]);
     command.env("VIDIMUS_QUICK", "true");
     Run::of(command).expect(0).names("equal     7 files");

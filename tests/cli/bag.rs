@@ -366,7 +366,7 @@ fn what_is_no_bag_is_refused_and_not_touched() {
     // What else lies in a bag is its owner's.
     fs::create_dir(path.join("metadata")).expect("make a directory");
     bag(&env, &[]).expect(0);
-    env.vidimus(&["bag", "source", "s3://bucket/bag"]).expect(2).names("of this machine");
+    env.vidimus(&["bag", "source", "s3://bucket/bag"]).expect(2).names("in a local directory");
     env.vidimus(&["bag", "source", "source/bag"]).expect(6).names("lies in the source");
     env.vidimus(&["bag", "missing", "bag"]).expect(7);
     assert!(is_declared(&env), "what can't begin takes nothing away");
@@ -665,7 +665,7 @@ fn a_mirror_into_the_root_of_a_bag_is_refused() {
     for arguments in [&["source", "bag"][..], &["outside", "bag", "--dry-run"], &["list", "bag"]] {
         fs::write(env.root.join("list"), "").expect("write");
         let run = env.vidimus(&[&["mirror"], arguments].concat());
-        run.expect(6).names("would not be valid any more").names("vidimus bag SOURCE BAG");
+        run.expect(6).names("would no longer be valid").names("vidimus bag SOURCE BAG");
     }
     env.vidimus(&["verify", "bag"]).expect(4).names("recorded for its payload").names("/bag/data");
     assert_untouched(&before, &bag_of(&env));
@@ -699,7 +699,7 @@ fn a_copy_of_a_bag_takes_that_bag_alone() {
         &["put", "-", "copy/manifest-sha256.txt"],
     ] {
         let run = env.vidimus(arguments).expect(6);
-        run.names("is a bag, and would not be valid any more");
+        run.names("is a bag, and would no longer be valid");
         assert_untouched(&before, &env.root.join("copy"));
     }
     // Its record says whose copy it is, else what is published in it, else its own manifest.
@@ -730,7 +730,7 @@ fn no_other_command_writes_to_the_root_of_a_bag_and_explain_says_so() {
             &["manifest", "export", "--format", "json", "--output", &file, "target"],
         ] {
             let run = env.vidimus(arguments).expect(6);
-            run.names("is a bag, and would not be valid any more").names("vidimus bag SOURCE BAG");
+            run.names("is a bag, and would no longer be valid").names("vidimus bag SOURCE BAG");
         }
     }
     assert_untouched(&before[0], &bag_of(&env));

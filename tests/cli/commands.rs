@@ -192,9 +192,9 @@ fn put_names_one_file() {
     for location in ["outside", "outside/", "outside/..", "/"] {
         fed(&env, b"x", &["put", "-", location]).expect(2).names("names a directory");
     }
-    fed(&env, b"x", &["put", "-", "outside/.vidimus"]).expect(2).names("keeps for itself");
+    fed(&env, b"x", &["put", "-", "outside/.vidimus"]).expect(2).names("is reserved for vidimus");
     TestTree::new().fifo("pipe").write(&env.source);
-    fed(&env, b"x", &["put", "-", "source/pipe"]).expect(7).names("a named pipe stands there");
+    fed(&env, b"x", &["put", "-", "source/pipe"]).expect(7).names("there is already a named pipe");
     fed(&env, b"x", &["put", "-", "nowhere/file"]).expect(7).names("make its directory");
     fed(&env, b"x", &["put", "input", "outside/file"]).expect(2).names("put - LOCATION");
     assert_eq!(fs::read_dir(&env.outside).unwrap().count(), 0);

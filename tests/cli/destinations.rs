@@ -64,13 +64,13 @@ fn a_link_stays_and_the_file_that_it_leads_to_is_written() {
     symlink("nowhere", env.source.join("dangling")).unwrap();
     symlink("../outside", env.source.join("directory")).unwrap();
     for command in [&PUT[..], &EXPORT] {
-        written(&env, command, "source/dangling").expect(7).names("leads nowhere").names("help:");
+        written(&env, command, "source/dangling").expect(7).names("does not exist").names("help:");
         written(&env, command, "source/directory").expect(2).names("names a directory");
         assert!(env.source.join("dangling").is_symlink());
     }
     env.vidimus(&["keygen", "--no-password", "--force", "--secret", "source/dangling"])
         .expect(7)
-        .names("leads nowhere");
+        .names("does not exist");
 }
 
 #[test]
@@ -81,7 +81,7 @@ fn a_device_is_written_through_or_refused_and_never_replaced() {
     symlink("null", env.outside.join("to-null")).unwrap();
     for name in ["outside/null", "outside/to-null"] {
         written(&env, &EXPORT, name).expect(0);
-        written(&env, &PUT, name).expect(7).names("a device stands there");
+        written(&env, &PUT, name).expect(7).names("there is already a device");
         env.vidimus(&["keygen", "--no-password", "--force", "--secret", name]).expect(7);
     }
     assert!(fs::symlink_metadata(env.outside.join("null")).unwrap().file_type().is_char_device());
@@ -298,20 +298,20 @@ fn names_that_vidimus_keeps_for_itself_are_refused() {
         "source/link".to_owned(),
     ] {
         for command in [&PUT[..], &EXPORT] {
-            written(&env, command, &name).expect(2).names("keeps for itself");
+            written(&env, command, &name).expect(2).names("is reserved for vidimus");
         }
     }
     for key in [own, "p/.vidimus/lock", ".vidimus", "p/.vidimus.0123456789abcdef/x"] {
         let location = format!("s3://bucket/{key}?endpoint=http://127.0.0.1:1&region=x");
         let location = location + "&anonymous=true";
-        written(&env, &PUT, &location).expect(2).names("keeps for itself");
+        written(&env, &PUT, &location).expect(2).names("is reserved for vidimus");
     }
     // Nor is one mirrored by itself.
     for single in [".vidimus", own] {
         fs::write(env.source.join(single), "q").unwrap();
         let source = text(&env.source.join(single)).to_owned();
         for arguments in [["mirror", &source, "fresh"], ["bag", &source, "fresh"]] {
-            env.vidimus(&arguments).expect(2).names("keeps for itself");
+            env.vidimus(&arguments).expect(2).names("is reserved for vidimus");
         }
         assert!(!env.root.join("fresh").exists());
     }

@@ -167,7 +167,7 @@ fn what_is_in_the_lock_s_way_stops_a_dry_run_as_it_stops_a_run() {
         for flags in [&["--dry-run"][..], &[]] {
             let places = [text(&env.source), text(&env.target)];
             let run = env.vidimus(&[&["mirror"], flags, &places].concat()).expect(7);
-            run.names("\".vidimus\" is a symbolic link or no directory")
+            run.names("\".vidimus\" is a symbolic link, or not a directory")
                 .names("help: rename or remove it");
         }
     }

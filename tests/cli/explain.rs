@@ -196,7 +196,7 @@ fn the_rule_that_decides_is_named_with_its_place() {
     explain(&env, &flags[..2], "bin/run").expect(0).names("no pattern matches");
     let run = explain(&env, &["--max-size", "5B"], "README.md").expect(0);
     run.names("excluded by size");
-    let other = "the latest run left out other entries";
+    let other = "the latest run had other filters";
     explain(&env, &["--exclude", "x"], "README.md").expect(0).names(other);
     explain(&env, &["--delete"], "README.md").expect(0).names("the latest run had no --delete");
     explain(&env, &[], "README.md").expect(0).is_silent_about("the latest run");
@@ -308,7 +308,7 @@ fn the_past_is_told_as_far_as_it_reaches() {
     explain(&env, &[], "d2/f2")
         .expect(0)
         .names("reaches back to publication 4")
-        .names("of 3 publications before it no rows");
+        .names("no rows are left of 3 publications before it");
 }
 
 #[test]

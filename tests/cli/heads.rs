@@ -40,7 +40,7 @@ fn heads_without_a_pointer_are_told_and_the_highest_that_is_whole_is_taken_over(
         if let Some(broken) = broken {
             fs::write(directory(&env).join(broken), "rubbish").expect("write");
         }
-        let missing = "latest.json: it is missing, and publication 2 stands";
+        let missing = "latest.json: it is missing, though publication 2 exists";
         env.verify(&[]).expect(4).names(missing);
         env.vidimus(&["manifest", "log", "target"]).expect(4).names(missing);
         env.mirror(&["--dry-run"]).expect(0).names(missing);
@@ -79,7 +79,7 @@ fn a_head_that_is_gone_is_told_and_the_next_mirror_begins_the_chain_anew() {
         }
         env.verify(&[]).expect(4).names("the chain is broken between publications 1 and 2");
         if has_record {
-            env.mirror(&["-q"]).expect(0).names("which begins the chain anew");
+            env.mirror(&["-q"]).expect(0).names("begins a new chain");
             env.vidimus(&["manifest", "check", "target"]).expect(0);
             env.verify(&[]).expect(0);
         }
@@ -92,7 +92,7 @@ fn by_the_manifest_alone_a_killed_run_is_named_by_the_lock_that_it_left() {
     lose_state(&env);
     let left = r#"{"run":"dead","pid":7,"host":"h","started":"2026-11-21T03:38:00Z"}"#;
     fs::write(env.target.join(".vidimus/lock"), left).expect("write");
-    env.verify(&[]).expect(3).names("run dead, whose lock is left, was killed");
+    env.verify(&[]).expect(3).names("run dead, whose lock is still there, was killed");
     env.verify(&["--allow-incomplete"]).expect(0).names("run dead, whose lock is left");
     env.mirrored(&[]);
     env.verify(&[]).expect(0).is_silent_about("run dead");

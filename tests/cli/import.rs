@@ -224,7 +224,7 @@ fn a_list_that_is_none_is_refused_before_anything_is_read() {
         let run = import(&env, &wrong(what), &[]).expect(2);
         run.names("line 10 of the list").names(told).names("help:");
     }
-    import(&env, b"# nothing\n", &[]).expect(2).names("names no file");
+    import(&env, b"# nothing\n", &[]).expect(2).names("does not name any file");
     assert_untouched(&before, &env.target);
     assert_eq!(fs::read_dir(&env.state).expect("list").count(), 0);
     let missing = ["manifest", "import", "--format", "b3sum", "target", "missing"];

@@ -253,17 +253,20 @@ fn a_manifest_that_was_damaged_or_removed_is_told_and_published_anew() {
     fs::remove_file(directory(&env).join("latest.json")).expect("remove");
     env.mirror(&["--dry-run"]).expect(0).names("latest.json").names("a run publishes it anew");
     env.verify(&["--quick"]).expect(4).names("latest.json").names("missing");
-    env.mirror(&[]).expect(0).names("latest.json").names("publication 2 has all rows anew");
+    env.mirror(&[]).expect(0).names("latest.json").names("publication 2 contains all rows again");
     env.verify(&[]).expect(0);
     damage("00000002.ndjson.zst", |bytes| bytes.truncate(100));
-    env.mirror(&[]).expect(0).names("it has 100 bytes").names("publication 3 has all rows anew");
+    env.mirror(&[])
+        .expect(0)
+        .names("it has 100 bytes")
+        .names("publication 3 contains all rows again");
     env.verify(&[]).expect(0);
     damage("00000003.ndjson.zst", |bytes| bytes[50] ^= 1);
     env.mirror(&[]).expect(0).is_silent_about("damaged");
     let run = env.verify(&["--json", "--quick"]).expect(4).names("BLAKE3");
     run.names(r#""verdict":"damaged""#).finished().counts(&[("differences", 0)]);
     env.mirror(&["--dry-run"]).expect(0).names("a run publishes it anew");
-    env.mirror(&[]).expect(0).names("BLAKE3").names("publication 4 has all rows anew");
+    env.mirror(&[]).expect(0).names("BLAKE3").names("publication 4 contains all rows again");
     env.verify(&[]).expect(0);
     env.mirror(&[]).expect(0).is_silent_about("damaged");
     assert_eq!(published(&env).len(), 108);

@@ -30,7 +30,7 @@ fn mirrored_from_two(
     two_disks(env, &mount);
     for _ in 0..2 {
         let _mount = mount(&image(env, "one")).expect("it was mounted before");
-        env.mirror(&DELETE).expect(0).is_silent_about("another id");
+        env.mirror(&DELETE).expect(0).is_silent_about("a different id");
     }
     let _mount = mount(&image(env, "other")).expect("it was mounted before");
     env.mirror(&[&DELETE[..], &["--dry-run"]].concat());
@@ -87,7 +87,7 @@ fn a_snapshot_made_anew_for_each_run_is_the_same_disk() {
     let arguments = ["mirror", "source/snapshot", "target", "--delete"];
     for name in ["b", "a"] {
         btrfs(&["subvolume", "snapshot", "-r", "live", "snapshot"]);
-        env.vidimus(&arguments).expect(0).is_silent_about("another id");
+        env.vidimus(&arguments).expect(0).is_silent_about("a different id");
         btrfs(&["subvolume", "delete", "snapshot"]);
         fs::remove_file(env.source.join("live").join(name)).unwrap();
     }
@@ -125,10 +125,10 @@ fn an_id_that_a_restart_changes_is_told_and_not_refused() {
     env.mirror(&["--delete"]).expect(0);
     drop(mount);
     let _mount = mounted();
-    env.mirror(&["--delete", "--dry-run"]).expect(0).names("another id");
-    let run = env.mirror(&["--delete"]).expect(0).names("another id").names("--require-file");
+    env.mirror(&["--delete", "--dry-run"]).expect(0).names("a different id");
+    let run = env.mirror(&["--delete"]).expect(0).names("a different id").names("--require-file");
     run.finished().counts(&[("files_deleted", 1)]);
-    env.mirror(&["--delete"]).expect(0).is_silent_about("another id");
+    env.mirror(&["--delete"]).expect(0).is_silent_about("a different id");
 }
 
 #[test]
@@ -147,7 +147,7 @@ fn one_disk_mounted_in_several_ways_is_the_same() {
     let _again = mount();
     fs::remove_file(disk.join("photos/b")).unwrap();
     let _bound = Mount::bind(&disk.join("photos"), &env.source).expect("it was tried before");
-    env.mirror(&["--delete"]).expect(0).is_silent_about("another id");
+    env.mirror(&["--delete"]).expect(0).is_silent_about("a different id");
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_root_recorded_without_its_disk_is_no_reason_to_refuse() {
     let forget = "UPDATE runs SET root = json_remove(root, '$.id')";
     assert_eq!(recorded.execute(forget, []).unwrap(), 1);
     drop(recorded);
-    env.mirror(&DELETE).expect(0).is_silent_about("another id");
+    env.mirror(&DELETE).expect(0).is_silent_about("a different id");
     drop(one);
     let _other = mount("other");
     TestTree::new().file("a", "a").write(&env.source);

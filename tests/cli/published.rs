@@ -509,6 +509,6 @@ fn a_publication_is_read_by_its_head() {
     env.vidimus(&["manifest", "export", "--format", "json", &head(2)]).expect(4).names(superseded);
     env.vidimus(&["manifest", "check", &head(2)]).expect(4).names(superseded);
     diff(&head(2), "target").expect(4).names(superseded).is_silent_about("damaged");
-    env.vidimus(&["diff", "source/d0/f0", "target"]).expect(7).names("none of a manifest");
+    env.vidimus(&["diff", "source/d0/f0", "target"]).expect(7).names("not one of a manifest");
     env.vidimus(&["diff", "target/.vidimus/manifest/00000001.ndjson.zst", "target"]).expect(7);
 }

@@ -62,10 +62,10 @@ fn a_source_that_has_something_else_mends_nothing() {
     fs::remove_file(env.source.join("d")).expect("remove");
     fs::create_dir(env.source.join("d")).expect("make a directory");
     let run = env.verify(&["--repair-from", text(&env.source)]).expect(3);
-    run.names("cannot mend \"a\": the source has another content: BLAKE3")
-        .names("cannot mend \"b\": the source has another content than was recorded")
-        .names("cannot mend \"c\": the source doesn't have it")
-        .names("cannot mend \"d\"")
+    run.names("cannot repair \"a\": the source has another content: BLAKE3")
+        .names("cannot repair \"b\": the source has another content than was recorded")
+        .names("cannot repair \"c\": the source doesn't have it")
+        .names("cannot repair \"d\"")
         .is_silent_about("mended");
     let after = Snapshot::read(&env.target);
     let what = |all: &Snapshot, name| all.get(name).map(|node| (node.mtime, node.mode));
@@ -186,9 +186,9 @@ fn what_stands_in_the_way_is_named_and_stays() {
     fs::write(env.target.join("d"), "nobody recorded it either").expect("write");
     fs::remove_file(env.target.join("g")).expect("remove");
     let run = repair(&env, &[]).expect(3);
-    run.names("cannot mend \"f\": a directory is in its place")
-        .names("cannot mend \"d/\": a file is in its place")
-        .names("cannot mend \"d/a\": its directory could not be made")
+    run.names("cannot repair \"f\": a directory is in its place")
+        .names("cannot repair \"d/\": a file is in its place")
+        .names("cannot repair \"d/a\": its directory could not be made")
         .names("mended g");
     assert_eq!(fs::read(env.target.join("f/new")).expect("read"), b"nobody recorded it");
     assert_eq!(fs::read(env.target.join("d")).expect("read"), b"nobody recorded it either");
@@ -202,7 +202,7 @@ fn what_has_no_digest_is_named() {
     tree.write(&env.target);
     env.mirrored(&[]);
     fs::remove_file(env.target.join("a")).expect("remove");
-    repair(&env, &[]).expect(3).names("cannot mend \"a\": no digest of its content is recorded");
+    repair(&env, &[]).expect(3).names("cannot repair \"a\": no digest of its content is recorded");
 }
 
 /// ctime is all that tells of the other content: a mode that is mended must not vouch for it.
@@ -228,8 +228,8 @@ fn what_the_target_can_t_be_given_is_named() {
     }
     let arguments = ["verify", "--repair-from", text(&env.source), text(&env.target)];
     let run = env.as_nobody(&arguments).expect("setpriv").expect(3);
-    run.names("cannot mend \"a\": the target does not keep owner 1")
-        .names("cannot mend \"b\": the target does not keep owner 1")
+    run.names("cannot repair \"a\": the target does not keep owner 1")
+        .names("cannot repair \"b\": the target does not keep owner 1")
         .is_silent_about("mended");
     assert_eq!(fs::read(env.target.join("a")).expect("read"), b"1");
 }
@@ -245,5 +245,5 @@ fn a_file_whose_directory_is_neither_there_nor_recorded_is_named() {
     let import = ["manifest", "import", "--format", "b3sum", text(&env.target), text(&list)];
     env.vidimus(&import).expect(0);
     fs::remove_dir_all(env.target.join("d")).expect("remove");
-    repair(&env, &[]).expect(3).names("cannot mend \"d/a\": its directory is missing too");
+    repair(&env, &[]).expect(3).names("cannot repair \"d/a\": its directory is missing too");
 }

@@ -137,7 +137,7 @@ fn a_key_that_can_not_be_used_stops_a_run_before_it_begins() {
     for (key, why) in [
         ("missing.key", "missing.key"),
         ("ada.pub", "public"),
-        ("junk", "no secret key"),
+        ("junk", "not a secret key"),
         ("bob.key", "VIDIMUS_KEY_PASSWORD"),
         ("source", "source"),
     ] {
@@ -149,7 +149,7 @@ fn a_key_that_can_not_be_used_stops_a_run_before_it_begins() {
     for open in [0o604, 0o640, 0o620] {
         let open = fs::Permissions::from_mode(open);
         fs::set_permissions(env.root.join("ada.key"), open).expect("chmod");
-        env.mirror(&["--sign", "ada.key"]).expect(2).names("others than its owner").names("chmod");
+        env.mirror(&["--sign", "ada.key"]).expect(2).names("other than its owner").names("chmod");
     }
     let mut command = env.command(&arguments);
     command.env("VIDIMUS_KEY_PASSWORD", std::ffi::OsStr::from_bytes(b"secret\xff"));
@@ -207,7 +207,7 @@ fn minisign_verifies_what_vidimus_signs_and_the_other_way_round() {
 #[test]
 fn what_counts_in_the_end_is_signed() {
     let env = signed();
-    check(&env, &["--key", "ada.pub"]).expect(0).names("all is whole, and the signature holds");
+    check(&env, &["--key", "ada.pub"]).expect(0).names("all is whole, and the signature is valid");
     let before = Snapshot::read(&directory(&env));
     env.mirror(&["--sign", "ada.key"]).expect(0).is_silent_about("signed publication");
     assert_untouched(&before, &directory(&env));
@@ -245,7 +245,7 @@ fn what_counts_in_the_end_is_signed() {
     fs::write(&signature, text.replace("manifest 1 of", "manifest 7 of")).expect("write");
     let log = env.vidimus(&["manifest", "log", "--key", "ada.pub", "target"]).expect(4);
     assert_eq!(log.stdout.lines().count(), 4, "{}", log.stdout);
-    log.names("signature of publication 1 doesn't hold");
+    log.names("signature of publication 1 is not valid");
 }
 
 #[test]
@@ -402,7 +402,7 @@ fn verify_demands_a_signature_before_it_reads() {
         env.verify(&["--key", key]).expect(4).names("help: ")
     };
     refused("bob.pub").names("is signed with key");
-    env.verify(&["--key", "ada.key"]).expect(2).names("no public key");
+    env.verify(&["--key", "ada.key"]).expect(2).names("not a public key");
     env.verify(&["--key", "missing"]).expect(2).names("missing");
     fs::write(env.source.join("d0/f0"), "changed").expect("write");
     env.mirrored(&["--sign", "ada.key"]);
@@ -519,7 +519,7 @@ fn a_chain_that_can_not_be_mended_begins_anew() {
     // As the help says.
     env.verify(&["--key", "ada.pub"]).expect(4).names("chain is broken");
     let run = env.mirror(&["--sign", "ada.key"]).expect(0).names("chain is broken");
-    let run = run.names("publication 3 has all rows anew, which begins the chain anew");
+    let run = run.names("publication 3 contains all rows again, and begins a new chain");
     run.finished().counts(&[("files_copied", 0)]);
     check(&env, &["--key", "ada.pub"]).expect(0).names("1 publication, 108 rows");
     assert_eq!(head(&env)["lost"]["sequence"], 2);
@@ -680,7 +680,7 @@ fn whoever_publishes_onto_segments_reads_them_and_mends_what_is_damaged() {
         bytes[middle] ^= 1;
         fs::write(&segment, bytes).expect("write");
         let run = run(&env).expect(0);
-        run.names("00000001.ndjson.zst: its BLAKE3 is").names("has all rows anew");
+        run.names("00000001.ndjson.zst: its BLAKE3 is").names("contains all rows again");
         check(&env, &[]).expect(0);
     }
 }

@@ -98,7 +98,8 @@ fn no_machine_loses_what_the_other_recorded() {
     check(&env);
     // The one knows nothing of what the other published.
     let run = mirror(&env, "ada", &[]);
-    run.names("published the manifest since, from elsewhere: ").names("unchanged         3 files");
+    run.names("has since published the manifest from elsewhere: ")
+        .names("unchanged         3 files");
     check(&env);
     for round in 0..3 {
         for name in MACHINES {
@@ -191,7 +192,7 @@ fn where_what_the_other_recorded_is_lost_it_is_told_and_nothing_older_published_
             let run = head(&env)["run"].as_str().expect("a run").to_owned();
             damage(parts(&env, ".zst").last().expect("a segment"));
             let told = if is_put { put(&env, "ada", "put") } else { mirror(&env, "ada", &["-q"]) };
-            told.names(&format!("warning: run {run} published the manifest since"))
+            told.names(&format!("warning: run {run} has since published the manifest"))
                 .names("what it recorded is lost: the published manifest is damaged")
                 .names("have changed since are dropped: ");
             let (files, mut stands) = (files(&env), stands(&env));
@@ -220,12 +221,12 @@ fn a_record_that_was_overtaken_by_what_is_lost_calls_nothing_corrupt_and_mends_n
     let old = env.root.join("old");
     TestTree::new().file("bob/one", "one of bob").write(&old);
     let mend = [&verify[..], &["--repair-from", text(&old)]].concat();
-    machine(&env, "ada", &mend).expect(4).names("cannot mend");
+    machine(&env, "ada", &mend).expect(4).names("cannot repair");
     assert_eq!(fs::read_to_string(env.target.join("bob/one")).expect("read"), "another");
     let from = source(&env, "ada");
     let explain = ["explain", text(&from), text(&env.target), "ada/one"];
     let run = machine(&env, "ada", &explain).expect(0).is_silent_about("everything is compared");
-    run.names("what it recorded of past runs is not known");
+    run.names("what it recorded of past runs is unknown");
 }
 
 /// What the other published is told by what it wrote, where what points to that is lost; where the
@@ -279,7 +280,7 @@ fn a_broken_chain_costs_nothing_that_the_other_recorded() {
     mirror(&env, "ada", &[])
         .names("the chain is broken")
         .names("entries were taken over")
-        .names("begins the chain anew");
+        .names("begins a new chain");
     check(&env);
 }
 
@@ -290,7 +291,7 @@ fn what_another_published_where_nothing_was_is_not_lost() {
     fs::create_dir_all(&env.target).expect("make the target");
     put(&env, "ada", "put");
     mirror(&env, "bob", &[]);
-    mirror(&env, "ada", &[]).names("published the manifest since, from elsewhere");
+    mirror(&env, "ada", &[]).names("has since published the manifest from elsewhere");
     check(&env);
 }
 
@@ -298,7 +299,7 @@ fn what_another_published_where_nothing_was_is_not_lost() {
 fn a_put_says_what_it_takes_over_from_another() {
     let env = overtaken();
     let run = head(&env)["run"].as_str().expect("a run").to_owned();
-    put(&env, "ada", "put").names(&format!("note: run {run} published the manifest since"));
+    put(&env, "ada", "put").names(&format!("note: run {run} has since published the manifest"));
     check(&env);
 }
 

@@ -125,7 +125,10 @@ fn ls_takes_nothing_for_absent_that_it_could_not_see() {
     for missing in ["s3://bucket/b", "s3://bucket/a/b/", "s3://bucket/a/bb"] {
         place.run(&["ls", missing]).expect(7).names("there is nothing at").names(missing);
     }
-    place.run(&["ls", "s3://no-bucket"]).expect(7).names("no-bucket");
+    for flags in [&["ls", "s3://no-bucket"][..], &["ls", "-r", "s3://no-bucket"]] {
+        let run = place.run(flags).expect(7).names("cannot list \"s3://no-bucket");
+        run.is_silent_about("the source");
+    }
     let run = place.run(&["ls", "--json", "s3://bucket/b"]).expect(7).finished();
     assert_eq!((&run.record["verdict"], &run.record["exit_code"]), (&"failed".into(), &7.into()));
 
@@ -133,7 +136,7 @@ fn ls_takes_nothing_for_absent_that_it_could_not_see() {
     let page = On::every(Kind::List).pages(3..=3);
     place.server.fail(page, Fault::Status(403));
     for flags in [&["ls", "s3://large"][..], &["ls", "-r", "s3://large"]] {
-        let run = place.run(flags).expect(1).names("cannot list");
+        let run = place.run(flags).expect(1).names("cannot list \".\": ");
         assert_eq!(run.stdout.lines().count(), 2_000);
     }
 }
@@ -143,14 +146,14 @@ fn a_store_that_refuses_is_asked_why() {
     let place = Place::new();
     place.server.bucket("bucket").put("a", "content");
     // A reply to HEAD has no body.
-    let refused = |told: Run| told.names("cannot look at \"s3://bucket").names("/a\"");
+    let refused = |told: Run| told.names("cannot look up \"s3://bucket").names("/a\"");
     let mut command = place.command(&["cat", "s3://bucket/a"]);
     command.env("AWS_SECRET_ACCESS_KEY", "another");
     let run = refused(Run::of(command).expect(7));
     run.names("SignatureDoesNotMatch").names("help: check AWS_ACCESS_KEY_ID");
     for command in ["cat", "ls"] {
         let run = place.run(&[command, "s3://bucket/a?anonymous=true"]).expect(7);
-        run.names("without credentials").is_silent_about("are known");
+        run.names("had no credentials").is_silent_about("knows these");
     }
     // What passes meanwhile is no reason.
     place.server.fail(On::nth(Kind::Head, 1), Fault::Status(403));

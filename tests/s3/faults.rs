@@ -611,7 +611,7 @@ fn an_order_that_shows_late_ends_the_run_and_is_sorted_by_the_next() {
     scene.server.fail(On::every(Kind::List).page(3), Fault::Disordered);
     let flags = ["--delete", "--max-delete", "100%"];
     let dry = [&flags[..], &["--dry-run"]].concat();
-    scene.down(&dry).expect(1).names("out of order").names("the first run that is no dry run");
+    scene.down(&dry).expect(1).names("out of order").names("a run that is not a dry run");
     let run = scene.down(&flags).expect(1).names("out of order").names("run again");
     assert_eq!(run.finished().count("files_deleted"), 0);
     assert!(scene.downloaded("z").is_some());

@@ -30,7 +30,7 @@ fn lose_state(site: &Site) {
 #[test]
 fn a_lost_pointer_or_head_is_told_and_no_digest_is_lost_with_it() {
     for (gone, content, told, gone_by) in [
-        (POINTER, None, "latest.json: it is missing, and publication 2 stands", 2),
+        (POINTER, None, "latest.json: it is missing, though publication 2 exists", 2),
         (POINTER, Some("{}"), "latest.json: ", 2),
         (HEAD, None, "00000002.json: it is missing", 1),
         (HEAD, Some("{}"), "00000002.json: ", 1),
@@ -77,7 +77,7 @@ fn a_restore_goes_by_the_highest_publication_where_its_pointer_is_lost() {
 fn a_signature_that_is_demanded_vouches_for_nothing_without_a_pointer() {
     let site = published_twice(&["--sign", "ada.key"]);
     site.bucket.delete(POINTER);
-    let missing = "latest.json: it is missing, and publication 2 stands";
+    let missing = "latest.json: it is missing, though publication 2 exists";
     site.verify(&["--key", "ada.pub"]).expect(4).names(missing);
     let run = site.up(&[]).expect(0).names(missing);
     run.names("the manifest was signed, and no longer is: publication 3 has no signature");
@@ -90,7 +90,7 @@ fn a_killed_run_is_named_by_the_lock_that_it_left() {
     let left = r#"{"run":"dead","pid":7,"host":"h","started":"2026-11-21T03:38:00Z"}"#;
     let left = Object::new(left).with_modified(1_400_000_000);
     site.bucket.put_object("m/.vidimus/lock", left);
-    let named = "run dead, whose lock is left, was killed";
+    let named = "run dead, whose lock is still there, was killed";
     for flags in [&[][..], &["--key", "ada.pub"]] {
         site.verify(flags).expect(3).names(named);
         site.verify(&[flags, &["--allow-incomplete"]].concat()).expect(0).names(named);
@@ -124,7 +124,10 @@ fn a_bucket_that_lacks_all_of_its_manifest_may_be_another() {
     let site = published_twice(&[]);
     site.lose_manifest();
     let lacks = "the target lacks the manifest that was published in it";
-    site.verify(&[]).expect(4).names(lacks).names("the bucket, and the prefix, that it was?");
+    site.verify(&[])
+        .expect(4)
+        .names(lacks)
+        .names("check that bucket and prefix are the right ones");
     site.up(&[]).expect(0).names(lacks).is_silent_about("is damaged");
 }
 

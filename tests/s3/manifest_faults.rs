@@ -73,7 +73,7 @@ fn what_is_refused_is_no_damage_and_stays_as_it_is() {
             if is_struck {
                 struck += 1;
                 run.names(if is_told {
-                    "whether it is whole is not known"
+                    "whether it is complete is unknown"
                 } else {
                     "access denied"
                 });
@@ -154,7 +154,7 @@ fn a_run_ends_where_what_another_machine_published_since_can_t_be_read() {
             .up(&[])
             .expect(7)
             .names("access denied")
-            .names("cannot mirror without what is published in");
+            .names("cannot mirror without the manifest published in");
         run.is_silent_about("damaged");
         let mut put = site.env.command(&["put", "-", "s3://bucket/m/f10"]);
         put.envs(site.server.environment()).stdin(fs::File::open(&list).expect("open"));
@@ -162,7 +162,7 @@ fn a_run_ends_where_what_another_machine_published_since_can_t_be_read() {
         site.server.heal();
         assert_eq!(manifest(&site), before, "{name}");
     }
-    site.up(&[]).expect(0).names("published the manifest since, from elsewhere");
+    site.up(&[]).expect(0).names("has since published the manifest from elsewhere");
     site.run(&["verify", "s3://bucket/m", "--state-dir", "nowhere"]).expect(0);
     let rows = site.run(&["manifest", "export", "--format", "b3sum", "s3://bucket/m"]);
     rows.expect(0).names("  g\n").names("  f10\n");
@@ -185,7 +185,7 @@ fn a_restore_ends_where_the_manifest_of_its_source_can_t_be_read_and_tells_damag
         site.server.fail(on, Fault::Error(403, "AccessDenied"));
         for run in [restore(), site.run(&[&mirror[..], &["-n"]].concat()), site.run(&explain)] {
             let run = run.expect(7).names("access denied").names("help: ");
-            run.names("cannot mirror without what is published in \"s3://bucket");
+            run.names("cannot mirror without the manifest published in \"s3://bucket");
         }
         assert!(!site.env.root.join("back/f07").exists());
         site.server.heal();
@@ -232,7 +232,7 @@ fn what_is_damaged_or_gone_is_told_and_published_anew() {
             let mirror = ["mirror", text(&site.env.source), "s3://bucket/m"];
             let told = |run: Run| run.expect(0).names("manifest is damaged").names(name);
             told(site.run(&[&mirror[..], &["--dry-run"]].concat()));
-            told(site.run(&mirror)).names("publication 3 has all rows anew");
+            told(site.run(&mirror)).names("publication 3 contains all rows again");
             site.run(&mirror).expect(0).is_silent_about("damaged");
             site.run(&["manifest", "check", "s3://bucket/m"]).expect(0);
             site.verify(&[]).expect(0).is_silent_about("damaged");
@@ -259,7 +259,7 @@ fn a_byte_that_changed_is_found_by_verify_and_before_anything_is_built_on_it() {
         } else {
             fs::write(site.env.source.join("f08"), "changed").expect("write");
         }
-        site.up(&[]).expect(0).names(name).names("all rows anew");
+        site.up(&[]).expect(0).names(name).names("all rows again");
         site.run(&["manifest", "check", "s3://bucket/m"]).expect(0).names("3 publications");
         site.verify(&[]).expect(0);
     }

@@ -93,7 +93,7 @@ fn one_marker_that_is_refused_is_one_failure_that_tells_the_way_to_do_without() 
         let marker = On::every(Kind::Put).key("p/empty/");
         scene.server.fail(marker, Fault::Error(status, code));
         let run = scene.up(&[]).expect(1).names("--no-markers");
-        run.is_silent_about("vanished while")
+        run.is_silent_about("vanished during")
             .is_silent_about("accepts no markers of directories (");
         assert_eq!(scene.uploaded("other/").content, "");
     }
@@ -149,7 +149,7 @@ fn an_object_whose_key_ends_as_a_markers_is_not_written_where_another_would_come
     let to = format!("s3://{bucket}/q");
     let mut command = scene.env.command(&["mirror", "--json", &from, &to]);
     command.envs(server.environment());
-    Run::of(command).expect(1).names("keeps no object whose key ends in");
+    Run::of(command).expect(1).names("keeps no objects whose keys end in");
     let mut command = scene.env.command(&["ls", "--recursive", &to]);
     command.envs(server.environment());
     assert_eq!(

@@ -128,7 +128,7 @@ fn token(command: &mut Command) {
 #[test]
 fn a_wrong_secret_or_key_ends_the_run() {
     let scene = scene();
-    let says = ["refuses the credentials", "AWS_SECRET_ACCESS_KEY"];
+    let says = ["rejects the credentials", "AWS_SECRET_ACCESS_KEY"];
     for arguments in [up_to(&scene, PLACE), ["mirror", PLACE, scene.target()]] {
         let wrong = |command: &mut Command| {
             token(command);
@@ -207,7 +207,7 @@ fn credentials_that_expire_end_the_run_wherever_it_is() {
                     token(&mut command);
                     command
                 });
-                let run = run.expect(7).names("refuses the credentials");
+                let run = run.expect(7).names("rejects the credentials");
                 assert_no_secret(&scene.env, &run, &[]);
                 scene.bucket.delete("p/a");
                 scene.bucket.delete("p/b");
@@ -220,7 +220,7 @@ fn credentials_that_expire_end_the_run_wherever_it_is() {
 fn credentials_that_expire_on_the_way_down_leave_nothing_half() {
     let scene = Scene::new().with_objects(&[("a", b"first"), ("b", b"second"), ("c", b"third")]);
     scene.server.fail(On::from(Kind::Get, 2), Fault::Error(400, "ExpiredToken"));
-    let run = scene.down(&["--transfers", "1"]).expect(7).names("refuses the credentials");
+    let run = scene.down(&["--transfers", "1"]).expect(7).names("rejects the credentials");
     assert!(scene.server.count(Kind::Get) <= 6, "no hope, no more requests\n{}", run.told());
     for (name, content) in [("a", "first"), ("b", "second"), ("c", "third")] {
         let found = scene.downloaded(name);
@@ -268,7 +268,8 @@ fn what_answers_without_tls_ends_the_run() {
         token(command);
         command.env("AWS_ENDPOINT_URL", &endpoint);
     };
-    let told = ["no secure connection", &scene.server.endpoint()[7..], "answers without TLS"];
+    let told =
+        ["cannot make a secure connection", &scene.server.endpoint()[7..], "answers without TLS"];
     fails(&scene, 7, &up_to(&scene, PLACE), secure, &told);
 }
 
@@ -317,7 +318,7 @@ fn a_certificate_that_nobody_vouches_for_ends_the_run_unless_it_is_trusted() {
             token(command);
             command.env("AWS_ENDPOINT_URL", &endpoint);
         };
-        let says = ["no secure connection", "certificate", "AWS_CA_BUNDLE"];
+        let says = ["cannot make a secure connection", "certificate", "AWS_CA_BUNDLE"];
         fails(&scene, 7, &up_to(&scene, PLACE), secure, &says);
         fs::write(&other, certificate).expect("write a file");
         let trusting = |command: &mut Command| {
@@ -340,7 +341,7 @@ fn a_trusted_certificate_without_its_key_ends_the_run() {
             token(command);
             command.env("AWS_ENDPOINT_URL", &endpoint).env("AWS_CA_BUNDLE", &bundle);
         };
-        fails(&scene, 7, &up_to(&scene, PLACE), impostor, &["no secure connection"]);
+        fails(&scene, 7, &up_to(&scene, PLACE), impostor, &["cannot make a secure connection"]);
     }
 }
 

@@ -30,7 +30,7 @@ fn a_signature_costs_one_request() {
     let run = site.up(&["--sign", "ada.key"]).expect(0).finished();
     // The object and four of the manifest; what stands is what is known, and its segment is read.
     run.counts(&[("requests_put", 1 + 4), ("requests_get", 4), ("requests_head", 2)]);
-    check(&site, 0).names("2 publications, 61 rows: all is whole, and the signature holds");
+    check(&site, 0).names("2 publications, 61 rows: all is whole, and the signature is valid");
     site.verify(&["--key", "ada.pub"]).expect(0).names("signed    by key");
     fs::remove_dir_all(&site.env.state).expect("remove the state");
     site.verify(&["--key", "ada.pub"]).expect(0);
@@ -62,7 +62,7 @@ fn a_signature_that_was_changed_or_removed_is_found() {
     let whole = site.bucket.get(SIGNATURE).expect("a signature").content;
     let text = String::from_utf8(whole.to_vec()).expect("UTF-8");
     site.bucket.put(SIGNATURE, text.replace("manifest 2 of", "manifest 3 of"));
-    check(&site, 4).names("doesn't hold");
+    check(&site, 4).names("is not valid");
     site.bucket.delete(SIGNATURE);
     check(&site, 4).names("is not signed");
     site.verify(&["--key", "ada.pub"]).expect(4).names("is not signed");

@@ -127,7 +127,11 @@ fn a_links_hostile_text_leads_nowhere() {
     site.bucket.put_object("m/itself", link("itself"));
     site.bucket.put("m/ok", "ok");
     for flags in [&[][..], &[], &["--delete", "--max-delete", "100%"]] {
-        let run = site.down(flags).expect(1).names("longer than a link's").names("or has a NUL");
+        let run = site
+            .down(flags)
+            .expect(1)
+            .names("too long for a symbolic link")
+            .names("or contains a NUL");
         let records = run.records().into_iter().filter(|record| record["event"] == "failed");
         let failed: Vec<_> = records
             .map(|record| {

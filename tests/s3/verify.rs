@@ -159,7 +159,7 @@ fn files_are_mended_from_a_bucket() {
     // What the bucket has of it is another.
     std::fs::write(target.join("a"), "CONTENT").unwrap();
     rot(&site.bucket, "m/a");
-    verify(&["--repair-from", "s3://bucket/m"]).expect(3).names("cannot mend \"a\"");
+    verify(&["--repair-from", "s3://bucket/m"]).expect(3).names("cannot repair \"a\"");
     assert_eq!(std::fs::read(target.join("a")).unwrap(), b"CONTENT");
     verify(&["--repair-from", "s3://bucket/nowhere"]).expect(7).names("nothing at the source");
     verify(&["--repair-from", "s3://bucket/m/a"]).expect(7).names("it is a file");

@@ -114,12 +114,12 @@ fn one_key_whose_signature_is_refused_is_named_and_the_rest_is_done() {
     let scene = Scene::new().with_files(&[("a", b"first"), ("a%41", b"odd"), ("z", b"last")]);
     let refused = Fault::Error(403, "SignatureDoesNotMatch");
     scene.server.fail(On::any().key("a%41"), refused.clone());
-    scene.up(&[]).expect(1).names("a%41").names("refuses the signature of this request");
+    scene.up(&[]).expect(1).names("a%41").names("rejects the signature of this request");
     assert_eq!(scene.uploaded("z").content, "last");
     // Where nothing was ever signed well, it is the secret.
     scene.server.heal();
     scene.server.fail(On::any(), refused);
-    scene.up(&[]).expect(7).names("refuses the credentials");
+    scene.up(&[]).expect(7).names("rejects the credentials");
 }
 
 #[test]
@@ -283,7 +283,9 @@ fn a_tunnel_is_asked_for_and_its_refusal_names_the_proxy_and_the_way_out() {
         let (address, asked) = proxy(scene.server.address(), Some(refusal));
         let variables = [("https_proxy", format!("http://me:hunter2@{address}"))];
         let run = up_by(&scene, "https://s3.corp.invalid", &variables).expect(7);
-        run.names(&format!("no way through the proxy: {address}")).names(says).names("NO_PROXY");
+        run.names(&format!("cannot connect through the proxy: {address}"))
+            .names(says)
+            .names("NO_PROXY");
         let asked = asked.lock();
         assert!(!asked.is_empty(), "the proxy was passed by");
         assert!(asked.iter().all(|(line, authorization)| {
@@ -292,7 +294,7 @@ fn a_tunnel_is_asked_for_and_its_refusal_names_the_proxy_and_the_way_out() {
     }
     let (address, asked) = proxy(scene.server.address(), Some("407 Ask"));
     let run = up_by(&scene, CORP, &[("http_proxy", address.to_string())]).expect(7);
-    run.names("no way through the proxy").names("http://user:password@host:port");
+    run.names("cannot connect through the proxy").names("http://user:password@host:port");
     assert!(!asked.lock().is_empty());
 }
 
@@ -306,7 +308,7 @@ fn a_store_that_no_proxy_names_is_reached_without_one() {
     // A slip is an error, and not a way round the proxy.
     let wrong = [("http_proxy", "ftp://me:hunter2@proxy".to_owned())];
     let run = up_by(&scene, &scene.server.endpoint(), &wrong).expect(2);
-    run.names("http_proxy is no address of a proxy").is_silent_about("hunter2");
+    run.names("http_proxy is not the address of a proxy").is_silent_about("hunter2");
 }
 
 /// A put of standard input that doesn't end, killed once `is_begun`.

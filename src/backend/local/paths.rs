@@ -19,7 +19,9 @@ pub fn unopened(side: Option<Side>, path: &Path, error: io::Error) -> Error {
     let built = Error::new(ErrorKind::Unusable, message).because(error);
     match () {
         () if missing => built.help("check its spelling, and that its disk is mounted"),
-        () if no_directory => built.help("name a directory: of a file, the one that it lies in"),
+        () if no_directory => {
+            built.help("name a directory; for a file, name the one that contains it")
+        }
         () => built,
     }
 }
@@ -33,14 +35,14 @@ pub fn dangling(side: Option<Side>, path: &Path) -> Option<Error> {
     };
     let link = *ancestors.iter().rev().find(is_dangling)?;
     let text = link.read_link().ok()?;
-    let leads = format!("is a symbolic link to \"{}\", where nothing is", printable(&text));
+    let leads = format!("is a symbolic link to \"{}\", which does not exist", printable(&text));
     let message = if link == path {
         format!("{} {leads}", named(side, path))
     } else {
         format!("cannot open {}: \"{}\" {leads}", named(side, path), printable(link))
     };
     let error = Error::new(ErrorKind::Unusable, message);
-    Some(error.help("mount the disk that it leads to, make what it names, or correct the link"))
+    Some(error.help("mount the disk that it points to, create what it names, or correct the link"))
 }
 
 /// Returns the part of a path below `root`, a canonical path, after resolving links and `..` above

@@ -79,14 +79,16 @@ fn help(error: &StoreError) -> Option<Hint> {
         return Some(Hint::clone(help));
     }
     let help = match &error.kind {
-        Kind::NoBucket => "check the bucket's name, its endpoint and region, or make it first",
-        Kind::BadCredentials => "check the credentials, and that they are this store's",
-        Kind::Denied => "the credentials are known, but don't allow this: check their policy",
+        Kind::NoBucket => "check the bucket's name, endpoint and region, or create it first",
+        Kind::BadCredentials => "check that the credentials are right and belong to this store",
+        Kind::Denied => {
+            "the store knows these credentials, but they don't permit this: check their policy"
+        }
         Kind::NoCredentials => "set the credentials of this store",
         Kind::Signature => {
             return Some(hint!["rename the object, or leave it out by ", Setting::Exclude]);
         }
-        Kind::Archived(_) => "restore it first, or leave it out",
+        Kind::Archived(_) => "restore it from the archive first, or leave it out",
         Kind::Proxy => {
             "check HTTPS_PROXY, HTTP_PROXY or ALL_PROXY (http://user:password@host:port); NO_PROXY \
              names hosts that are reached without it"

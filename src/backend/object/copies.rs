@@ -71,7 +71,7 @@ impl RefusedCopies {
     /// Records that source and target use different access keys, so that no copy is tried.
     pub(super) fn other_keys(&self) {
         self.is_over.store(true, Ordering::Relaxed);
-        self.because(|| "source and target have access keys of their own".to_owned());
+        self.because(|| "source and target have different access keys".to_owned());
     }
 
     fn because(&self, why: impl FnOnce() -> String) {

@@ -67,11 +67,13 @@ impl Habits {
         let what = out_of_order(key);
         Cause::Other(match self.record(Habit::OwnOrder) {
             Ok(true) => {
-                format!("{what}; this is noted now: run again, and what it lists is sorted first")
+                format!(
+                    "{what}; this is now recorded: run again, and its listings are sorted first"
+                )
             }
-            Ok(false) => format!("{what}; the first run that is no dry run takes note of it"),
+            Ok(false) => format!("{what}; a run that is not a dry run records that"),
             Err(error) => {
-                format!("{what}, and that could not be noted for the next run: {error}")
+                format!("{what}, and that could not be recorded for the next run: {error}")
             }
         })
     }
@@ -109,5 +111,5 @@ impl Habits {
 
 /// Formats the error for a store that listed `key` out of order.
 pub(super) fn out_of_order(key: &[u8]) -> String {
-    format!("the store listed \"{}\" out of order: its order is not that of bytes", Escaped(key))
+    format!("the store listed \"{}\" out of order: not by the bytes of its keys", Escaped(key))
 }

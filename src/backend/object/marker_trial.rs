@@ -63,7 +63,7 @@ impl BucketPrefix {
         match self.try_markers() {
             Trial::NotKept(why) => Err(Cause::Store {
                 trouble: Trouble::Refused,
-                message: format!("the store keeps no object whose key ends in \"/\" ({why})"),
+                message: format!("the store keeps no objects whose keys end in \"/\" ({why})"),
                 help: None,
             }),
             Trial::Kept | Trial::Open => Ok(()),
@@ -111,7 +111,7 @@ fn try_marker(store: &dyn Store, name: &[u8], guess: &Metadata, had_none: bool) 
         Ok(true) => Trial::Kept,
         Ok(false) => {
             remove(name);
-            Trial::NotKept("it stores one under another key".to_owned())
+            Trial::NotKept("it stores it under another key".to_owned())
         }
         Err(_) => Trial::Open,
     }

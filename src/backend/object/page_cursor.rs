@@ -65,7 +65,7 @@ impl<'a> PageCursor<'a> {
         self.idle = if page.objects.is_empty() { self.idle + 1 } else { 0 };
         if self.idle > IDLE_PAGES {
             return Err(StoreError::new(StoreErrorKind::BadReply)
-                .message("the listing goes on and on without a key"));
+                .message("the listing has page after page without a key"));
         }
         self.token = page.next.take();
         Ok(page)

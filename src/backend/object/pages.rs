@@ -145,5 +145,5 @@ impl Iterator for Ordered {
 }
 
 fn thread_failed() -> Cause {
-    Cause::Other("a thread that lists failed".to_owned())
+    Cause::Other("a thread that lists the store stopped unexpectedly".to_owned())
 }

@@ -42,7 +42,7 @@ impl Parts {
         let thread = std::thread::Builder::new().name("part".into()).spawn(move || send(number));
         let thread = thread.map_err(|error| {
             StoreError::new(StoreErrorKind::Other)
-                .message("no thread to send a part")
+                .message("cannot start a thread to send a part")
                 .because(error)
         })?;
         self.begun = number;
@@ -64,8 +64,10 @@ impl Parts {
     /// Waits for the part that was started first.
     pub(super) fn wait(&mut self) -> Result<(), StoreError> {
         let Some(part) = self.under_way.pop_front() else { return Ok(()) };
-        let broken =
-            |_| StoreError::new(StoreErrorKind::Other).message("a thread that sends parts broke");
+        let broken = |_| {
+            StoreError::new(StoreErrorKind::Other)
+                .message("a thread that sends parts stopped unexpectedly")
+        };
         let tag = part.thread.join().map_err(broken)??;
         self.arrived.push(CompletedPart { number: part.number, tag });
         Ok(())

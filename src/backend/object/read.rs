@@ -177,7 +177,7 @@ impl BucketPrefix {
 
     fn link_text(&self, object: &[u8], entry: &Entry) -> Result<Box<[u8]>, Cause> {
         if entry.stamp.size > LONGEST_LINK {
-            return Err(Cause::Other("its text is longer than a link's can be".to_owned()));
+            return Err(Cause::Other("its text is too long for a symbolic link".to_owned()));
         }
         let (version, size) = (entry.stamp.tag(), Some(entry.stamp.size));
         let wanted = Wanted { version: version.as_ref(), size, range: None };

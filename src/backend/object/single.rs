@@ -14,7 +14,7 @@ impl BucketPrefix {
     pub fn find(&self, key: &Key) -> Result<Option<(Entry, Facts)>, Error> {
         let object = self.object_key(key).map_err(|cause| illegal_key(key, cause))?;
         let head = self.store.head(&object);
-        let what = || format!("cannot look at \"{}{key}\"", self.name());
+        let what = || format!("cannot look up \"{}{key}\"", self.name());
         let head = head.map_err(|error| fatal(&what(), &error))?;
         Ok(head.map(|head| {
             let stamp = Stamp::of_object(head.size, head.etag);
@@ -36,5 +36,6 @@ impl BucketPrefix {
 }
 
 fn illegal_key(key: &Key, cause: Cause) -> Error {
-    Error::new(ErrorKind::Unusable, format!("there can be no object \"{key}\"")).because(cause)
+    Error::new(ErrorKind::Unusable, format!("\"{key}\" is not a possible key of an object"))
+        .because(cause)
 }

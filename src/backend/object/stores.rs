@@ -82,7 +82,7 @@ impl Stores {
         settings: Option<&StoreSettings>,
     ) -> Result<BucketPrefix, Error> {
         let settings = settings.ok_or_else(|| {
-            let message = format!("it is not known how to reach \"{location}\"");
+            let message = format!("there are no settings to reach \"{location}\"");
             Error::new(ErrorKind::Usage, message)
         })?;
         // Each store has its own limit: a thread that reads one while writing the other keeps a

@@ -141,7 +141,9 @@ impl ObjectStage {
         if upload.parts.begun() == most {
             let mebibytes = self.part_size >> 20;
             return Err(Cause::Lost {
-                message: format!("more comes than {most} parts of {mebibytes} MiB can hold"),
+                message: format!(
+                    "the stream is larger than {most} parts of {mebibytes} MiB can hold"
+                ),
                 help: hint![
                     "say by ",
                     Setting::ExpectedSize,

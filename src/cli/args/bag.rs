@@ -23,7 +23,7 @@ and `verify --repair-from` are refused there (exit code 6). --checksum finds wha
 and copies it again.
 
 All that lies in BAG/data is listed. What the source no longer has stays and is listed, unless \
---delete is given; what no run into this bag brought there is named, and no bag is made (exit code \
+--delete is given; what no run into this bag put there is named, and no bag is made (exit code \
 1). A bag holds no symbolic links, and no names that are not UTF-8: these are left out and named. \
 Empty directories are made, but no manifest can list them.";
 
@@ -35,7 +35,7 @@ Examples:
     bagit.py --validate /mnt/archive/thesis
   See first what a run would do:
     vidimus bag --dry-run --delete ~/thesis /mnt/archive/thesis
-  Bring it up to date, and let go of what the source no longer has:
+  Bring it up to date, and delete what the source no longer has:
     vidimus bag --delete ~/thesis /mnt/archive/thesis
   Of what lies in a bucket, without its logs:
     vidimus bag --exclude '*.log' s3://lab/results /mnt/archive/results

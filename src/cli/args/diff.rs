@@ -8,7 +8,7 @@ use clap::Args;
 use std::ffi::OsString;
 
 pub(super) const LONG_ABOUT: &str = "\
-Tells in what two places differ.
+Shows how two places differ.
 
 Both are listed now. Where a mirror published its manifest, it gives the digest of each file whose \
 size, times and inode (in a store: tag) are still the recorded ones. Content is compared by digest if \

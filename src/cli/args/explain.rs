@@ -7,7 +7,7 @@ use clap::Args;
 use std::ffi::OsString;
 
 pub(super) const LONG_ABOUT: &str = "\
-Tells what a mirror of SOURCE to TARGET would do with one key, and why.
+Explains what a mirror of SOURCE to TARGET would do with one key, and why.
 
 It shows what both sides and the record have for KEY, which fields of their stamps are the recorded \
 ones, which pattern includes or excludes it, what a run with these flags would decide, and what past \

@@ -26,7 +26,7 @@ Exit codes:
     0  both keys were written
     1  both keys were written, but nothing was written to standard output
     2  wrong usage, or no password
-    6  a file stands there already
+    6  a file of that name exists already
     7  a file can't be written
 
 Each flag can be set in the environment as VIDIMUS_<FLAG>; a flag on the command line wins.";

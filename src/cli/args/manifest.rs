@@ -26,7 +26,7 @@ Examples:
   vidimus manifest check --key ~/.config/vidimus/vidimus.pub /mnt/backup/photos
 
 Exit codes:
-    0  all as asked
+    0  everything was done
     2  wrong usage
     4  there is no manifest, it is damaged or of a newer version, the chain is broken, or it isn't
        signed as it should be
@@ -70,7 +70,7 @@ pub(crate) enum ManifestCommand {
 }
 
 const SHOW_LONG_ABOUT: &str = "\
-Tells which run published a manifest, and what it holds.
+Shows which run published a manifest, and what it holds.
 
 It prints the head of the latest publication, and checks the head's digest. Rows are not read.";
 
@@ -117,8 +117,9 @@ Exit codes:
 );
 
 const CHECK_LONG_ABOUT: &str = "\
-Makes sure that a manifest is whole: the pointer, the head, each segment and each row of it, and the \
-chain of publications back to its beginning; and with --key, that it is signed with that key.
+Checks that a manifest is complete and undamaged: the pointer, the head, each segment and each row \
+of it, and the chain of publications back to its beginning; and with --key, that it is signed with \
+that key.
 
 The signature of the latest publication covers all of that, by the digests in its head. Signatures of \
 earlier publications are not checked (`vidimus manifest log --key` does that). What is not whole is \

@@ -43,20 +43,20 @@ in the order they are given. An entry that none matches is included.
   'docs/**/*.md' every .md below docs (** spans directories)
   Only Rust sources (a directory must be included for what it holds to be seen):
     vidimus mirror --exclude '*' --include '*/' --include '*.rs' SOURCE TARGET
-  Logs no, but this one:
+  Exclude logs, except this one:
     vidimus mirror --exclude '*.log' --include 'audit.log' SOURCE TARGET
 
 Sizes have a unit: 500B, 10KiB, 1.5MiB, 2GiB, 1TiB (powers of 1024); 10kB, 10MB, 1GB, 1TB (powers \
 of 1000).
 
 Exit codes:
-    0  all as asked
+    0  everything was done
     1  some entries failed, the rest is done; or all is done, but nothing more could be written to
        standard output
     2  wrong usage
     4  the record or the published manifest is of a newer version, or the record can't be created
     5  another run, or a verification, holds the target
-    6  refused for safety; what was refused was not done, copies made before stand; or
+    6  refused for safety; what was refused was not done, finished copies stay; or
        ",
     refused_http!(),
     "

@@ -67,7 +67,7 @@ Examples:
   pg_dump shop | vidimus put - s3://bucket/dumps/shop.sql
 
 Exit codes:
-    0  all as asked
+    0  everything was done
     1  some entries failed, the rest is done; or all is done, but nothing more could be written to
        standard output
     2  wrong usage
@@ -75,7 +75,7 @@ Exit codes:
     4  the record or the published manifest is missing, damaged, of a newer version, or not signed
        as --key demands; or the record can't be created or read
     5  another run, or a verification, holds the target
-    6  refused for safety; what was refused was not done, copies made before stand
+    6  refused for safety; what was refused was not done, finished copies stay
     7  source or target can't be used: missing, full, read-only, out of reach, not allowed; or the
        disk of the record, or standard input or output
    10  changes were made (only with --exit-changes)

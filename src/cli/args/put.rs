@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 pub(super) const LONG_ABOUT: &str = "\
-Puts what comes from standard input in a file or an object.
+Writes standard input to a file or an object.
 
 The size need not be known. The stream is hashed as it comes, and the file or object appears, \
 complete, when it has ended. Until then, and if it fails or is stopped, what was there before stays. \

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(super) const LONG_ABOUT: &str = "\
-Tells whether a target still holds what the runs into it recorded, whatever they mirrored or put there.
+Checks whether a target still holds what the runs into it recorded, whatever they mirrored or put there.
 
 Every file with a recorded digest is read and hashed again. Each difference is a line: missing, \
 corrupt, metadata, touched or extra. Extra entries count as differences if the latest run of a whole \

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &CatArgs) -> Exit {
         Err(CatError::Entry(error)) => {
             let output = Output::new(OutputOptions::default(), None);
             output.message("error", &super::entry_failure(&error));
-            output.message("help", "do not use what was written");
+            output.message("help", "do not use the output");
             Exit::Incomplete
         }
         Err(CatError::Output(error)) => super::unwritten(error),

@@ -153,17 +153,14 @@ impl Report {
                 self.line("conflict", "one side has a file and a directory of this name");
             }
             Some(Conflict::LeafBesideDirectory) => {
-                self.line("conflict", "a directory of this name stands beside it");
+                self.line("conflict", "there is also a directory of this name");
             }
             Some(Conflict::DirectoryOverLeaf(leaf)) => {
-                self.line(
-                    "conflict",
-                    &format!("a {} of this name stands in the target", leaf.kind),
-                );
+                self.line("conflict", &format!("the target has a {} of this name", leaf.kind));
             }
             Some(Conflict::LeafOverDirectory { empty }) => {
                 let what = if *empty { "an empty directory" } else { "a directory with entries" };
-                self.line("conflict", &format!("{what} of this name stands in the target"));
+                self.line("conflict", &format!("the target has {what} of this name"));
             }
         }
         let (word, reason) = words::decision(explained);
@@ -215,13 +212,13 @@ impl Report {
             Some(CopiedBy { run, record: None }) => {
                 format!("by run {run}, in the manifest in the target")
             }
-            None => "by a run that is not known".to_owned(),
+            None => "by an unknown run".to_owned(),
         };
         self.line("record", &format!("{by}{how}"));
         if let Some(digest) = row.digest {
             self.line("", &format!("BLAKE3 {digest}"));
         } else if row.kind == EntryKind::File {
-            self.line("", "no digest: nobody read its content");
+            self.line("", "no digest: its content was never read");
         }
         match row.verified_at {
             Some(at) => self.line("", &format!("verified {}", moment(at))),
@@ -268,7 +265,7 @@ impl Report {
             ..=1 => String::new(),
             number => {
                 let gone = counted(number - 1, "publication", "publications");
-                format!("; of {gone} before it no rows are left")
+                format!("; no rows are left of {gone} before it")
             }
         };
         self.line("history", &format!("reaches back to publication {number}{when}{before}"));

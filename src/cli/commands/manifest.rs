@@ -227,13 +227,13 @@ fn show(manifest: &OpenManifest, status: &SignatureStatus, printer: &Printer<'_>
         &match status {
             SignatureStatus::None => "none".to_owned(),
             SignatureStatus::Unchecked(signature) => {
-                format!("says it is by key {}; --key of `check` tells whether it is", signature.key)
+                format!("claims to be by key {}; `check --key` verifies that", signature.key)
             }
             SignatureStatus::Good(signature) => {
                 format!("by key {}: {}", signature.key, signature.comment)
             }
             SignatureStatus::OtherKey(signature) => format!("by another key, {}", signature.key),
-            SignatureStatus::Broken(how) => format!("doesn't hold: {how}"),
+            SignatureStatus::Broken(how) => format!("is not valid: {how}"),
         },
     );
 }
@@ -249,7 +249,7 @@ fn check(
     if !printer.args.json {
         let publications = counted(checked.publications, "publication", "publications");
         let rows = counted(checked.rows, "row", "rows");
-        let signed = if key.is_some() { ", and the signature holds" } else { "" };
+        let signed = if key.is_some() { ", and the signature is valid" } else { "" };
         let anew = begins_anew("the chain", checked.lost);
         printer.output.line(&format!("{publications}, {rows}: all is whole{signed}{anew}"));
     }
@@ -321,13 +321,13 @@ fn log(
             SignatureStatus::None if key.is_some() => "  not signed".to_owned(),
             SignatureStatus::None => String::new(),
             SignatureStatus::Unchecked(signature) => {
-                format!("  says it is signed with {}", signature.key)
+                format!("  claims to be signed with {}", signature.key)
             }
             SignatureStatus::Good(signature) => format!("  signed with {}", signature.key),
             SignatureStatus::OtherKey(signature) => {
                 format!("  signed with another key, {}", signature.key)
             }
-            SignatureStatus::Broken(_) => "  signature doesn't hold".to_owned(),
+            SignatureStatus::Broken(_) => "  signature is not valid".to_owned(),
         };
         printer.output.line(&format!(
             "{sequence:>6}  {when}  {run}  {verdict:<10}  {rows:>15}  {changed}{signed}"
@@ -341,7 +341,7 @@ fn log(
         ));
     }
     let Some((sequence, how)) = broken else { return Ok(()) };
-    let message = format!("the signature of publication {sequence} doesn't hold: {how}");
+    let message = format!("the signature of publication {sequence} is not valid: {how}");
     Err(Error::new(ErrorKind::Manifest, message))
 }
 

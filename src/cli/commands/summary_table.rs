@@ -18,7 +18,7 @@ pub(super) struct Conclusion {
 impl Conclusion {
     /// The result of a comparison that was stopped.
     pub(super) const INTERRUPTED: Self =
-        Self::new("interrupted", "what was not looked at is unknown");
+        Self::new("interrupted", "what was not examined is unknown");
 
     pub(super) const fn new(word: &'static str, meaning: &'static str) -> Self {
         Self { word, meaning }

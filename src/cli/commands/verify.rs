@@ -379,7 +379,7 @@ impl VerifyObserver for Report {
         match error {
             None => self.output.line(&format!("mended {key}")),
             Some(error) => {
-                self.failures.report(&self.output, &format!("cannot mend \"{key}\": {error}"));
+                self.failures.report(&self.output, &format!("cannot repair \"{key}\": {error}"));
             }
         }
     }

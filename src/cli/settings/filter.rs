@@ -22,7 +22,7 @@ pub(super) fn filter(
     if let (Some(min), Some(max)) = (min_size, max_size)
         && min > max
     {
-        return Err(usage("--min-size is more than --max-size: no file is both"));
+        return Err(usage("--min-size is more than --max-size: no file has such a size"));
     }
     let (rules, origins): (Vec<_>, _) = rules(args, matches)?.into_iter().unzip();
     let filter = Filter::new(&rules, min_size, max_size).map_err(|error| {

@@ -37,7 +37,7 @@ fn options_of_deletion_are_refused_without_it() {
         &["--max-delete", "3"],
     ] {
         let error = options(&[flags, &["s", "t"]].concat()).unwrap_err();
-        assert!(error.contains("without --delete"), "{error}");
+        assert!(error.contains("needs --delete"), "{error}");
         options(&[flags, &["--delete", "s", "t"]].concat()).unwrap();
     }
     assert!(options(&["s", "t"]).unwrap().delete.is_none());

@@ -87,7 +87,7 @@ fn a_source_that_vanishes_or_changes_its_kind_fails() {
     let mut failures = scene.run().failures;
     failures.sort_unstable();
     let expected = [
-        "cannot read source \"a\": vanished while the run was going on",
+        "cannot read source \"a\": vanished during the run",
         "cannot read source \"b\": changed while it was read (3 attempts)",
     ];
     assert_eq!(failures, expected);
@@ -115,8 +115,7 @@ fn a_target_that_is_changed_right_after_its_publication_is_not_recorded() {
         Ok(())
     });
     let ran = scene.run();
-    let changed =
-        "cannot put in place target \"a\": the target's entry changed while the run was going on";
+    let changed = "cannot put in place target \"a\": the target's entry changed during the run";
     assert_eq!(ran.failures, [changed]);
     assert_eq!(scene.recorded(), [".", "b"]);
 }

@@ -94,7 +94,7 @@ fn leaves_that_exceed_the_limit_wait_with_their_directories_for_the_next_run() {
     let ran = scene.run();
     assert!(ran.fatal.is_none(), "{:?}", ran.fatal);
     assert_eq!(ran.totals.files_failed, 2);
-    assert!(ran.failures[0].contains("waits for the next run"), "{:?}", ran.failures);
+    assert!(ran.failures[0].contains("the next run copies this one"), "{:?}", ran.failures);
     let entries = scene.target.snapshot();
     let directories = entries.keys().filter(|key| key.is_directory() && !key.is_root()).count();
     assert_eq!(directories, 2, "they are as they were");

@@ -104,8 +104,7 @@ fn an_entry_that_changed_since_its_listing_is_not_deleted() {
         Ok(())
     });
     let ran = scene.run();
-    let changed =
-        "cannot delete target \"old/f\": the target's entry changed while the run was going on";
+    let changed = "cannot delete target \"old/f\": the target's entry changed during the run";
     assert_eq!(ran.failures, [changed]);
     assert_eq!(ran.changes.iter().filter(|change| change.contains(" old/ ")).count(), 1);
     assert!(scene.target_keys().contains(&"old/f".to_owned()));

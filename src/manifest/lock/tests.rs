@@ -235,7 +235,7 @@ fn a_named_pipe_in_the_lock_s_place_blocks_nobody() {
     let status = std::process::Command::new("mkfifo").arg(target.path().join(SHOWN)).status();
     assert!(status.unwrap().success());
     let error = Lock::acquire(root.as_fd(), &run("one"), None).unwrap_err();
-    assert!(cause(&error).contains("no regular file"), "{error:?}");
+    assert!(cause(&error).contains("not a regular file"), "{error:?}");
 }
 
 #[test]

@@ -280,13 +280,13 @@ impl Publication {
         if !sequences.clone().is_sorted_by(|one, next| one < next)
             || sequences.next_back().is_none_or(|last| last > head.sequence)
         {
-            return Err(damaged(&name, "its segments are in disorder"));
+            return Err(damaged(&name, "its segments are out of order"));
         }
         if head.segments.len() > SEGMENTS {
             return Err(damaged(&name, format!("it has {} segments", head.segments.len())));
         }
         if head.has_wrong_sources() {
-            return Err(damaged(&name, "its sources are in disorder"));
+            return Err(damaged(&name, "its sources are out of order"));
         }
         let listed = head.listed.iter().flat_map(|source| [&source.run.0, &source.source]);
         let texts = [&head.run.0, &head.source, &head.target].into_iter().chain(listed);

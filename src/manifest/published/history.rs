@@ -47,9 +47,9 @@ impl<'s> History<'s> {
             let message =
                 format!("the chain is broken between publications {sequence} and {after}");
             Error::new(ErrorKind::Damaged, message).because(error).help(format!(
-                "publications from {after} on are as they were published; of those before nothing \
-                 is known any more. Put back {} from a copy; else run `vidimus verify` where mirrors \
-                 are run: the next one begins the chain anew",
+                "publications from {after} on are intact; earlier ones can no longer be checked. \
+                 Restore {} from a copy, or run `vidimus verify` on the machine that mirrors: its \
+                 next mirror begins a new chain",
                 head_name(sequence)
             ))
         })

@@ -255,7 +255,7 @@ impl Before {
         let before = head.previous.as_ref().or(head.lost.as_ref());
         let before = before.map_or(0, |before| before.sequence);
         head.sequence = before.checked_add(1).ok_or_else(|| {
-            let message = "the published manifest has the last number there can be";
+            let message = "the published manifest has the highest number that is possible";
             Error::new(ErrorKind::Manifest, message)
                 .help("remove .vidimus/manifest in the target; the next run publishes it anew")
         })?;

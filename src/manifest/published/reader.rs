@@ -92,7 +92,7 @@ impl<'a> ManifestReader<'a> {
             return match self.heads()?.last() {
                 None => Ok(None),
                 Some(last) => {
-                    let how = format!("it is missing, and publication {last} stands");
+                    let how = format!("it is missing, though publication {last} exists");
                     Err(damaged(POINTER, how))
                 }
             };

@@ -79,7 +79,7 @@ fn unreadable(name: &str, error: std::io::Error) -> Error {
     if error.raw_os_error().is_none() {
         return damaged(name, error);
     }
-    Error::new(ErrorKind::Unusable, "cannot read the published manifest, which is held on disk")
+    Error::new(ErrorKind::Unusable, "cannot read the copy of the published manifest on disk")
         .because(error)
 }
 

@@ -42,10 +42,9 @@ impl SignatureStatus {
             Self::None | Self::Unchecked(_) => ("is not signed".to_owned(), sign()),
             Self::OtherKey(signature) => (
                 format!("is signed with key {}, not with {}", signature.key, key.id()),
-                "name the public key that belongs to the one it is signed with, if you trust that"
-                    .into(),
+                "if you trust the key that it is signed with, give the public key of that".into(),
             ),
-            Self::Broken(how) => (format!("has a signature that doesn't hold: {how}"), sign()),
+            Self::Broken(how) => (format!("has a signature that is not valid: {how}"), sign()),
         };
         let message = format!("publication {sequence} of the manifest {how}");
         Err(Error::new(ErrorKind::Untrusted, message).help(help))

@@ -101,9 +101,10 @@ fn lost(reader: &ManifestReader<'_>) -> Result<Error, Error> {
     }
     let message = "the target lacks the manifest that was published in it";
     let help = if reader.capabilities().remote {
-        "is it the bucket, and the prefix, that it was? Else the next mirror publishes it anew"
+        "check that bucket and prefix are the right ones; if they are, the next mirror publishes \
+         it anew"
     } else {
-        "is what is mounted there the disk that it was? Else the next mirror publishes it anew"
+        "check that the right disk is mounted there; if it is, the next mirror publishes it anew"
     };
     Ok(Error::new(ErrorKind::Damaged, message).help(help))
 }
@@ -111,7 +112,7 @@ fn lost(reader: &ManifestReader<'_>) -> Result<Error, Error> {
 fn put_back(known: &Publication, existing: &Publication) -> Error {
     let (known, existing) = (known.head.sequence, existing.head.sequence);
     let how = if existing < known {
-        format!("publication {existing} stands there, and {known} was published from here")
+        format!("it has publication {existing}, but {known} was published from here")
     } else {
         format!("its publication {existing} is not the one that was published from here")
     };

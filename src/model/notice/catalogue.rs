@@ -144,21 +144,21 @@ notices! {
     Warning "damage_not_recorded" DamageNotRecorded {
         /// Why not.
         cause: String,
-    } => [format!("cannot record for the next mirror what is damaged: {cause}")],
+    } => [format!("cannot record the damage for the next mirror: {cause}")],
     /// Without the state, nothing shows whether the manifest was replaced by an older one.
     Warning "rollback_unknown" RollbackUnknown {
         /// Why the state can't be used.
         cause: String,
     } => [format!(
-        "cannot tell whether an older manifest was put back, because the record of runs can't be \
-         used: {cause}"
+        "cannot tell whether the manifest was replaced by an older one, because the record of runs \
+         can't be used: {cause}"
     )],
     /// The filter of past runs isn't known.
     Warning "filter_unknown" FilterUnknown {
         /// Why not.
         cause: String,
     } => [
-        format!("it is not known what runs excluded from this mirror: {cause}; "),
+        format!("cannot find out what earlier runs excluded: {cause}; give it by "),
         Setting::Exclude,
         " and ",
         Setting::Include,
@@ -172,7 +172,7 @@ notices! {
         /// The run that published it.
         run: RunId,
     } => [format!(
-        "nothing is recorded here of this target: {entries} entries were taken over from the \
+        "nothing is recorded here about this target: {entries} entries were taken over from the \
          manifest that run {run} published in it"
     )],
     /// Rows that were published from elsewhere since were taken over.
@@ -184,37 +184,37 @@ notices! {
         /// How many rows were dropped, because that run removed them.
         dropped: u64,
     } => [format!(
-        "run {run} published the manifest since, from elsewhere: {taken} entries were taken over \
-         from it, and {dropped} that it removed were dropped here"
+        "run {run} has since published the manifest from elsewhere: {taken} entries were taken \
+         over from it, and {dropped} that it removed were dropped here"
     )],
     /// Rows that were published from elsewhere since would be taken over.
     Note "manifest_to_catch_up" ManifestToCatchUp {
         /// The run that published it.
         run: RunId,
     } => [format!(
-        "run {run} published the manifest since, from elsewhere: a run takes its entries over before \
-         it compares"
+        "run {run} has since published the manifest from elsewhere: a run takes its entries over \
+         before it compares"
     )],
     /// A manifest that was published from elsewhere since is used instead of the state.
     Note "later_manifest_used" LaterManifestUsed {
         /// The run that published it.
         run: RunId,
     } => [format!(
-        "run {run} published the manifest since, from elsewhere: it is used instead of the record \
-         here"
+        "run {run} has since published the manifest from elsewhere: it is used instead of the \
+         record here"
     )],
     /// Whether others have published since isn't known.
     Note "later_manifest_unknown" LaterManifestUnknown {
         /// Why not.
         cause: String,
-    } => [format!("{cause}; what others published since is not known")],
+    } => [format!("{cause}; what others have published since is unknown")],
     /// The rows that a publication from elsewhere removed aren't known.
     Warning "removals_unknown" RemovalsUnknown {
         /// The run that published it.
         run: RunId,
         /// Why not.
         cause: String,
-    } => [format!("{cause}; it is not known what run {run} removed from the manifest")],
+    } => [format!("{cause}; what run {run} removed from the manifest is unknown")],
     /// A publication from elsewhere is lost.
     Warning "manifest_overtaken" ManifestOvertaken {
         /// The run that published it, if known.
@@ -227,8 +227,8 @@ notices! {
     } => [
         run.as_ref().map_or_else(|| "somebody".to_owned(), |run| format!("run {run}")),
         format!(
-            " published the manifest since, from elsewhere, and what it recorded is lost: {cause}; \
-             {follows}"
+            " has since published the manifest from elsewhere, and what it recorded is lost: \
+             {cause}; {follows}"
         ),
     ],
     /// The latest intact publication is used, because a later one is damaged.
@@ -267,7 +267,7 @@ notices! {
     Warning "past_unknown" PastUnknown {
         /// What is wrong with it.
         cause: String,
-    } => [format!("{cause}; what it recorded of past runs is not known")],
+    } => [format!("{cause}; what it recorded of past runs is unknown")],
     /// The published manifest can't be used, and a `put` doesn't take it over.
     Warning "manifest_not_taken_over" ManifestNotTakenOver {
         /// What is wrong with it.
@@ -277,7 +277,7 @@ notices! {
     Note "manifest_unchecked" ManifestUnchecked {
         /// Why not.
         cause: String,
-    } => [format!("{cause}; whether it is whole is not known")],
+    } => [format!("{cause}; whether it is complete is unknown")],
     /// The published manifest is damaged; a run publishes it anew.
     Warning "manifest_damaged" ManifestDamaged {
         /// What is wrong with it.
@@ -292,8 +292,8 @@ notices! {
         /// Whether a new chain of publications begins with it.
         begins_chain: bool,
     } => [
-        format!("{cause}; publication {publication} has all rows anew"),
-        if *begins_chain { ", which begins the chain anew" } else { "" },
+        format!("{cause}; publication {publication} contains all rows again"),
+        if *begins_chain { ", and begins a new chain" } else { "" },
     ],
     /// The manifest was signed, and no longer is.
     Warning "signature_dropped" SignatureDropped {
@@ -313,16 +313,16 @@ notices! {
     } => [format!("signed publication {publication} of the manifest")],
     /// The state was not taken over from a manifest signed with this run's key, and is dropped.
     Note "record_distrusted" RecordDistrusted => [
-        "the record of this mirror was taken over from a manifest that was not found to be signed \
-         with this key; everything is compared",
+        "the record of this mirror was taken over from a manifest whose signature by this key was \
+         not checked; everything is compared",
     ],
     /// The same, and rows of other sources are dropped as well.
     Note "others_distrusted" OthersDistrusted {
         /// How many rows are from other sources.
         entries: u64,
     } => [
-        "the record of this mirror was taken over from a manifest that was not found to be signed \
-         with this key; everything is compared, and entries from other sources are no longer \
+        "the record of this mirror was taken over from a manifest whose signature by this key was \
+         not checked; everything is compared, and entries from other sources are no longer \
          recorded (",
         format!("{entries} {}", if *entries == 1 { "entry" } else { "entries" }),
         "): mirror those with ",
@@ -338,7 +338,7 @@ notices! {
     } => [
         format!(
             "the published manifest is no longer readable by {to}, because it lists files or \
-             directories that are not either ("
+             directories that they can't read either ("
         ),
         Setting::ManifestMode,
         format!(" {mode} keeps it as it was)"),
@@ -355,8 +355,7 @@ notices! {
         /// Why.
         cause: String,
     } => [format!(
-        "the record of \"{source}\" breaks off, and from there on only its listing is used: \
-         {cause}"
+        "the record of \"{source}\" breaks off; from there on only its listing is used: {cause}"
     )],
     /// The state of runs into a source can't be used.
     Warning "source_record_unusable" SourceRecordUnusable {
@@ -365,7 +364,7 @@ notices! {
         /// Why not.
         cause: String,
     } => [format!(
-        "the record of \"{source}\" can't be used, and only its listing is: {cause}"
+        "the record of \"{source}\" can't be used; only its listing is used: {cause}"
     )],
     /// The manifest published in a source can't be used.
     Warning "source_manifest_unusable" SourceManifestUnusable {
@@ -374,14 +373,15 @@ notices! {
         /// Why not.
         cause: String,
     } => [format!(
-        "the manifest published in \"{source}\" can't be used, and only its listing is: {cause}"
+        "the manifest published in \"{source}\" can't be used; only its listing is used: {cause}"
     )],
 
     /// A listing is incomplete, so that nothing is deleted.
-    Note "nothing_deleted" NothingDeleted => ["nothing is deleted: a listing is not complete"],
+    Note "nothing_deleted" NothingDeleted => ["nothing is deleted, because a listing is \
+                                               incomplete"],
     /// The id of the source's file system changed, possibly because it is another disk.
     Note "other_file_system" OtherFileSystem => [
-        "the source's file system has another id than in the last run that deleted: it may be \
+        "the source's file system has a different id than in the last run that deleted: it may be \
          another disk. Its type can have a new id after a restart, so nothing is refused; ",
         Setting::RequireFile,
         " NAME verifies the disk",
@@ -453,7 +453,7 @@ notices! {
     )],
     /// The latest run had another filter.
     Note "other_filter" OtherFilter => [
-        "the latest run left out other entries than the flags given here do"
+        "the latest run had other filters than are given here"
     ],
     /// Only one of the latest run and this one deletes.
     Note "other_deletion" OtherDeletion {
@@ -479,8 +479,8 @@ notices! {
         other: String,
     } => [
         format!(
-            "no file has the digest that the list says: if {other} made it, not {format}, remove \
-             .vidimus/manifest there, and import it again with "
+            "no file has the digest that the list gives: if {other} made the list, not {format}, \
+             remove .vidimus/manifest there, and import it again with "
         ),
         Setting::Format,
         format!(" {other}"),

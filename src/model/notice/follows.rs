@@ -128,9 +128,9 @@ impl fmt::Display for Readers {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remembered {
-    /// This run saves nothing.
+    /// They do.
     Yes,
-    /// This run keeps nothing.
+    /// They don't: a dry run saves nothing.
     No,
     /// It could not be saved, and why.
     Failed(String),

@@ -87,7 +87,7 @@ pub(super) fn sort(
     }
     let lines = sorter.finish().map_err(cannot_sort)?;
     if lines.remaining() == 0 && !stop.requested() {
-        return Err(Error::new(ErrorKind::Usage, format!("{name} names no file"))
+        return Err(Error::new(ErrorKind::Usage, format!("{name} does not name any file"))
             .help("did the command that made it fail?"));
     }
     Ok(SortedList { lines, left_out })

@@ -73,20 +73,16 @@ impl Session<'_> {
         let Some(name) = &self.options.require_file else { return Ok(()) };
         let plain = |part| matches!(part, std::path::Component::Normal(_));
         if !name.components().all(plain) {
-            return Err(Error::new(
-                ErrorKind::Usage,
-                "a file that is required must be below the source",
-            )
-            .help(hint![
-                "a relative path without \"..\": ",
-                Setting::RequireFile,
-                " .mounted"
-            ]));
+            return Err(Error::new(ErrorKind::Usage, "a required file must be below the source")
+                .help(hint![
+                    "a relative path without \"..\": ",
+                    Setting::RequireFile,
+                    " .mounted"
+                ]));
         }
         let Some(why) = self.places.source.lacks(name)? else { return Ok(()) };
         let name = printable(name);
-        let message =
-            format!("the source lacks the file that is required, \"{name}\": is it mounted?");
+        let message = format!("the source lacks the required file, \"{name}\": is it mounted?");
         Err(Error::new(ErrorKind::Refused, message).because(why))
     }
 }

@@ -361,7 +361,7 @@ impl Session<'_> {
         if let Some(only) = &self.places.source.only {
             if **only != *name {
                 let only = Escaped(only);
-                return Err(wrong("is not what is mirrored").help(format!(
+                return Err(wrong("is not part of what is mirrored").help(format!(
                     "the source is a single file: a run looks at \"{only}\" alone"
                 )));
             }

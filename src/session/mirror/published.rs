@@ -122,7 +122,7 @@ impl Session<'_> {
         let Places { source, target, .. } = self.places;
         let name = if side == Side::Source { &source.name } else { &target.name };
         let help = error.help.clone().unwrap_or_else(|| LATER.into());
-        let message = format!("cannot mirror without what is published in \"{name}\"");
+        let message = format!("cannot mirror without the manifest published in \"{name}\"");
         Error::new(error.kind, message).because(error).help(help)
     }
 

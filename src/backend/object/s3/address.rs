@@ -41,9 +41,9 @@ impl Address {
         };
         let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
         if host.contains('@') {
-            return Err(usage("the endpoint holds a user name or password".to_owned()));
+            return Err(usage("the endpoint contains a user name or password".to_owned()));
         }
-        let wrong = || usage(format!("the endpoint {endpoint:?} is no URL of a server"));
+        let wrong = || usage(format!("the endpoint {endpoint:?} is not the URL of a server"));
         let host = host.to_ascii_lowercase();
         let host = host.strip_suffix(if secure { ":443" } else { ":80" }).unwrap_or(&host);
         if host.is_empty() || path.contains(['?', '#']) {

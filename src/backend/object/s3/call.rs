@@ -27,8 +27,9 @@ const LONGEST_REPLY: usize = 32 << 20;
 /// The shortest time that a late try has to connect.
 const LEAST_CONNECT_TIME: Duration = Duration::from_millis(500);
 /// The hint for a refused request without credentials.
-const ANONYMOUS: &str = "it was asked without credentials, and not everybody may do this: leave out \
-     ?anonymous=true, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE";
+const ANONYMOUS: &str = "the request had no credentials, and not everybody may do this: leave out \
+                         ?anonymous=true, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or \
+                         AWS_PROFILE";
 /// How often a wait checks whether the run is to stop.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -386,7 +387,9 @@ impl S3 {
         }
         if error.kind == StoreErrorKind::Denied && error.help.is_none() {
             let right = right_of(request.kind);
-            let help = format!("the credentials are known, but their policy seems to lack {right}");
+            let help = format!(
+                "the store knows these credentials, but their policy seems to lack {right}"
+            );
             error.help = Some(Box::new(help.into()));
         }
         let date = reply::text(&reply.headers, "date").and_then(time::parse);
@@ -408,7 +411,7 @@ impl S3 {
                 | StoreErrorKind::Other
         );
         let without = self.shared.config.endpoint_without_bucket().filter(|_| is_lost)?;
-        Some(format!("the endpoint seems to name the bucket, too: write it as {without}").into())
+        Some(format!("the endpoint seems to contain the bucket's name: write {without}").into())
     }
 
     /// Returns a connection to the pool if its reply was read to the end, else closes it.

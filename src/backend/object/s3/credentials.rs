@@ -137,7 +137,7 @@ impl<L: Load> Renewed<L> {
         let result = result.and_then(|loaded| match loaded.expires {
             Some(end) if end <= now => {
                 Err(Error::new(ErrorKind::Unusable, "the credentials that were found have expired")
-                    .help("renew them, and look whether this machine's clock is right"))
+                    .help("renew them, and check this machine's clock"))
             }
             _ => Ok(loaded),
         });

@@ -25,8 +25,8 @@ fn help(kind: &StoreErrorKind) -> Option<Hint> {
     }
     let help = match kind {
         Kind::BadCredentials => {
-            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and that they are \
-             this store's"
+            "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, and that they \
+             belong to this store"
         }
         Kind::NoCredentials => {
             "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE; for a bucket that \

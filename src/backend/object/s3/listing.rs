@@ -42,7 +42,7 @@ impl S3 {
             page.in_order = !server.starts_with(OF_ITS_OWN_ORDER)
                 && keys.into_iter().all(|pair| pair[0].key < pair[1].key);
             if page.next.is_some() && page.next.as_deref() == query.token {
-                return Err(StoreError::bad_reply("the next page is this one again"));
+                return Err(StoreError::bad_reply("the next page has the same marker as this one"));
             }
             Ok(page)
         })
@@ -89,7 +89,9 @@ fn read(mut xml: Xml<'_>, query: &ListQuery<'_>) -> Result<Page, StoreError> {
         (Some(false), _) => None,
         (Some(true) | None, Some(token)) => Some(token),
         (Some(true), None) => {
-            return Err(StoreError::bad_reply("it says that there is more, but not where"));
+            return Err(StoreError::bad_reply(
+                "it says that more follows, but not where it continues",
+            ));
         }
         // Some stores say this only if there is more. A page that isn't full is the last one.
         (None, None) if listed < full => None,

@@ -76,7 +76,7 @@ impl S3 {
             Some(tag) => Ok(tag),
             None => match self.listed_part(key, upload, number)? {
                 Some(part) => Ok(part.tag),
-                None => Err(StoreError::bad_reply("it does not tell a part's entity tag")),
+                None => Err(StoreError::bad_reply("it lacks the entity tag of a part")),
             },
         }
     }
@@ -211,7 +211,7 @@ impl S3 {
         self.call(&request, |reply| {
             let page = read_parts(reply.document()?)?;
             if page.next.is_some_and(|next| next <= after) {
-                return Err(StoreError::bad_reply("the next page is this one again"));
+                return Err(StoreError::bad_reply("the next page has the same marker as this one"));
             }
             Ok(page)
         })

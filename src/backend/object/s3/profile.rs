@@ -105,7 +105,7 @@ fn read(path: &Path) -> Result<Sections, Error> {
         }
     };
     parse(&String::from_utf8_lossy(&content)).map_err(|line| {
-        Error::new(ErrorKind::Unusable, format!("line {line} of \"{name}\" makes no sense"))
+        Error::new(ErrorKind::Unusable, format!("line {line} of \"{name}\" is not valid"))
             .help("a line is [section], name = value, or a comment that begins with #")
     })
 }

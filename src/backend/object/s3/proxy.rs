@@ -51,7 +51,7 @@ impl Proxies {
             None => Ok(String::new()),
             Some((_, url)) if parse(&url).is_some() => Ok(url),
             Some((name, _)) => {
-                let message = format!("{name} is no address of a proxy");
+                let message = format!("{name} is not the address of a proxy");
                 Err(Error::new(ErrorKind::Usage, message).help(
                     "write it like http://proxy.example.com:3128 or socks5h://localhost:1080",
                 ))

@@ -247,7 +247,7 @@ fn understand(exchange: &Exchange, wanted: &Wanted<'_>) -> Result<Option<Coming>
             })?;
             (Some(comes), size)
         }
-        _ => return Err(StoreError::bad_reply("its status is not one of reading")),
+        _ => return Err(StoreError::bad_reply("its status is not that of a read")),
     };
     let Some(size) = object_size.or(wanted.size) else { return Ok(None) };
     let comes = comes.unwrap_or(0..size);
@@ -355,7 +355,7 @@ impl S3Reader {
             return Ok(None);
         }
         // Also after an error, the end is reported only if all bytes were read.
-        Err(StoreError::new(StoreErrorKind::Other).message("it was given up before"))
+        Err(StoreError::new(StoreErrorKind::Other).message("an earlier read of it failed"))
     }
 }
 

@@ -207,7 +207,7 @@ pub(super) fn length(headers: &HeaderMap) -> Result<u64, StoreError> {
 pub(super) fn optional_length(headers: &HeaderMap) -> Result<Option<u64>, StoreError> {
     let Some(value) = headers.get(CONTENT_LENGTH) else { return Ok(None) };
     let length = value.to_str().ok().and_then(|length| length.parse().ok());
-    length.map(Some).ok_or_else(|| StoreError::bad_reply("its length is no number"))
+    length.map(Some).ok_or_else(|| StoreError::bad_reply("its length is not a number"))
 }
 
 /// Reads an object's head from the headers.

@@ -89,7 +89,7 @@ pub fn resolve(
         .help(hint![
             "use https://, or ",
             Setting::AllowHttp,
-            " if nobody on the way may be a stranger",
+            " if you trust the network in between",
         ]));
     }
     let endpoint = endpoint.map(|(_, endpoint)| endpoint);

@@ -37,7 +37,7 @@ pub(super) fn config(secure: bool, ca_file: Option<&Path>) -> Result<ClientConfi
             builder.dangerous().with_custom_certificate_verifier(verifier)
         }
         None => builder.with_native_roots().map_err(|error| {
-            unusable("this system has no certificates to trust")
+            unusable("this system has no trusted certificates")
                 .because(error)
                 .help("install the package ca-certificates, or name a file in AWS_CA_BUNDLE")
         })?,

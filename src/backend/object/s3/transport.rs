@@ -394,10 +394,10 @@ fn unconnected(
         match error.downcast_ref::<rustls::Error>() {
             Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
                 return StoreError::new(StoreErrorKind::Tls)
-                    .message(format!("{server} answers without TLS, as plain HTTP does"))
+                    .message(format!("{server} answers without TLS, as a plain HTTP server does"))
                     .help(hint![
-                        "if it is the right port, write http:// in the endpoint: nothing is \
-                         encrypted then, for which another machine needs ",
+                        "if the port is right, write http:// in the endpoint: nothing is encrypted \
+                         then, which for another machine needs ",
                         Setting::AllowHttp,
                     ]);
             }

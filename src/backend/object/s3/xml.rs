@@ -100,7 +100,7 @@ impl<'a> Xml<'a> {
     /// Parses the text of the open element as a value.
     pub(super) fn value<T: FromStr>(&mut self) -> Result<T, StoreError> {
         let text = self.text()?;
-        text.trim_ascii().parse().map_err(|_| broken(format!("{text:?} is no proper value")))
+        text.trim_ascii().parse().map_err(|_| broken(format!("{text:?} is not a valid value")))
     }
 
     /// Parses the text of the open element as a boolean.

@@ -65,7 +65,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
     let pair = &explained.pair;
     let (source, target) = (pair.source.entry(), pair.target.entry());
     if let Some(cause) = &explained.refused {
-        return vec![format!("would be named as failed: {}", flags::cause(cause))];
+        return vec![format!("would be reported as failed: {}", flags::cause(cause))];
     }
     if is_left_out(explained) && explained.action() != Some(Action::Delete) {
         let stays = if target.is_some() { "; what the target has of it stays" } else { "" };
@@ -73,9 +73,8 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
     }
     let mut sentences = vec![what(explained, options)];
     if let Some(above) = &explained.barred_by {
-        sentences.push(format!(
-            "for the sake of {above}, whose name a file has on one side: explain that one"
-        ));
+        sentences
+            .push(format!("because of {above}, which is a file on one side: explain that key"));
     }
     let reads_source = match explained.action() {
         Some(Action::Copy { unless }) => unless.is_some(),
@@ -85,7 +84,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
     if explained.is_guarded && reads_source {
         sentences.push(
             "if the source's content is not the recorded one although its size and times are, it \
-             would be named as failed (a disk may be failing), and the target's copy stays"
+             would be reported as failed (a disk may be failing), and the target's copy stays"
                 .to_owned(),
         );
     }
@@ -98,8 +97,8 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
         };
         sentences.push(format!(
             "all deletions come last, and are refused together: when there are more than {most} \
-             (--max-delete), the source is empty, or its root is another one; one key alone doesn't \
-             tell"
+             (--max-delete), the source is empty, or its root is another one; a single key doesn't \
+             show that"
         ));
         if pair.key.is_directory() {
             sentences.push(
@@ -107,8 +106,8 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
             );
         }
         sentences.push(if delete.despite_errors {
-            "they are done even if a copy fails (--delete-despite-errors), but for what that copy \
-             collides with"
+            "they are done even if a copy fails (--delete-despite-errors), except where that copy \
+             collides with one"
                 .to_owned()
         } else {
             "they wait for the next run if a copy fails (--delete-despite-errors: they don't)"
@@ -127,7 +126,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
     let (source, target) = (pair.source.entry(), pair.target.entry());
     let Decision { action, reason } = match &explained.decision {
         Ok(decision) => *decision,
-        Err(cause) => return format!("would be named as failed: {}", flags::cause(cause)),
+        Err(cause) => return format!("would be reported as failed: {}", flags::cause(cause)),
     };
     let amount = size(bytes(source));
     match action {
@@ -158,8 +157,8 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             )
         }
         Action::Look => format!(
-            "would ask the store what it keeps with the object, since {}: by what that tells, it is \
-             copied, taken as it is, or left alone",
+            "would ask the store what it keeps with the object, since {}: depending on the answer, \
+             it is copied, taken as it is, or left alone",
             why(explained)
         ),
         Action::CompareTag { read } => {
@@ -173,8 +172,8 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             )
         }
         Action::HashSurplus => format!(
-            "would read the target ({}), which alone has it, since {}: if it is the recorded content, \
-             its row gets the digest; else it is named as failed",
+            "would read the target ({}), which alone has it, since {}: if it is the recorded \
+             content, its row gets the digest; else it is reported as failed",
             size(bytes(target)),
             why(explained)
         ),
@@ -185,10 +184,10 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
             format!("would set {}; its content stays", differences(explained))
         }
         Action::UpdateRights => format!(
-            "would set {}; its content and time stay, of which --size-only asks for no more than the size",
+            "would set {}; its content and time stay, because --size-only compares only sizes",
             differences(explained)
         ),
-        Action::Record => "would record what stands; nothing else is to be done".to_owned(),
+        Action::Record => "would record the target's entry as it is, and do no more".to_owned(),
         Action::MakeLink => format!("would make the symbolic link: {}", why(explained)),
         Action::MakeDirectory => {
             format!("would make the directory, and set its metadata last: {}", why(explained))
@@ -214,7 +213,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
         Action::RemoveSetAside => {
             "would delete it once all is copied that lies in the directory of its name".to_owned()
         }
-        Action::Forget => "would drop its row: nothing is there any more".to_owned(),
+        Action::Forget => "would drop its row: neither side has it any longer".to_owned(),
         Action::AfterDeletion => format!(
             "would copy {amount} once all that the directory in its place holds is deleted; if \
              deletions are refused, it fails"
@@ -238,7 +237,8 @@ fn kept(reason: Reason, explained: &Explained, options: &MirrorOptions) -> Strin
             "would do nothing: what could not be listed is neither copied nor deleted".to_owned()
         }
         Reason::SameSize if options.policy.size_only => {
-            "would do nothing: both sides have this size, and --size-only asks for no more".into()
+            "would do nothing: both sides have this size, and --size-only compares nothing else"
+                .into()
         }
         _ if explained.pair.row.is_some() => {
             "would do nothing: both sides are as they were recorded".to_owned()
@@ -251,9 +251,9 @@ fn kept(reason: Reason, explained: &Explained, options: &MirrorOptions) -> Strin
 fn spared(reason: Reason) -> &'static str {
     match reason {
         Reason::SizeExcluded => "--min-size and --max-size leave out files of this size",
-        Reason::NewerInTarget => "it is newer in the target, and --update keeps what is",
+        Reason::NewerInTarget => "it is newer in the target, and --update keeps newer files",
         Reason::Exists => "the target has it, and --ignore-existing keeps what is there",
-        Reason::NoLinks => "it is left out of each run, and counted",
+        Reason::NoLinks => "every run leaves it out, and counts it",
         _ => "the options say so",
     }
 }

@@ -104,22 +104,26 @@ fn unknown(unfinished: &Unfinished) -> String {
     let Unfinished { run, source, verdict, .. } = unfinished;
     let Some(source) = source else {
         return format!(
-            "run {run}, whose lock is left, was killed: of what it had not come to nothing is recorded"
+            "run {run}, whose lock is still there, was killed: nothing is recorded of the entries \
+             that it had not reached"
         );
     };
     match verdict {
         None => format!(
-            "run {run} of {source} was killed: of what it had not come to nothing is recorded"
+            "run {run} of {source} was killed: nothing is recorded of the entries that it had not \
+             reached"
         ),
         Some(Verdict::Incomplete) => format!(
-            "run {run} of {source} was incomplete: what the target should have of the entries that \
-             failed in it is not on record"
+            "run {run} of {source} was incomplete: of the entries that failed in it, it is not \
+             recorded what the target should have"
         ),
         Some(Verdict::Failed) => format!(
-            "run {run} of {source} ended in an error: of what it had not come to nothing is recorded"
+            "run {run} of {source} ended in an error: nothing is recorded of the entries that it \
+             had not reached"
         ),
         Some(verdict) => format!(
-            "run {run} of {source} was {verdict}: of what it had not come to nothing is recorded"
+            "run {run} of {source} was {verdict}: nothing is recorded of the entries that it had \
+             not reached"
         ),
     }
 }
@@ -143,7 +147,8 @@ fn verdict(outcome: &VerifyOutcome) -> Conclusion {
         match fault.kind {
             ErrorKind::Damaged if outcome.totals.unknown > 0 => Conclusion::new(
                 "damaged",
-                "the published manifest is, and what it told of some entries is unknown",
+                "the published manifest is damaged, and what it recorded of some entries is \
+                 unknown",
             ),
             ErrorKind::Damaged => Conclusion::new(
                 "damaged",
@@ -170,15 +175,15 @@ fn verdict(outcome: &VerifyOutcome) -> Conclusion {
             }
             _ if outcome.depth == Depth::Stamps => Conclusion::new(
                 "complete",
-                "nothing differs as far as stamps tell; no content was read",
+                "nothing differs as far as stamps show; no content was read",
             ),
             _ if outcome.totals.left > 0 => Conclusion::new(
                 "complete",
-                "nothing differs as far as the budget went; files are left to read",
+                "nothing differs in what the budget sufficed to read; some files were not read",
             ),
             _ if outcome.totals.unread > 0 => Conclusion::new(
                 "complete",
-                "nothing differs; what was not read is there, of its size, with its metadata",
+                "nothing differs; files that were not read have the recorded size and metadata",
             ),
             0 => Conclusion::new("complete", "the target is what was recorded"),
             _ => Conclusion::new(
@@ -233,7 +238,10 @@ pub(super) fn summary(
         (
             totals.unknown,
             "unknown",
-            format!("{}, changed since a run began that was cut off", entries(totals.unknown)),
+            format!(
+                "{}, changed since the start of a run that was cut off",
+                entries(totals.unknown)
+            ),
         ),
     ]);
     for unfinished in &outcome.unfinished {
@@ -310,7 +318,7 @@ mod tests {
             verdict,
         };
         for (verdict, text) in [
-            (Verdict::Incomplete, "was incomplete: what the target should have of the entries"),
+            (Verdict::Incomplete, "was incomplete: of the entries that failed in it"),
             (Verdict::Failed, "ended in an error: "),
             (Verdict::Interrupted, "was interrupted: "),
         ] {

@@ -111,7 +111,7 @@ fn a_head_of_a_strangers_harms_nobody() {
     plant(&text.replacen("\"sequence\": 1", &format!("\"sequence\": {largest}"), 1), largest);
     scene.set(&run, "a", 2);
     let error = publish(&scene.state, &writer, publishing(&run.id)).unwrap_err();
-    assert!(error.to_string().contains("last number"), "{error}");
+    assert!(error.to_string().contains("highest number"), "{error}");
     plant(&text.replace("\"lines\": 1", &format!("\"lines\": {largest}")), 1);
     let latest = reader.latest().unwrap().unwrap();
     assert!(

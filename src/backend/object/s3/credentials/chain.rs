@@ -71,7 +71,10 @@ impl<H: Ask> Chain<H> {
     fn profile(&self, profiles: &Profiles, name: &str, from: &[&str]) -> Found {
         let Some(profile) = profiles.get(name) else {
             let Some(before) = from.last() else { return Ok(None) };
-            return Err(wrong(before, &format!("names the profile \"{name}\", which isn't there")));
+            return Err(wrong(
+                before,
+                &format!("names the profile \"{name}\", which does not exist"),
+            ));
         };
         let keys = || {
             let id = profile.get("aws_access_key_id")?;
@@ -81,7 +84,7 @@ impl<H: Ask> Chain<H> {
         };
         // A role may name its own profile as the one whose keys may assume it.
         if from.contains(&name) {
-            let looped = || wrong(name, "takes a role by way of itself and has no keys");
+            let looped = || wrong(name, "assumes its role by means of itself, and has no keys");
             return keys().map(Some).ok_or_else(looped);
         }
         if let Some(role) = profile.get("role_arn") {
@@ -115,17 +118,26 @@ impl<H: Ask> Chain<H> {
     ) -> Result<Loaded, Error> {
         let session = profile.get("role_session_name").unwrap_or(SESSION);
         let denied = |error: reqsign_core::Error| {
-            unusable(format!("profile \"{name}\": cannot take its role: {}", self.message(&error)))
-                .help("check its role_arn, and that whoever takes the role may: try `aws sts get-caller-identity`")
+            unusable(format!(
+                "profile \"{name}\": cannot assume its role: {}",
+                self.message(&error)
+            ))
+            .help(
+                "check its role_arn, and that the caller may assume the role: try `aws sts \
+                 get-caller-identity`",
+            )
         };
         if let Some(file) = profile.get("web_identity_token_file") {
             let provider = self.web_identity(role, file, session)?;
             let found = self.ask(&provider).map_err(denied)?;
-            return found.ok_or_else(|| wrong(name, "has a role that gives no credentials"));
+            return found.ok_or_else(|| wrong(name, "has a role that yields no credentials"));
         }
         if profile.get("mfa_serial").is_some() {
-            return Err(wrong(name, "needs a code of a second factor, which can't be asked for")
-                .help("take the role by another tool, and hand its keys over in the environment"));
+            return Err(wrong(
+                name,
+                "needs a code from an MFA device, which vidimus can't ask for",
+            )
+            .help("assume the role with another tool, and pass its keys in the environment"));
         }
         let source = match (profile.get("source_profile"), profile.get("credential_source")) {
             (Some(source), None) => {
@@ -144,7 +156,7 @@ impl<H: Ask> Chain<H> {
             }
         };
         let Some(Loaded { credential, .. }) = source else {
-            return Err(wrong(name, "finds no credentials to take its role with"));
+            return Err(wrong(name, "has no credentials to assume its role with"));
         };
         let mut keys = StaticCredentialProvider::new(credential.access_key(), credential.secret());
         if let Some(token) = credential.token() {
@@ -160,11 +172,11 @@ impl<H: Ask> Chain<H> {
         }
         if let Some(seconds) = profile.get("duration_seconds") {
             let seconds = seconds.parse();
-            let seconds = seconds.map_err(|_| wrong(name, "has no legal duration_seconds"))?;
+            let seconds = seconds.map_err(|_| wrong(name, "has an invalid duration_seconds"))?;
             provider = provider.with_duration_seconds(seconds);
         }
         let found = self.ask(&provider).map_err(denied)?;
-        found.ok_or_else(|| wrong(name, "has a role that gives no credentials"))
+        found.ok_or_else(|| wrong(name, "has a role that yields no credentials"))
     }
 
     fn web_identity(
@@ -212,10 +224,10 @@ impl<H: Ask> Chain<H> {
     fn instance_metadata(&self) -> Result<Loaded, String> {
         let disabled = self.variables().get("AWS_EC2_METADATA_DISABLED");
         if disabled.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
-            return Err("instance metadata are disabled (AWS_EC2_METADATA_DISABLED)".into());
+            return Err("instance metadata is disabled (AWS_EC2_METADATA_DISABLED)".into());
         }
         if self.sources.is_foreign {
-            return Err("instance metadata are not for an endpoint of one's own".into());
+            return Err("instance metadata is not used with a custom endpoint".into());
         }
         match self.ask(&self.instance()) {
             Ok(Some(loaded)) => Ok(loaded),
@@ -314,7 +326,7 @@ fn single_sign_on(
     let session = profile.get("sso_session");
     let section = session.map(|session| {
         let section = profiles.section("sso-session", session);
-        section.ok_or_else(|| wrong(name, "names an sso_session that isn't there"))
+        section.ok_or_else(|| wrong(name, "names an sso_session that does not exist"))
     });
     let section = section.transpose()?;
     let of = |value| section.and_then(|section| section.get(value)).or_else(|| profile.get(value));
@@ -337,7 +349,7 @@ fn single_sign_on(
 fn loaded(plain: Plain) -> Result<Loaded, reqsign_core::Error> {
     let expires = match plain.expires_in {
         Some(end) => Some(Timestamp::from_second(end.as_second()).map_err(|error| {
-            reqsign_core::Error::unexpected("an end beyond all times").with_source(error)
+            reqsign_core::Error::unexpected("an expiry that is out of range").with_source(error)
         })?),
         None => None,
     };

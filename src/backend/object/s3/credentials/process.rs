@@ -46,15 +46,15 @@ pub(super) fn run(command: &str) -> Result<Loaded, String> {
         .spawn();
     let child = child.map_err(|error| format!("cannot be started: {error}"))?;
     let output = read(command, child, TIME)?;
-    let output: Output =
-        serde_json::from_slice(&output).map_err(|_| "printed no credentials in JSON".to_owned())?;
+    let output: Output = serde_json::from_slice(&output)
+        .map_err(|_| "did not print credentials in JSON".to_owned())?;
     if output.version != 1 {
         return Err(format!("printed credentials of version {}, not 1", output.version));
     }
     let expires = match &output.expiration {
-        Some(text) => {
-            Some(text.parse::<Timestamp>().map_err(|_| "printed no legal Expiration".to_owned())?)
-        }
+        Some(text) => Some(
+            text.parse::<Timestamp>().map_err(|_| "printed an invalid Expiration".to_owned())?,
+        ),
         None => None,
     };
     let token = output.session_token.map(Into::into);
@@ -163,8 +163,8 @@ mod tests {
         for (command, words) in [
             ("echo hunter2; echo no hunter2 >&2; exit 3", "failed (exit status: 3): no …"),
             ("printf 'log\\033[2J in' >&2; exit 1", "failed (exit status: 1): log\\u{1b}[2J in"),
-            ("echo hunter2", "no credentials in JSON"),
-            (r#"echo '{"Version":"hunter2"}'"#, "no credentials in JSON"),
+            ("echo hunter2", "did not print credentials in JSON"),
+            (r#"echo '{"Version":"hunter2"}'"#, "did not print credentials in JSON"),
             (
                 r#"echo '{"Version":2,"AccessKeyId":"A","SecretAccessKey":"hunter2"}'"#,
                 "version 2, not 1",
@@ -172,7 +172,7 @@ mod tests {
             (
                 r#"echo '{"Version":1,"AccessKeyId":"A","SecretAccessKey":"S",
                     "Expiration":"hunter2"}'"#,
-                "no legal Expiration",
+                "an invalid Expiration",
             ),
         ] {
             let error = run(command).unwrap_err();

@@ -131,14 +131,14 @@ fn without_credentials_it_says_where_it_looked() {
         ".aws/credentials or ",
         "no web identity",
         "none of a container",
-        "instance metadata are disabled",
+        "instance metadata is disabled",
         "set AWS_ACCESS_KEY_ID",
         "?anonymous=true",
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let text = home.found("s3://bucket?endpoint=http://localhost:1", &[]);
-    assert!(text.contains("not for an endpoint of one's own"), "{text}");
+    assert!(text.contains("not used with a custom endpoint"), "{text}");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_single_sign_on_is_a_section_or_part_of_the_profile() {
     assert!(service.requests()[0].contains("SSO-TOKEN"));
     assert_eq!(home.found("s3://bucket?profile=old", &variables), "SSO");
     let text = home.found("s3://bucket?profile=lost", &variables);
-    assert!(text.contains("names an sso_session that isn't there"), "{text}");
+    assert!(text.contains("names an sso_session that does not exist"), "{text}");
     std::fs::remove_dir_all(home.path().join(".aws/sso")).unwrap();
     let text = home.found("s3://bucket?profile=new", &variables);
     assert!(text.contains("aws sso login --profile new"), "{text}");
@@ -267,11 +267,11 @@ fn a_role_that_makes_no_sense_is_told() {
     for (profile, words) in [
         ("none", "needs one of source_profile and credential_source"),
         ("both", "needs one of source_profile and credential_source"),
-        ("lost", "names the profile \"nobody\", which isn't there"),
-        ("one", "takes a role by way of itself"),
-        ("mfa", "second factor"),
+        ("lost", "names the profile \"nobody\", which does not exist"),
+        ("one", "assumes its role by means of itself"),
+        ("mfa", "MFA device"),
         ("odd", "unknown credential_source"),
-        ("environment", "finds no credentials to take its role with"),
+        ("environment", "has no credentials to assume its role with"),
     ] {
         let text = home.found(&format!("s3://bucket?profile={profile}"), &[NO_METADATA]);
         assert!(text.contains(words), "{profile}: {text}");
@@ -359,7 +359,7 @@ fn a_profile_may_take_a_role_with_the_keys_of_another() {
     let (found, _) = service.found(home.settings("s3://bucket?profile=self", &[]));
     assert_eq!(found, "ASIAROLE00000000", "a profile's own keys may take its role");
     let (text, _) = TokenService::denying().found(home.settings("s3://bucket?profile=role", &[]));
-    assert!(text.contains("cannot take its role: AccessDenied: not you\\u{1b}"), "{text}");
+    assert!(text.contains("cannot assume its role: AccessDenied: not you\\u{1b}"), "{text}");
 }
 
 #[test]
