@@ -26,7 +26,7 @@ const OTHERS: u32 = 0o077;
 /// # Errors
 /// [`ErrorKind::Usage`] if it can't be read or opened, or is accessible to others than its owner.
 pub(crate) fn secret(path: &Path) -> Result<SecretKey, Error> {
-    let (text, mode) = read(path)?;
+    let KeyFile { text, mode } = KeyFile::read(path)?;
     let locked = LockedKey::decode(&text).map_err(|error| cannot_use(path, error))?;
     let password = if locked.is_encrypted() {
         match password_in_environment()? {
@@ -53,7 +53,7 @@ pub(crate) fn public(typed: &OsStr) -> Result<PublicKey, Error> {
         return Ok(key);
     }
     let path = Path::new(typed);
-    PublicKey::decode(&read(path)?.0).map_err(|error| cannot_use(path, error))
+    PublicKey::decode(&KeyFile::read(path)?.text).map_err(|error| cannot_use(path, error))
 }
 
 /// Returns where a new key pair goes, and creates the default directory if that is used. `umask`
@@ -128,21 +128,29 @@ fn ask(prompt: &str) -> Result<String, Error> {
     })
 }
 
-/// Reads the file of a key. Returns the text and the file's mode.
-fn read(path: &Path) -> Result<(String, u32), Error> {
-    let failed = |error: io::Error| {
-        let message = format!("cannot read the key \"{}\"", printable(path));
-        Error::new(ErrorKind::Usage, message).because(error)
-    };
-    let file = File::open(path).map_err(failed)?;
-    let mode = file.metadata().map_err(failed)?.mode();
-    let mut bytes = Vec::new();
-    file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(failed(io::Error::other("it is too large to be a key")));
+/// The file of a key.
+struct KeyFile {
+    text: String,
+    mode: u32,
+}
+
+impl KeyFile {
+    fn read(path: &Path) -> Result<Self, Error> {
+        let failed = |error: io::Error| {
+            let message = format!("cannot read the key \"{}\"", printable(path));
+            Error::new(ErrorKind::Usage, message).because(error)
+        };
+        let file = File::open(path).map_err(failed)?;
+        let mode = file.metadata().map_err(failed)?.mode();
+        let mut bytes = Vec::new();
+        file.take(LONGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
+        if bytes.len() as u64 > LONGEST {
+            return Err(failed(io::Error::other("it is too large to be a key")));
+        }
+        let text =
+            String::from_utf8(bytes).map_err(|_| failed(io::Error::other("it is not UTF-8")))?;
+        Ok(Self { text, mode })
     }
-    let text = String::from_utf8(bytes).map_err(|_| failed(io::Error::other("it is not UTF-8")))?;
-    Ok((text, mode))
 }
 
 fn cannot_use(path: &Path, error: Error) -> Error {

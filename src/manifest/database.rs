@@ -231,9 +231,14 @@ pub(super) fn upgrade(connection: &mut Connection) -> Result<(), Trouble> {
     })
 }
 
-/// Does the same checks for an older file of one pair, and returns the source and target recorded
-/// in it.
-pub(super) fn check_pair(connection: &Connection) -> Result<(String, String), Trouble> {
+/// The source and the target that an older file of one pair names.
+pub(super) struct NamedPair {
+    pub(super) source: String,
+    pub(super) target: String,
+}
+
+/// Does the same checks as [`check`] for an older file of one pair.
+pub(super) fn check_pair(connection: &Connection) -> Result<NamedPair, Trouble> {
     let version = version(connection)?;
     if !(1..FIRST_OF_TARGET).contains(&version) {
         return Err(Trouble::Damaged(format!("it has the unknown version {version}")));
@@ -242,7 +247,8 @@ pub(super) fn check_pair(connection: &Connection) -> Result<(String, String), Tr
         let query = format!("SELECT {} FROM runs ORDER BY number DESC LIMIT 1", runs::COLUMNS);
         connection.query_row(&query, [], |row| runs::decode(row, String::new())).optional()?;
         ends(connection, version)?;
-        Ok((meta(connection, "source")?, meta(connection, "target")?))
+        let (source, target) = (meta(connection, "source")?, meta(connection, "target")?);
+        Ok(NamedPair { source, target })
     })
 }
 

@@ -121,8 +121,15 @@ pub(super) fn as_source(path: &Path, location: &Location) -> Result<SourcePlace,
     Ok(SourcePlace { name: printable(&real), only, open })
 }
 
-/// Returns the real path of a directory that is a target, and whether it exists.
-pub(super) fn as_target(path: &Path, location: &Location) -> Result<(PathBuf, bool), Error> {
+/// The directory of a target, which need not exist yet.
+pub(super) struct TargetPath {
+    /// Its real path.
+    pub(super) path: PathBuf,
+    pub(super) exists: bool,
+}
+
+/// Finds the directory that a path names as a target.
+pub(super) fn as_target(path: &Path, location: &Location) -> Result<TargetPath, Error> {
     let unusable = |error| unopened(Some(Side::Target), path, error);
     let (path, exists) = match path.canonicalize() {
         Ok(path) => (path, true),
@@ -141,7 +148,7 @@ pub(super) fn as_target(path: &Path, location: &Location) -> Result<(PathBuf, bo
         )
         .help("name a directory; a single file as source goes into it"));
     }
-    Ok((path, exists))
+    Ok(TargetPath { path, exists })
 }
 
 /// Returns the real path that a missing target will have.

@@ -1,6 +1,6 @@
 //! The opener: from a location to a place.
 
-use super::directory::{self, Directory};
+use super::directory::{self, Directory, TargetPath};
 use super::prefix::Prefix;
 use super::{OpenPlace, SourcePlace, TargetPlace, printable};
 use crate::backend::local::{Guarded, Root, Walking};
@@ -206,8 +206,8 @@ impl Opener {
     ) -> Result<TargetPlace, Error> {
         match location {
             Location::Local(path) => {
-                let (path, exists) = directory::as_target(path, location)?;
-                Ok(TargetPlace::of_directory("target", path, exists))
+                let found = directory::as_target(path, location)?;
+                Ok(TargetPlace::of_directory("target", found))
             }
             Location::S3(bucket) => {
                 let place = self.prefix(bucket, settings, Side::Target)?;
@@ -228,20 +228,23 @@ impl Opener {
             return Err(Error::new(ErrorKind::Usage, message)
                 .help("make it in a local directory, then mirror that to the bucket"));
         };
-        let (bag, exists) = directory::as_target(path, location)?;
-        let payload = bag.join(PAYLOAD);
+        let bag = directory::as_target(path, location)?;
+        let payload = bag.path.join(PAYLOAD);
         if payload.is_symlink() {
             let message = format!("\"{}\" is a symbolic link", printable(&payload));
             return Err(Error::new(ErrorKind::Refused, message).help(
                 "the payload of a bag must lie in the bag: replace the link by the directory",
             ));
         }
-        let (payload, has_payload) =
-            if exists { directory::as_target(&payload, location)? } else { (payload, false) };
+        let payload = if bag.exists {
+            directory::as_target(&payload, location)?
+        } else {
+            TargetPath { path: payload, exists: false }
+        };
         Ok(BagPlaces {
-            payload: TargetPlace::of_directory("target", payload, has_payload),
-            bag: TargetPlace::of_directory("bag", bag.clone(), exists),
-            path: bag,
+            path: bag.path.clone(),
+            payload: TargetPlace::of_directory("target", payload),
+            bag: TargetPlace::of_directory("bag", bag),
         })
     }
 

@@ -1,6 +1,6 @@
 //! Targets as places.
 
-use super::directory::Directory;
+use super::directory::{Directory, TargetPath};
 use super::overlap::Position;
 use super::{OpenPlace, SourcePlace, bag_root, printable};
 use crate::backend::Capabilities;
@@ -35,8 +35,9 @@ impl TargetPlace {
         Self { name, what: "target", path, exists: true, open: OnceLock::from(open) }
     }
 
-    /// Returns the directory at a real path, which need not exist yet.
-    pub(super) fn of_directory(what: &'static str, path: PathBuf, exists: bool) -> Self {
+    /// Returns a directory, which need not exist yet.
+    pub(super) fn of_directory(what: &'static str, found: TargetPath) -> Self {
+        let TargetPath { path, exists } = found;
         let name = printable(&path);
         Self { name, what, path: Some(path), exists, open: OnceLock::new() }
     }

@@ -33,7 +33,7 @@ pub struct KeygenOptions {
 /// [`ErrorKind::Refused`] if a file exists, [`ErrorKind::Usage`] if both are the same file,
 /// [`ErrorKind::Unusable`] if nothing can be written.
 pub fn check(options: &KeygenOptions) -> Result<(), Error> {
-    find_both(options).map(drop)
+    KeyFiles::find(options).map(drop)
 }
 
 /// Generates a key pair and writes it: both files atomically and durably, the secret key first. A
@@ -42,7 +42,7 @@ pub fn check(options: &KeygenOptions) -> Result<(), Error> {
 /// # Errors
 /// Those of [`check`].
 pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<PublicKey, Error> {
-    let (secret, public) = find_both(options)?;
+    let KeyFiles { secret, public } = KeyFiles::find(options)?;
     let keys = NewKeys::make(password)?;
     let staged = stage(&secret, &options.secret, SECRET_MODE, &keys.secret)?;
     let staged_public = stage(&public, &options.public, options.mode, &keys.public)?;
@@ -60,15 +60,23 @@ pub fn keygen(options: &KeygenOptions, password: Option<String>) -> Result<Publi
     Ok(keys.key)
 }
 
-/// Finds both files, which must be different however their paths are spelt.
-fn find_both(options: &KeygenOptions) -> Result<(LocalFile, LocalFile), Error> {
-    let secret = find(&options.secret, options.force)?;
-    let public = find(&options.public, options.force)?;
-    if secret.is_same(&public) {
-        return Err(Error::new(ErrorKind::Usage, "the two keys can't go to the same file")
-            .help(hint!["name another one with ", Setting::Public]));
+/// The files of a pair of keys.
+struct KeyFiles {
+    secret: LocalFile,
+    public: LocalFile,
+}
+
+impl KeyFiles {
+    /// Finds both files, which must be different however their paths are spelt.
+    fn find(options: &KeygenOptions) -> Result<Self, Error> {
+        let secret = find(&options.secret, options.force)?;
+        let public = find(&options.public, options.force)?;
+        if secret.is_same(&public) {
+            return Err(Error::new(ErrorKind::Usage, "the two keys can't go to the same file")
+                .help(hint!["name another one with ", Setting::Public]));
+        }
+        Ok(Self { secret, public })
     }
-    Ok((secret, public))
 }
 
 fn find(path: &Path, force: bool) -> Result<LocalFile, Error> {

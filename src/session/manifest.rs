@@ -51,6 +51,15 @@ pub enum Found {
     Bare(Arc<dyn Source>),
 }
 
+/// A manifest that was found intact.
+#[derive(Debug)]
+pub struct CheckedManifest {
+    /// Its chain of publications.
+    pub chain: CheckedChain,
+    /// The signature of its latest publication.
+    pub signature: SignatureStatus,
+}
+
 impl OpenManifest {
     /// Opens the manifest at a location, and reads the current head.
     ///
@@ -155,10 +164,7 @@ impl OpenManifest {
     ///
     /// # Errors
     /// Those of [`published::check`] and [`SignatureStatus::demand`].
-    pub fn check(
-        &mut self,
-        key: Option<&PublicKey>,
-    ) -> Result<(CheckedChain, SignatureStatus), Error> {
+    pub fn check(&mut self, key: Option<&PublicKey>) -> Result<CheckedManifest, Error> {
         if self.is_named {
             return self.check_latest(key);
         }
@@ -177,10 +183,7 @@ impl OpenManifest {
         }
     }
 
-    fn check_latest(
-        &self,
-        key: Option<&PublicKey>,
-    ) -> Result<(CheckedChain, SignatureStatus), Error> {
+    fn check_latest(&self, key: Option<&PublicKey>) -> Result<CheckedManifest, Error> {
         let status = self.signature_status(&self.latest, key)?;
         let status = match key {
             Some(key) => SignatureStatus::Good(status.demand(&self.latest, key)?),
@@ -188,7 +191,7 @@ impl OpenManifest {
         };
         let checked = published::check(&self.reader(), &self.latest);
         let checked = checked.map_err(|error| self.superseded(&self.latest.head).unwrap_or(error));
-        Ok((checked?, status))
+        Ok(CheckedManifest { chain: checked?, signature: status })
     }
 
     /// Returns why the rows of a named publication can't be read if a later one wrote all of them

@@ -20,7 +20,7 @@ use crate::report::{Output, OutputOptions};
 use crate::session::export::{
     ExportError, ExportFile, ExportFormat, ExportPlace, Exported, Missing, export, export_to,
 };
-use crate::session::manifest::{ManifestAt, OpenManifest};
+use crate::session::manifest::{CheckedManifest, ManifestAt, OpenManifest};
 use crate::session::sign;
 use clap::ArgMatches;
 use rustix::fs::Mode;
@@ -243,14 +243,14 @@ fn check(
     key: Option<&PublicKey>,
     printer: &mut Printer<'_>,
 ) -> Result<(), Error> {
-    let (checked, status) = manifest.check(key)?;
-    printer.publications = checked.publications;
-    show(manifest, &status, printer);
+    let CheckedManifest { chain, signature } = manifest.check(key)?;
+    printer.publications = chain.publications;
+    show(manifest, &signature, printer);
     if !printer.args.json {
-        let publications = counted(checked.publications, "publication", "publications");
-        let rows = counted(checked.rows, "row", "rows");
+        let publications = counted(chain.publications, "publication", "publications");
+        let rows = counted(chain.rows, "row", "rows");
         let signed = if key.is_some() { ", and the signature is valid" } else { "" };
-        let anew = begins_anew("the chain", checked.lost);
+        let anew = begins_anew("the chain", chain.lost);
         printer.output.line(&format!("{publications}, {rows}: all is whole{signed}{anew}"));
     }
     Ok(())

@@ -128,10 +128,11 @@ impl Pair {
         }
         let access = if has_journal(path) { Access::Read } else { Access::Immutable };
         let connection = connect(path, access)?;
-        let (source, recorded) = check_pair(&connection)?;
-        if recorded != target {
+        let named = check_pair(&connection)?;
+        if named.target != target {
             return Ok(None);
         }
+        let source = named.source;
         let query = format!("SELECT {} FROM runs ORDER BY number", runs::COLUMNS);
         let runs: Vec<_> = connection
             .prepare(&query)?
