@@ -2,14 +2,13 @@
 
 #![expect(clippy::print_stdout, reason = "a program of its own")]
 
-use vidimus::{Finding, RunError, Verify};
+use vidimus::{Event, RunError, Verify};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let target = std::env::args_os().nth(1).ok_or("usage: verify TARGET")?;
     let verified = Verify::builder(target)
-        .on_finding(|finding| match finding {
-            Finding::Difference { key, difference, .. } => println!("{key}: {difference:?}"),
-            Finding::Failed(error) => println!("{}", error.sentence()),
+        .on_event(|event| match event {
+            Event::Difference(_) | Event::Failed(_) => println!("{event}"),
             _ => {}
         })
         .run();

@@ -78,8 +78,7 @@ internals! {
 }
 
 pub use api::{
-    Diff, DiffBuilder, DiffFinding, Finding, Mirror, MirrorBuilder, RunError, RunOutcome, Snapshot,
-    Verify, VerifyBuilder,
+    Diff, DiffBuilder, Mirror, MirrorBuilder, RunError, RunOutcome, Snapshot, Verify, VerifyBuilder,
 };
 pub use limits::{
     Days, Entry as TimetableEntry, LimitOptions, Period, Rate, RequestRate, Span, Timetable,
@@ -87,10 +86,11 @@ pub use limits::{
 pub use manifest::keys::{KeyId, LockedKey, PublicKey, SecretKey};
 pub use model::error::Side;
 pub use model::{
-    Action, Cause, Check, Decision, Digest, Durability, EntryError, EntryKind, Error, ErrorKind,
-    ErrorReport, Event, ExtraKinds, Feature, Features, Hint, Key, Metadata, Notice, Operation,
-    Outcome, Reason, RunId, Setting, Severity, Status, Stop, Timestamp, Totals, Verdict, notice,
+    Action, Cause, Check, ContentSign, Decision, DiffEntry, DiffFinding, Difference, Digest,
+    Durability, EntryError, EntryKind, Error, ErrorKind, ErrorReport, Event, ExtraKinds, Feature,
+    Features, Finding, Hint, Key, Metadata, Mismatch, Notice, Operation, Outcome, Reason, RunId,
+    Setting, Severity, Status, Stop, Timestamp, Totals, Verdict, Which, notice,
 };
-pub use session::diff::{Basis, DiffEntry, DiffOutcome, DiffTotals, Which};
+pub use session::diff::{Basis, DiffOutcome, DiffTotals};
 pub use session::{DeleteOptions, MaxDelete, MirrorOutcome};
-pub use verify::{Budget, Depth, Difference, Sample, VerifyOutcome, VerifyTotals};
+pub use verify::{Budget, Depth, Sample, VerifyOutcome, VerifyTotals};

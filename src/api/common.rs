@@ -2,7 +2,7 @@
 
 use super::environment;
 use crate::limits::LimitOptions;
-use crate::model::{Error, Progress, Stop, Totals};
+use crate::model::{Error, Event, Observer, Progress, Stop, Totals};
 use crate::ticker::Ticker;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,6 +20,7 @@ pub struct Snapshot {
     pub is_planned: bool,
 }
 
+type EventListener = Box<dyn Fn(&Event) + Send + Sync>;
 type ProgressListener = Arc<dyn Fn(&Snapshot) + Send + Sync>;
 
 /// The options of each builder.
@@ -42,13 +43,24 @@ impl Common {
 /// How a run is observed and stopped.
 #[derive(Default)]
 pub(super) struct Running {
+    pub(super) listener: Option<EventListener>,
     pub(super) watcher: Option<(Duration, ProgressListener)>,
     pub(super) stop: Stop,
 }
 
 impl Running {
+    /// Calls `run` with an observer that reports to the listeners.
+    pub(super) fn during<T>(
+        &self,
+        run: impl FnOnce(&dyn Observer, &Arc<Progress>, &Stop) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let progress = Arc::new(Progress::default());
+        let _ticker = self.watch(&progress)?;
+        run(&Callback(self.listener.as_ref()), &progress, &self.stop)
+    }
+
     /// Calls the progress listener until the returned ticker is dropped.
-    pub(super) fn watch(&self, progress: &Arc<Progress>) -> Result<Option<Ticker>, Error> {
+    fn watch(&self, progress: &Arc<Progress>) -> Result<Option<Ticker>, Error> {
         let Some((interval, listener)) = &self.watcher else { return Ok(None) };
         let (listener, progress) = (Arc::clone(listener), Arc::clone(progress));
         let tick = move |elapsed| {
@@ -56,6 +68,21 @@ impl Running {
             listener(&Snapshot { elapsed, totals: progress.totals(), is_planned });
         };
         Ticker::start(*interval, tick).map(Some)
+    }
+}
+
+/// Passes events to a callback.
+struct Callback<'a>(Option<&'a EventListener>);
+
+impl Observer for Callback<'_> {
+    fn observe(&self, event: &Event) {
+        if let Some(listener) = self.0 {
+            listener(event);
+        }
+    }
+
+    fn wants_changes(&self) -> bool {
+        self.0.is_some()
     }
 }
 
@@ -78,6 +105,16 @@ macro_rules! common_options {
         /// Allows unencrypted connections to a store on another machine.
         pub fn allow_http(mut self, allow: bool) -> Self {
             self.common.allow_http = allow;
+            self
+        }
+
+        /// Calls `listener` with each event, from several threads concurrently: it must not block
+        /// for long.
+        pub fn on_event(
+            mut self,
+            listener: impl Fn(&crate::model::Event) + Send + Sync + 'static,
+        ) -> Self {
+            self.common.running.listener = Some(Box::new(listener));
             self
         }
 

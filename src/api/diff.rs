@@ -4,44 +4,15 @@ use super::common::{Common, Running, common_options};
 use super::environment;
 use super::error::{RunError, RunOutcome};
 use crate::location::Location;
-use crate::model::{EntryError, Error, Notice, Progress};
-use crate::session::diff::{
-    DiffEntry, DiffObserver, DiffOptions, DiffOutcome, Difference, Which, diff,
-};
+use crate::model::Error;
+use crate::session::diff::{DiffOptions, DiffOutcome, diff};
 use crate::session::manifest::ManifestAt;
 use std::ffi::{OsStr, OsString};
-use std::sync::Arc;
-
-/// Something that a comparison found, reported in key order.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum DiffFinding<'a> {
-    /// One side alone has an entry.
-    Only(Which, &'a DiffEntry),
-    /// Both sides have an entry, but they differ.
-    Differs {
-        /// The difference.
-        difference: &'a Difference,
-        /// The first side's entry.
-        a: &'a DiffEntry,
-        /// The second side's entry.
-        b: &'a DiffEntry,
-    },
-    /// One side has a symbolic link, and the other is on a file system that supports none.
-    NoLink(Which, &'a DiffEntry),
-    /// A part of a side could not be listed, or a file not read.
-    Failed(Which, &'a EntryError),
-    /// A notice about one side.
-    Notice(Which, &'a Notice),
-}
-
-type Listener = Box<dyn Fn(&DiffFinding<'_>) + Send + Sync>;
 
 /// A comparison of two places, by the digests in their manifests as far as the recorded stamps
 /// still match.
 pub struct Diff {
     options: DiffOptions,
-    listener: Option<Listener>,
     running: Running,
 }
 
@@ -55,7 +26,6 @@ impl Diff {
             recorded: false,
             content: false,
             metadata: true,
-            listener: None,
             common: Common::default(),
         }
     }
@@ -67,47 +37,14 @@ impl Diff {
     /// [`RunError::Stopped`] if a side can't be opened; [`RunError::Incomplete`] if parts could not
     /// be listed or read, or the comparison was stopped.
     pub fn run(&self) -> Result<DiffOutcome, RunError<DiffOutcome>> {
-        let progress = Arc::new(Progress::default());
-        let _ticker = self.running.watch(&progress)?;
-        let mut callback = Callback(self.listener.as_ref());
-        let outcome = diff(&self.options, &mut callback, &progress, &self.running.stop)?;
+        let outcome = self
+            .running
+            .during(|observer, progress, stop| diff(&self.options, observer, progress, stop))?;
         if outcome.interrupted || outcome.totals.failed > 0 {
             Err(RunError::Incomplete(Box::new(outcome)))
         } else {
             Ok(outcome)
         }
-    }
-}
-
-struct Callback<'a>(Option<&'a Listener>);
-
-impl Callback<'_> {
-    fn tell(&self, finding: &DiffFinding<'_>) {
-        if let Some(listener) = self.0 {
-            listener(finding);
-        }
-    }
-}
-
-impl DiffObserver for Callback<'_> {
-    fn only(&mut self, which: Which, entry: &DiffEntry) {
-        self.tell(&DiffFinding::Only(which, entry));
-    }
-
-    fn no_link(&mut self, which: Which, entry: &DiffEntry) {
-        self.tell(&DiffFinding::NoLink(which, entry));
-    }
-
-    fn notice(&mut self, which: Which, notice: &Notice) {
-        self.tell(&DiffFinding::Notice(which, notice));
-    }
-
-    fn differs(&mut self, difference: &Difference, a: &DiffEntry, b: &DiffEntry) {
-        self.tell(&DiffFinding::Differs { difference, a, b });
-    }
-
-    fn failed(&mut self, which: Which, error: &EntryError) {
-        self.tell(&DiffFinding::Failed(which, error));
     }
 }
 
@@ -130,7 +67,6 @@ pub struct DiffBuilder {
     recorded: bool,
     content: bool,
     metadata: bool,
-    listener: Option<Listener>,
     common: Common,
 }
 
@@ -155,15 +91,6 @@ impl DiffBuilder {
         self
     }
 
-    /// Calls `listener` with each finding.
-    pub fn on_finding(
-        mut self,
-        listener: impl Fn(&DiffFinding<'_>) + Send + Sync + 'static,
-    ) -> Self {
-        self.listener = Some(Box::new(listener));
-        self
-    }
-
     /// Builds the comparison; see [`MirrorBuilder::build`](super::MirrorBuilder::build).
     ///
     /// # Errors
@@ -185,7 +112,7 @@ impl DiffBuilder {
             metadata: self.metadata,
             checkers: self.common.checkers(has_store)?,
         };
-        Ok(Diff { options, listener: self.listener, running: self.common.running })
+        Ok(Diff { options, running: self.common.running })
     }
 
     /// Builds the comparison and runs it once.

@@ -7,13 +7,10 @@ use crate::compare::PolicyOptions;
 use crate::filter::{Filter, Rule};
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
-use crate::model::{Durability, Error, ErrorKind, Event, ExtraKinds, Observer, Progress, Verdict};
+use crate::model::{Durability, Error, ErrorKind, ExtraKinds, Verdict};
 use crate::session::{self, DeleteOptions, MirrorOptions, MirrorOutcome};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::Arc;
-
-type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 
 /// A mirror of a source to a target, which copies what changed and records proof.
 ///
@@ -21,7 +18,6 @@ type Listener = Box<dyn Fn(&Event) + Send + Sync>;
 /// one.
 pub struct Mirror {
     options: MirrorOptions,
-    listener: Option<Listener>,
     running: Running,
 }
 
@@ -45,7 +41,6 @@ impl Mirror {
             markers: true,
             durability: Durability::default(),
             transfers: None,
-            listener: None,
             common: Common::default(),
         }
     }
@@ -58,34 +53,14 @@ impl Mirror {
     /// another run holds, a full target. [`RunError::Incomplete`] if entries failed, deletions were
     /// refused, the run was stopped, or its manifest could not be published.
     pub fn run(&self) -> Result<MirrorOutcome, RunError<MirrorOutcome>> {
-        let progress = Arc::new(Progress::default());
-        let _ticker = self.running.watch(&progress)?;
-        let outcome = session::mirror(
-            &self.options,
-            &Callback(self.listener.as_ref()),
-            &progress,
-            &self.running.stop,
-        )?;
+        let outcome = self.running.during(|observer, progress, stop| {
+            session::mirror(&self.options, observer, progress, stop)
+        })?;
         if outcome.verdict == Verdict::Complete {
             Ok(outcome)
         } else {
             Err(RunError::Incomplete(Box::new(outcome)))
         }
-    }
-}
-
-/// Passes events to a callback.
-struct Callback<'a>(Option<&'a Listener>);
-
-impl Observer for Callback<'_> {
-    fn observe(&self, event: &Event) {
-        if let Some(listener) = self.0 {
-            listener(event);
-        }
-    }
-
-    fn wants_changes(&self) -> bool {
-        self.0.is_some()
     }
 }
 
@@ -128,7 +103,6 @@ pub struct MirrorBuilder {
     markers: bool,
     durability: Durability,
     transfers: Option<u16>,
-    listener: Option<Listener>,
     common: Common,
 }
 
@@ -223,13 +197,6 @@ impl MirrorBuilder {
         self
     }
 
-    /// Calls `listener` with each event, from several threads concurrently: it must not block for
-    /// long.
-    pub fn on_event(mut self, listener: impl Fn(&Event) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Box::new(listener));
-        self
-    }
-
     /// Builds the mirror. The access to stores is determined by their locations, the environment
     /// (`AWS_…`) and the profiles in `~/.aws`, as in the AWS command line.
     ///
@@ -263,7 +230,7 @@ impl MirrorBuilder {
             count_ahead: false,
             limits: self.common.limits,
         };
-        Ok(Mirror { options, listener: self.listener, running: self.common.running })
+        Ok(Mirror { options, running: self.common.running })
     }
 
     /// Builds the mirror and runs it once.

@@ -12,10 +12,10 @@ mod mirror;
 mod verify;
 
 pub use common::Snapshot;
-pub use diff::{Diff, DiffBuilder, DiffFinding};
+pub use diff::{Diff, DiffBuilder};
 pub use error::{RunError, RunOutcome};
 pub use mirror::{Mirror, MirrorBuilder};
-pub use verify::{Finding, Verify, VerifyBuilder};
+pub use verify::{Verify, VerifyBuilder};
 
 #[cfg(test)]
 mod tests;

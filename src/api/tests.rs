@@ -149,9 +149,9 @@ fn a_verification_that_finds_a_difference_reports_it_and_is_an_error() {
     let found = Arc::clone(&missing);
     let verified = site
         .verify()
-        .on_finding(move |finding| {
-            if let Finding::Difference { key, .. } = finding {
-                found.lock().push(key.to_string());
+        .on_event(move |event| {
+            if let Event::Difference(finding) = event {
+                found.lock().push(finding.to_string());
             }
         })
         .run();
@@ -159,7 +159,7 @@ fn a_verification_that_finds_a_difference_reports_it_and_is_an_error() {
         verified.unwrap_err().to_string(),
         "the run found 1 differences from what was recorded"
     );
-    assert_eq!(*missing.lock(), ["a"]);
+    assert_eq!(*missing.lock(), ["missing a"]);
 }
 
 #[test]
@@ -169,13 +169,13 @@ fn a_comparison_succeeds_whether_or_not_the_sides_are_equal() {
     let diff = || Diff::builder(site.at("source"), site.at("target")).metadata(false);
     assert_eq!(diff().run().unwrap().totals.differences(), 0);
     fs::remove_file(site.at("target/a")).unwrap();
-    let only = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&only);
-    let listener = move |finding: &DiffFinding<'_>| {
-        if matches!(finding, DiffFinding::Only(..)) {
-            counted.fetch_add(1, Ordering::Relaxed);
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&found);
+    let listener = move |event: &Event| {
+        if let Event::SideDifference(finding) = event {
+            told.lock().push(finding.to_string());
         }
     };
-    assert_eq!(diff().on_finding(listener).run().unwrap().totals.differences(), 1);
-    assert_eq!(only.load(Ordering::Relaxed), 1);
+    assert_eq!(diff().on_event(listener).run().unwrap().totals.differences(), 1);
+    assert_eq!(*found.lock(), ["only in A a"]);
 }

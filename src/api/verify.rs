@@ -5,41 +5,15 @@ use super::environment;
 use super::error::{RunError, RunOutcome};
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
-use crate::model::{Cause, EntryError, Error, Key, Notice, Progress};
-use crate::verify::{
-    Budget, Choice, Depth, Difference, Sample, VerifyObserver, VerifyOptions, VerifyOutcome, verify,
-};
+use crate::model::Error;
+use crate::verify::{Budget, Choice, Depth, Sample, VerifyOptions, VerifyOutcome, verify};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
-use std::sync::Arc;
-
-/// Something that a verification found.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum Finding<'a> {
-    /// An entry differs from what was recorded.
-    Difference {
-        /// The entry.
-        key: &'a Key,
-        /// How it differs.
-        difference: &'a Difference,
-        /// Whether it counts as a difference: an unrecorded entry does only if a run was to delete
-        /// it.
-        counts: bool,
-    },
-    /// An entry could not be read.
-    Failed(&'a EntryError),
-    /// Something else worth knowing.
-    Notice(&'a Notice),
-}
-
-type Listener = Box<dyn Fn(&Finding<'_>) + Send + Sync>;
 
 /// A verification of a target: every recorded entry exists, and content that is read has the
 /// recorded digest.
 pub struct Verify {
     options: VerifyOptions,
-    listener: Option<Listener>,
     running: Running,
 }
 
@@ -53,7 +27,6 @@ impl Verify {
             strict: false,
             depth: Depth::Content(Choice::default()),
             key: None,
-            listener: None,
             common: Common::default(),
         }
     }
@@ -65,43 +38,15 @@ impl Verify {
     /// [`RunError::Incomplete`] if something differs or could not be read, the manifest in the
     /// target is damaged, or the verification was stopped.
     pub fn run(&self) -> Result<VerifyOutcome, RunError<VerifyOutcome>> {
-        let progress = Arc::new(Progress::default());
-        let _ticker = self.running.watch(&progress)?;
-        let callback = Callback(self.listener.as_ref());
-        let outcome = verify(&self.options, &callback, &progress, &self.running.stop)?;
+        let outcome = self
+            .running
+            .during(|observer, progress, stop| verify(&self.options, observer, progress, stop))?;
         let is_complete = !outcome.interrupted
             && outcome.totals.failed == 0
             && outcome.differences == 0
             && outcome.fault.is_none()
             && outcome.unfinished.is_empty();
         if is_complete { Ok(outcome) } else { Err(RunError::Incomplete(Box::new(outcome))) }
-    }
-}
-
-struct Callback<'a>(Option<&'a Listener>);
-
-impl Callback<'_> {
-    fn tell(&self, finding: &Finding<'_>) {
-        if let Some(listener) = self.0 {
-            listener(finding);
-        }
-    }
-}
-
-impl VerifyObserver for Callback<'_> {
-    fn difference(&self, key: &Key, difference: &Difference, counts: bool) {
-        self.tell(&Finding::Difference { key, difference, counts });
-    }
-
-    fn failed(&self, error: &EntryError) {
-        self.tell(&Finding::Failed(error));
-    }
-
-    /// Never called, because this verification repairs nothing.
-    fn mended(&self, _key: &Key, _mended: Result<(), &Cause>) {}
-
-    fn notice(&self, notice: &Notice) {
-        self.tell(&Finding::Notice(notice));
     }
 }
 
@@ -129,7 +74,6 @@ pub struct VerifyBuilder {
     strict: bool,
     depth: Depth,
     key: Option<PublicKey>,
-    listener: Option<Listener>,
     common: Common,
 }
 
@@ -182,13 +126,6 @@ impl VerifyBuilder {
         self
     }
 
-    /// Calls `listener` with each finding, from several threads concurrently: it must not block for
-    /// long.
-    pub fn on_finding(mut self, listener: impl Fn(&Finding<'_>) + Send + Sync + 'static) -> Self {
-        self.listener = Some(Box::new(listener));
-        self
-    }
-
     /// Builds the verification; see [`MirrorBuilder::build`](super::MirrorBuilder::build).
     ///
     /// # Errors
@@ -201,6 +138,7 @@ impl VerifyBuilder {
             target,
             state_dir: environment::state_dir(self.state_dir.as_deref())?,
             strict: self.strict,
+            allow_incomplete: false,
             depth: self.depth,
             key: self.key,
             repair: None,
@@ -208,7 +146,7 @@ impl VerifyBuilder {
             count_ahead: false,
             limits: self.common.limits,
         };
-        Ok(Verify { options, listener: self.listener, running: self.common.running })
+        Ok(Verify { options, running: self.common.running })
     }
 
     /// Builds the verification and runs it once.

@@ -29,7 +29,7 @@ use crate::session::import::ImportOptions;
 use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
-use crate::session::{BagOptions, DeleteOptions, MirrorOptions, new_run_id};
+use crate::session::{BagOptions, DeleteOptions, MirrorOptions};
 use crate::verify::{Against, Choice, Depth, Repair, Sample, VerifyOptions};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
@@ -213,6 +213,7 @@ pub(crate) fn verify(
         target,
         state_dir: state_dir(args.state_dir.as_deref())?,
         strict: args.strict,
+        allow_incomplete: args.allow_incomplete,
         depth: if against.is_some() { sampled(args)? } else { depth(args, matches)? },
         key: if against.is_some() {
             None
@@ -321,12 +322,7 @@ pub(crate) fn diff(args: &DiffArgs, matches: &ArgMatches) -> Result<DiffOptions,
 fn repair(args: &VerifyArgs) -> Result<Option<Repair>, Error> {
     let Some(source) = &args.repair_from else { return Ok(None) };
     let source = Location::parse(source)?;
-    Ok(Some(Repair {
-        source_store: store(&source, args.allow_http)?,
-        source,
-        run: new_run_id()?,
-        token: random()?,
-    }))
+    Ok(Some(Repair { source_store: store(&source, args.allow_http)?, source }))
 }
 
 /// Decides how thoroughly files are verified.

@@ -4,8 +4,8 @@
 //! notices. Progress is reported by [`Progress`](super::Progress), counters that presenters sample.
 
 use super::{
-    Action, Decision, EntryError, EntryKind, ErrorReport, Features, Key, Notice, Reason, RunId,
-    Totals, serial,
+    Action, Cause, Decision, DiffFinding, EntryError, EntryKind, ErrorReport, Features, Finding,
+    Key, Notice, Reason, RunId, Totals, Which, serial,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -112,6 +112,39 @@ pub enum Event {
     Notice(Notice),
     /// A guard refused something; finished copies remain.
     Refused(ErrorReport),
+    /// A verification found a difference.
+    Difference(Finding),
+    /// An entry that differed was repaired.
+    Mended {
+        /// The entry.
+        #[serde(flatten, with = "serial::key")]
+        key: Key,
+    },
+    /// An entry that differs could not be repaired.
+    NotMended {
+        /// The entry.
+        #[serde(flatten, with = "serial::key")]
+        key: Key,
+        /// Why.
+        cause: Cause,
+    },
+    /// A comparison of two places found a difference; reported in key order.
+    SideDifference(Box<DiffFinding>),
+    /// A part of one of two places that are compared could not be listed, or a file not read. What
+    /// the other one has there is not reported as a difference.
+    SideFailed {
+        /// The place.
+        which: Which,
+        /// What failed.
+        error: EntryError,
+    },
+    /// Something worth knowing about one of two places that are compared.
+    SideNotice {
+        /// The place.
+        which: Which,
+        /// The notice.
+        notice: Notice,
+    },
 }
 
 impl Event {
@@ -124,6 +157,12 @@ impl Event {
             Self::Failed(_) => "failed",
             Self::Notice(_) => "notice",
             Self::Refused(_) => "refused",
+            Self::Difference(_) => "difference",
+            Self::Mended { .. } => "mended",
+            Self::NotMended { .. } => "not_mended",
+            Self::SideDifference(_) => "side_difference",
+            Self::SideFailed { .. } => "side_failed",
+            Self::SideNotice { .. } => "side_notice",
         }
     }
 }
@@ -138,6 +177,22 @@ impl fmt::Display for Event {
             Self::Failed(error) => out.write_str(&error.sentence()),
             Self::Notice(notice) => notice.fmt(out),
             Self::Refused(error) => out.write_str(&error.error),
+            Self::Difference(finding) => finding.fmt(out),
+            Self::Mended { key } => write!(out, "mended {key}"),
+            Self::NotMended { key, cause } => {
+                write!(out, "cannot repair \"{key}\": {}", cause.sentence())
+            }
+            Self::SideDifference(finding) => finding.fmt(out),
+            Self::SideFailed { which, error } => {
+                let EntryError { operation, key, cause, .. } = error;
+                write!(
+                    out,
+                    "cannot {} \"{key}\" in {which}: {}",
+                    operation.verb(),
+                    cause.sentence()
+                )
+            }
+            Self::SideNotice { which, notice } => write!(out, "in {which}: {notice}"),
         }
     }
 }
@@ -146,6 +201,11 @@ impl fmt::Display for Event {
 pub trait Observer: Send + Sync {
     /// Takes one event.
     fn observe(&self, event: &Event);
+
+    /// Takes a notice.
+    fn notice(&self, notice: Notice) {
+        self.observe(&Event::Notice(notice));
+    }
 
     /// Returns whether to send [`Event::Changed`] and [`Event::NotKept`].
     fn wants_changes(&self) -> bool {
@@ -156,7 +216,22 @@ pub trait Observer: Send + Sync {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cause, Error, ErrorKind, Feature, Operation, Setting, hint::hint};
+    use crate::model::{
+        ContentSign, DiffEntry, Difference, Digest, Error, ErrorKind, Feature, Metadata, Mismatch,
+        Operation, Setting, Timestamp, hint::hint,
+    };
+
+    fn compared(key: &Key, size: u64) -> DiffEntry {
+        let mtime = Timestamp { seconds: 5, nanos: 0 };
+        DiffEntry {
+            key: key.clone(),
+            kind: Some(EntryKind::File),
+            size,
+            digest: Some(Digest([2; 32])),
+            metadata: Some(Metadata { mode: 0o644, uid: 1, gid: 2, mtime }),
+            link: None,
+        }
+    }
 
     /// Returns the next event; starting from [`Event::Started`] this yields all of them. It doesn't
     /// compile if a new one is missing.
@@ -180,7 +255,26 @@ mod tests {
                 let error = Error::new(ErrorKind::Refused, "too many deletions");
                 Event::Refused(error.help(hint!["raise ", Setting::MaxDelete]).report())
             }
-            Event::Refused(_) => return None,
+            Event::Refused(_) => {
+                let difference =
+                    Difference::Corrupt { expected: Some(Digest([1; 32])), found: None };
+                Event::Difference(Finding::new(&key, difference, true))
+            }
+            Event::Difference(_) => Event::Mended { key },
+            Event::Mended { .. } => Event::NotMended { key, cause: Cause::Vanished },
+            Event::NotMended { .. } => {
+                let mismatch = Mismatch::Content(ContentSign::Size);
+                let (a, b) = (compared(&key, 3), compared(&key, 4));
+                Event::SideDifference(Box::new(DiffFinding::Differs { mismatch, a, b }))
+            }
+            Event::SideDifference(_) => {
+                let error = EntryError::on_source(Operation::Read, key, Cause::Vanished);
+                Event::SideFailed { which: Which::A, error }
+            }
+            Event::SideFailed { .. } => {
+                Event::SideNotice { which: Which::B, notice: Notice::left_out(&key, "it is so") }
+            }
+            Event::SideNotice { .. } => return None,
         })
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O. `docs/architecture.md` defines the terms.
 
+pub mod comparison;
 pub mod decision;
 pub mod digest;
 pub mod entry;
@@ -10,6 +11,7 @@ pub mod etag;
 pub mod event;
 pub mod extras;
 pub mod feature;
+pub mod finding;
 #[cfg(test)]
 pub(crate) mod fuzz;
 pub mod hex;
@@ -29,6 +31,7 @@ pub mod serial;
 pub mod shell;
 pub mod stamp;
 
+pub use comparison::{ContentSign, DiffEntry, DiffFinding, Mismatch, Which};
 pub use decision::{Action, Check, Decision};
 pub use digest::{Digest, ExtraDigests, ExtraKinds};
 pub use entry::{Birth, Entry, EntryKind, Metadata, SpecialKind};
@@ -37,6 +40,7 @@ pub use etag::{ETag, TagHash};
 pub use event::{Event, Observer, Outcome, Status};
 pub use extras::{AttributesDigest, DeviceNumber, Extras, GroupId, LinkGroup};
 pub use feature::{Feature, Features};
+pub use finding::{Difference, Finding};
 pub use hint::{Hint, Setting};
 pub use keeps::Keeps;
 pub use key::Key;

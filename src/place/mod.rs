@@ -29,7 +29,7 @@ use crate::backend::{Capabilities, Source, Target};
 use crate::filter::Filter;
 use crate::manifest::{Lockable, RootIdentity};
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind, Notice};
+use crate::model::{Error, ErrorKind, Notice, RunId};
 use overlap::Position;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -97,6 +97,15 @@ pub fn random() -> Result<u32, Error> {
     getrandom::u32().map_err(|error| {
         Error::new(ErrorKind::Unusable, "the system provides no random numbers").because(error)
     })
+}
+
+/// Makes the id of a run that starts now.
+///
+/// # Errors
+/// Those of [`random`].
+pub fn new_run_id() -> Result<RunId, Error> {
+    let start = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
+    Ok(RunId(format!("{start}-{:08x}", random()?)))
 }
 
 /// Returns a path as the state and messages show it.

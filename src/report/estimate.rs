@@ -186,6 +186,11 @@ impl Estimate {
         Self { limit, ..Self::new(kind) }
     }
 
+    /// Returns the kind of the run.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// Sets the last run's counts.
     pub(crate) fn know(&mut self, previous: Option<&Totals>) {
         self.previous = previous.copied();

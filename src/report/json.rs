@@ -1,13 +1,17 @@
 //! NDJSON: one record per line on stdout, each with `time`, `level` and `event`; the last is
 //! `finished`, with all totals. `docs/json.md` documents each event and field.
 
+mod differences;
+
+use super::estimate::Kind;
 use super::flags;
-use super::{Ending, Output, Presenter, Watch};
+use super::{Concludes, MirrorEnding, Output, Presenter, Watch};
 use crate::model::hex::Hex;
 use crate::model::{
     EntryError, EntryKind, ErrorKind, ErrorReport, Event, Key, Notice, Observer, Operation,
     Outcome, Progress, Reason, Severity, Status, Totals,
 };
+use differences::{JsonDifference, JsonMended, JsonSideDifference, JsonSideFailure};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -201,10 +205,10 @@ pub(crate) fn notice_record_as(severity: Severity, notice: &Notice, text: &str) 
     record(level, event, &body)
 }
 
-/// Presents a mirror run as NDJSON.
+/// Presents a run as NDJSON.
 #[derive(Debug)]
 pub struct JsonReport {
-    output: Arc<Output>,
+    pub(crate) output: Arc<Output>,
     changes: bool,
     quiet: bool,
     dry_run: bool,
@@ -267,9 +271,30 @@ impl Observer for JsonReport {
                     self.output.line(&notice_record(notice));
                 }
             }
+            // The command line ends the report, with the exit code.
             Event::Refused(error) => {
                 self.write(Level::Error, "refused", &JsonError::from(error));
-            } // The command line ends the report, with the exit code.
+            }
+            Event::Difference(finding) => {
+                let level = if finding.counted { Level::Error } else { Level::Info };
+                self.write(level, "difference", &JsonDifference::from(finding));
+            }
+            Event::Mended { key } => {
+                self.write(Level::Info, "mended", &JsonMended::new(key, None));
+            }
+            Event::NotMended { key, cause } => {
+                self.write(Level::Error, "not_mended", &JsonMended::new(key, Some(cause)));
+            }
+            Event::SideDifference(finding) => {
+                self.write(Level::Error, "difference", &JsonSideDifference::from(&**finding));
+            }
+            Event::SideFailed { which, error } => {
+                self.write(Level::Error, "failed", &JsonSideFailure::new(*which, error));
+            }
+            Event::SideNotice { which, notice } => {
+                let text = format!("in {which}: {}", flags::notice(notice));
+                self.output.line(&notice_record_as(Severity::Note, notice, &text));
+            }
         }
     }
 
@@ -285,14 +310,19 @@ impl Presenter for JsonReport {
 
     fn tick(&self, _at: Duration, progress: &Progress, watch: &Watch) {
         #[derive(Serialize)]
-        struct Sample {
-            entries: u64,
+        struct OfMirror {
             files_copied: u64,
             files_planned: u64,
             files_unchanged: u64,
             files_failed: u64,
             bytes_moved: u64,
             bytes_planned: u64,
+        }
+        #[derive(Serialize)]
+        struct Sample {
+            entries: u64,
+            #[serde(flatten)]
+            of_mirror: Option<OfMirror>,
             bytes_hashed: u64,
             requests_retried: u64,
             requests_throttled: u64,
@@ -301,14 +331,17 @@ impl Presenter for JsonReport {
         }
         let totals = progress.totals();
         let (bytes_per_s, remaining) = (watch.bytes_per_second(), watch.estimate().remaining());
+        let copies = watch.estimate().kind() == Kind::Mirror;
         let sample = Sample {
             entries: totals.entries,
-            files_copied: totals.files_copied,
-            files_planned: totals.files_planned,
-            files_unchanged: totals.files_unchanged,
-            files_failed: totals.files_failed,
-            bytes_moved: totals.bytes_moved,
-            bytes_planned: totals.bytes_planned,
+            of_mirror: copies.then_some(OfMirror {
+                files_copied: totals.files_copied,
+                files_planned: totals.files_planned,
+                files_unchanged: totals.files_unchanged,
+                files_failed: totals.files_failed,
+                bytes_moved: totals.bytes_moved,
+                bytes_planned: totals.bytes_planned,
+            }),
             bytes_hashed: totals.bytes_hashed,
             requests_retried: totals.requests_retried,
             requests_throttled: totals.requests_throttled,
@@ -322,9 +355,11 @@ impl Presenter for JsonReport {
     fn stopping(&self) {
         self.write(Level::Info, "stopping", &serde_json::json!({}));
     }
+}
 
-    fn finish(&self, ending: &Ending<'_>, watch: &Watch) {
-        if let Some(refusal) = ending.refusal.filter(|_| !watch.refused()) {
+impl Concludes<MirrorEnding> for JsonReport {
+    fn finish(&self, ending: &MirrorEnding, watch: &Watch) {
+        if let Some(refusal) = ending.refusal.as_ref().filter(|_| !watch.refused()) {
             self.write(Level::Error, "refused", &JsonError::from(refusal));
         }
         // Written even if quiet: scripts read the last line.
@@ -334,7 +369,7 @@ impl Presenter for JsonReport {
 }
 
 /// Formats the last record.
-fn last_record(ending: &Ending<'_>, watch: &Watch) -> String {
+fn last_record(ending: &MirrorEnding, watch: &Watch) -> String {
     #[derive(Serialize)]
     struct Mirrored<'a> {
         run: Option<&'a str>,
@@ -349,19 +384,19 @@ fn last_record(ending: &Ending<'_>, watch: &Watch) -> String {
         #[serde(skip_serializing_if = "Option::is_none")]
         would: Option<super::Would>,
     }
-    let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
+    let (source, target) = watch.sides().unwrap_or((&ending.source, &ending.target));
     let body = Mirrored {
-        run: ending.run.or(watch.run()).map(|run| run.0.as_str()),
+        run: ending.run.as_ref().or(watch.run()).map(|run| run.0.as_str()),
         source,
         target,
         dry_run: ending.dry_run,
-        totals: ending.totals,
+        totals: &ending.totals,
         duration_s: ending.duration.as_secs_f64(),
         throughput_bytes_per_s: ending.totals.throughput(ending.duration).round(),
         error_rate: ending.totals.error_rate(),
         would: ending.dry_run.then_some(watch.would()),
     };
-    let error = ending.error.or(ending.unpublished).map(JsonError::from);
+    let error = ending.error.as_ref().or(ending.unpublished.as_ref()).map(JsonError::from);
     finished(&body, ending.verdict, ending.exit_code, error)
 }
 
@@ -402,13 +437,12 @@ mod tests {
             files_failed: 1,
             ..Totals::default()
         };
-        let run = RunId("r".into());
-        let ending = Ending {
-            run: Some(&run),
+        let ending = MirrorEnding {
+            run: Some(RunId("r".into())),
             duration: Duration::from_secs(4),
             verdict: Verdict::Incomplete,
             exit_code: 1,
-            ..Ending::new("s", "t", &totals)
+            ..MirrorEnding::new("s".into(), "t".into(), totals)
         };
         let watch = Watch::default();
         let value = parse(&last_record(&ending, &watch));
@@ -446,7 +480,8 @@ mod tests {
     fn a_fatal_error_is_in_the_last_record() {
         let error = Error::new(ErrorKind::Locked, "it is locked").help("wait");
         let totals = Totals::default();
-        let ending = Ending { error: Some(&error), exit_code: 5, ..Ending::new("s", "t", &totals) };
+        let ending = MirrorEnding::new("s".into(), "t".into(), totals);
+        let ending = MirrorEnding { error: Some(error.report()), exit_code: 5, ..ending };
         let watch = Watch::default();
         let value = parse(&last_record(&ending, &watch));
         assert_eq!(value["verdict"], "failed");

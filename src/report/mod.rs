@@ -1,12 +1,14 @@
 //! Presenters: they show a run to a person, or write it for a script.
 //!
-//! A presenter implements [`Observer`](crate::model::Observer) and [`Presenter`]; it sees events, the
-//! shared counters and a run's totals, nothing else. [`HumanReport`] prints lines and a summary,
+//! A presenter implements [`Observer`](crate::model::Observer), [`Presenter`], and [`Concludes`] for
+//! what is known of a run of some kind at its end; it sees events and the shared counters, nothing
+//! else. [`HumanReport`] prints lines and a summary,
 //! [`ProgressReport`] bars or a line every ten seconds, [`JsonReport`] NDJSON; [`Presenters`] are
 //! several of them together. A [`Ticker`](crate::ticker::Ticker) samples the counters for them.
 //! Results go to stdout, progress and errors to stderr.
 
 pub(crate) mod bars;
+pub(crate) mod differences;
 pub(crate) mod estimate;
 pub(crate) mod failures;
 pub(crate) mod flags;
@@ -23,14 +25,15 @@ mod summary;
 pub use bars::ProgressStyle;
 pub use json::JsonReport;
 pub use output::{Output, OutputOptions};
-pub use presenters::{Presenter, Presenters};
+pub use presenters::{Concludes, Presenter, Presenters};
 pub use progress::ProgressReport;
 pub use summary::{HumanOptions, HumanReport};
 
 use crate::model::{
-    Action, Durability, EntryKind, Error, Event, Outcome, Progress, RunId, Status, Totals, Verdict,
+    Action, Durability, EntryKind, ErrorReport, Event, Outcome, Progress, RunId, Status, Totals,
+    Verdict,
 };
-use estimate::{Estimate, Sample};
+use estimate::{Estimate, Kind, Sample};
 use std::time::Duration;
 
 /// Which deletions a run was asked to do.
@@ -45,17 +48,17 @@ pub enum Deletions {
     DespiteErrors,
 }
 
-/// How a run ended, as far as the command line knows.
-#[derive(Debug)]
-pub struct Ending<'a> {
+/// How a mirror run ended, as far as the command line knows.
+#[derive(Clone, Debug)]
+pub struct MirrorEnding {
     /// The run's id, if it began.
-    pub run: Option<&'a RunId>,
+    pub run: Option<RunId>,
     /// The source as the user named it.
-    pub source: &'a str,
+    pub source: String,
     /// The target as the user named it.
-    pub target: &'a str,
+    pub target: String,
     /// The counts.
-    pub totals: &'a Totals,
+    pub totals: Totals,
     /// The duration T.
     pub duration: Duration,
     /// How it ended.
@@ -67,18 +70,18 @@ pub struct Ending<'a> {
     /// The durability of its copies.
     pub durability: Durability,
     /// What was refused, if anything was.
-    pub refusal: Option<&'a Error>,
+    pub refusal: Option<ErrorReport>,
     /// Why the manifest could not be published, though all entries were processed.
-    pub unpublished: Option<&'a Error>,
+    pub unpublished: Option<ErrorReport>,
     /// The error that stopped the run, if any did.
-    pub error: Option<&'a Error>,
+    pub error: Option<ErrorReport>,
     /// The exit code of the process.
     pub exit_code: u8,
 }
 
-impl<'a> Ending<'a> {
+impl MirrorEnding {
     /// Makes the ending of a run that failed at once.
-    pub fn new(source: &'a str, target: &'a str, totals: &'a Totals) -> Self {
+    pub fn new(source: String, target: String, totals: Totals) -> Self {
         Self {
             run: None,
             source,
@@ -192,6 +195,11 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Makes the state of a run whose progress is estimated so.
+    pub(crate) fn new(estimate: Estimate) -> Self {
+        Self { estimate, ..Self::default() }
+    }
+
     /// Whether it goes by an event.
     pub(crate) fn wants(event: &Event) -> bool {
         matches!(event, Event::Started { .. } | Event::Changed(_) | Event::Refused(_))
@@ -214,12 +222,14 @@ impl Watch {
         self.estimate.push(at, &Sample::of(progress));
     }
 
-    /// Returns the speed in bytes a second: of copying, or if nothing is copied, of hashing.
+    /// Returns the speed in bytes a second: of copying, or if the run copies nothing, of hashing.
     pub(crate) fn bytes_per_second(&self) -> Option<f64> {
-        self.estimate
-            .rate(|totals| totals.bytes_moved)
-            .filter(|rate| *rate > 0.0)
-            .or_else(|| self.estimate.rate(|totals| totals.bytes_hashed))
+        let moved = match self.estimate.kind() {
+            Kind::Mirror => self.estimate.rate(|totals| totals.bytes_moved),
+            Kind::Verify | Kind::Against => None,
+        };
+        let moved = moved.filter(|rate| *rate > 0.0);
+        moved.or_else(|| self.estimate.rate(|totals| totals.bytes_hashed))
     }
 
     pub(crate) fn estimate(&self) -> &Estimate {

@@ -1,10 +1,10 @@
 //! Several presenters of one run at once: what a person sees, records, a bar. Each does its own part,
 //! and none knows of another.
 //!
-//! Main type: [`Presenters`]. It is what a run is told to; it hands on each event and each tick, and
+//! Main type: [`Presenters`]. It is the observer of a run; it hands on each event and each tick, and
 //! folds once what all of them go by.
 
-use super::{Ending, Watch};
+use super::Watch;
 use crate::model::{Event, Observer, Progress};
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -12,8 +12,7 @@ use std::time::Duration;
 /// How often a run is looked at whose presenters want no ticks.
 const TICK: Duration = Duration::from_millis(250);
 
-/// An observer that may also look at the counters, and be told how a run ends. What it doesn't do it
-/// leaves out.
+/// An observer that may also look at the counters. What it doesn't do it leaves out.
 pub trait Presenter: Observer {
     /// How often it wants to be ticked; `None` where it never does.
     fn interval(&self) -> Option<Duration> {
@@ -25,28 +24,31 @@ pub trait Presenter: Observer {
 
     /// Says that the run was asked to stop.
     fn stopping(&self) {}
-
-    /// Says how the run ended; the last call.
-    fn finish(&self, _ending: &Ending<'_>, _watch: &Watch) {}
 }
 
-/// The presenters of a run, in the order in which they are told.
-pub struct Presenters {
-    all: Vec<Member>,
+/// A presenter that also shows how a run ended, of which `E` is what is known then.
+pub trait Concludes<E>: Presenter {
+    /// Says how the run ended; the last call.
+    fn finish(&self, ending: &E, watch: &Watch);
+}
+
+/// The presenters of a run, in the order in which they are told. `E` is what they are told at its end.
+pub struct Presenters<E> {
+    all: Vec<Member<E>>,
     watch: Mutex<Watch>,
 }
 
-struct Member {
-    presenter: Box<dyn Presenter>,
+struct Member<E> {
+    presenter: Box<dyn Concludes<E>>,
     /// When it was ticked last.
     ticked: Mutex<Duration>,
 }
 
-impl Presenters {
-    /// Makes one of all.
-    pub fn new(all: Vec<Box<dyn Presenter>>) -> Self {
+impl<E> Presenters<E> {
+    /// Makes one of all; `watch` is the state before the run.
+    pub fn new(all: Vec<Box<dyn Concludes<E>>>, watch: Watch) -> Self {
         let member = |presenter| Member { presenter, ticked: Mutex::default() };
-        Self { all: all.into_iter().map(member).collect(), watch: Mutex::default() }
+        Self { all: all.into_iter().map(member).collect(), watch: Mutex::new(watch) }
     }
 
     /// How often it is to be ticked: as often as any of them wants.
@@ -77,7 +79,7 @@ impl Presenters {
     }
 
     /// Says how the run ended.
-    pub fn finish(&self, ending: &Ending<'_>) {
+    pub fn finish(&self, ending: &E) {
         let watch = self.watch.lock();
         self.all.iter().for_each(|member| member.presenter.finish(ending, &watch));
     }
@@ -88,7 +90,7 @@ impl Presenters {
     }
 }
 
-impl Observer for Presenters {
+impl<E> Observer for Presenters<E> {
     fn observe(&self, event: &Event) {
         if Watch::wants(event) {
             self.watch.lock().observe(event);
@@ -104,7 +106,7 @@ impl Observer for Presenters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Action, Key, Notice, Outcome, Reason, Totals};
+    use crate::model::{Action, Key, Notice, Outcome, Reason};
     use std::sync::Arc;
 
     /// Takes down what it is told.
@@ -127,10 +129,11 @@ mod tests {
         fn tick(&self, at: Duration, _progress: &Progress, _watch: &Watch) {
             self.told.lock().push(format!("tick {}", at.as_millis()));
         }
+    }
 
-        fn finish(&self, ending: &Ending<'_>, watch: &Watch) {
-            let told = format!("{} {}", ending.verdict, watch.would_change());
-            self.told.lock().push(told);
+    impl Concludes<&'static str> for Recorder {
+        fn finish(&self, ending: &&'static str, watch: &Watch) {
+            self.told.lock().push(format!("{ending} {}", watch.would_change()));
         }
     }
 
@@ -140,9 +143,10 @@ mod tests {
             [None, Some(100), Some(250)].map(|millis| (millis, Arc::default()));
         let boxed = |(millis, told): &(Option<u64>, Arc<_>)| {
             let interval = millis.map(Duration::from_millis);
-            Box::new(Recorder { interval, told: Arc::clone(told) }) as Box<dyn Presenter>
+            Box::new(Recorder { interval, told: Arc::clone(told) })
+                as Box<dyn Concludes<&'static str>>
         };
-        let presenters = Presenters::new(recorders.iter().map(boxed).collect());
+        let presenters = Presenters::new(recorders.iter().map(boxed).collect(), Watch::default());
         assert_eq!(presenters.interval(), Duration::from_millis(100));
         assert!(!presenters.wants_changes());
         presenters.observe(&Event::Notice(Notice::NothingDeleted));
@@ -152,8 +156,7 @@ mod tests {
         for at in [101, 199, 302, 400, 502] {
             presenters.tick(Duration::from_millis(at), &progress);
         }
-        let totals = Totals::default();
-        presenters.finish(&Ending::new("s", "t", &totals));
+        presenters.finish(&"failed");
         let told = recorders.map(|(_, told)| told.lock().join(", "));
         let (first, last) = ("notice, changed", "failed true");
         assert_eq!(

@@ -1,12 +1,16 @@
-//! The report of a mirror run for people: changes, failures, and a summary at the end.
+//! The report of a run for people: changes, failures and differences as they come, and the summary at
+//! the end of a mirror run. The summaries of other runs are made where their outcomes are known.
 
 use super::bars::ProgressStyle;
+use super::differences::side_difference;
 use super::failures::Failures;
 use super::flags;
 use super::format::{count, counted, duration, error_rate, kinds, size, speed};
 use super::requests::requests_by_kind;
-use super::{Deletions, Ending, Output, OutputOptions, Presenter, Watch};
-use crate::model::{Durability, Event, Observer, Outcome, Progress, Totals, Verdict};
+use super::{Concludes, Deletions, MirrorEnding, Output, OutputOptions, Presenter, Watch};
+use crate::model::{
+    Difference, Durability, Event, Finding, Observer, Outcome, Progress, Totals, Verdict,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,18 +29,25 @@ pub struct HumanOptions {
     pub output: OutputOptions,
 }
 
-/// Presents a mirror run to a person: what happens, and a summary at the end.
+/// Presents a run to a person: what happens, and a summary at the end.
 #[derive(Debug)]
 pub struct HumanReport {
-    options: HumanOptions,
-    output: Arc<Output>,
-    failures: Failures,
+    pub(crate) options: HumanOptions,
+    pub(crate) output: Arc<Output>,
+    pub(crate) failures: Failures,
 }
 
 impl HumanReport {
     /// Makes the presenter.
     pub fn new(options: HumanOptions, output: Arc<Output>) -> Self {
         Self { options, output, failures: Failures::new(options.verbose) }
+    }
+
+    /// Returns whether to print a difference. They are what a verification looks for: quiet means
+    /// to print nothing else.
+    fn shows(&self, finding: &Finding) -> bool {
+        let is_unknown = matches!(finding.difference, Difference::Unknown(_));
+        finding.counted || self.options.verbose || is_unknown && !self.options.quiet
     }
 }
 
@@ -56,8 +67,30 @@ impl Observer for HumanReport {
             }
             Event::Failed(error) => self.failures.report(&self.output, &flags::entry_error(error)),
             Event::Notice(notice) => self.output.notice(notice, self.options.quiet),
-            Event::Refused(error) => self.output.error(error),
             // The command line ends the report, with the exit code.
+            Event::Refused(error) => self.output.error(error),
+            Event::Difference(finding) => {
+                if self.shows(finding) {
+                    self.output.line(&finding.to_string());
+                }
+            }
+            Event::Mended { key } => self.output.line(&format!("mended {key}")),
+            Event::NotMended { key, cause } => {
+                let text = format!("cannot repair \"{key}\": {}", flags::cause(cause));
+                self.failures.report(&self.output, &text);
+            }
+            Event::SideDifference(finding) => self.output.line(&side_difference(finding)),
+            Event::SideFailed { which, error } => {
+                let (verb, cause) = (error.operation.verb(), flags::cause(&error.cause));
+                let text = format!("cannot {verb} \"{}\" in {which}: {cause}", error.key);
+                self.failures.report(&self.output, &text);
+            }
+            Event::SideNotice { which, notice } => {
+                if !self.options.quiet {
+                    let text = format!("in {which}: {}", flags::notice(notice));
+                    self.output.message("note", &text);
+                }
+            }
         }
     }
 
@@ -83,10 +116,12 @@ impl Presenter for HumanReport {
             self.output.message("note", text);
         }
     }
+}
 
-    fn finish(&self, ending: &Ending<'_>, watch: &Watch) {
-        if let Some(refusal) = ending.refusal.filter(|_| !watch.refused()) {
-            self.output.error(&refusal.report());
+impl Concludes<MirrorEnding> for HumanReport {
+    fn finish(&self, ending: &MirrorEnding, watch: &Watch) {
+        if let Some(refusal) = ending.refusal.as_ref().filter(|_| !watch.refused()) {
+            self.output.error(refusal);
         }
         let nothing_happened = ending.error.is_some() && ending.totals.entries == 0;
         if !nothing_happened {
@@ -103,8 +138,8 @@ impl Presenter for HumanReport {
             }
         }
         self.output.flush();
-        if let Some(error) = ending.error.or(ending.unpublished) {
-            self.output.error(&error.report());
+        if let Some(error) = ending.error.as_ref().or(ending.unpublished.as_ref()) {
+            self.output.error(error);
         }
         self.output.flush();
     }
@@ -121,7 +156,7 @@ fn change_line(outcome: &Outcome, dry_run: bool) -> String {
 }
 
 /// Formats the note on why deletions wait, with a hint.
-fn waiting(ending: &Ending<'_>) -> String {
+fn waiting(ending: &MirrorEnding) -> String {
     let hint = match ending.deletions {
         Deletions::UnlessCopiesFail => {
             "--delete-despite-errors deletes all but what a failed copy collided with"
@@ -135,18 +170,18 @@ fn waiting(ending: &Ending<'_>) -> String {
 }
 
 /// Returns the lines of the summary.
-fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<String> {
-    let (source, target) = watch.sides().unwrap_or((ending.source, ending.target));
+fn summary(ending: &MirrorEnding, watch: &Watch, failures: &Failures) -> Vec<String> {
+    let (source, target) = watch.sides().unwrap_or((&ending.source, &ending.target));
     let verb = if ending.dry_run { "would mirror" } else { "mirrored" };
     let mut lines = vec![format!("{verb} {source} -> {target}")];
     let mut rows = if ending.dry_run { would_rows(watch, ending) } else { done_rows(ending) };
-    rows.extend(requests_by_kind(ending.totals).map(|requests| ("requests", requests)));
+    rows.extend(requests_by_kind(&ending.totals).map(|requests| ("requests", requests)));
     for (label, value) in rows {
         lines.push(format!("  {label:<18}{value}"));
     }
     lines.push(figures(ending));
     lines.extend(failures.unprinted());
-    let totals = ending.totals;
+    let totals = &ending.totals;
     if totals.file_deletions_waiting + totals.directory_deletions_waiting > 0 {
         lines.push(waiting(ending));
     }
@@ -167,8 +202,8 @@ fn summary(ending: &Ending<'_>, watch: &Watch, failures: &Failures) -> Vec<Strin
 }
 
 /// Returns what a run did. Zero counts are left out, but for files copied and unchanged.
-fn done_rows(ending: &Ending<'_>) -> Vec<(&'static str, String)> {
-    let totals = ending.totals;
+fn done_rows(ending: &MirrorEnding) -> Vec<(&'static str, String)> {
+    let totals = &ending.totals;
     let files = |number| counted(number, "file", "files");
     let copied = files_and_links(totals.files_copied, totals.links_copied, totals.bytes_copied);
     let unchanged = files_and_links(totals.files_unchanged, totals.links_unchanged, None);
@@ -248,7 +283,7 @@ fn adoption_cost(totals: &Totals) -> String {
 }
 
 /// Returns what a run would do.
-fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)> {
+fn would_rows(watch: &Watch, ending: &MirrorEnding) -> Vec<(&'static str, String)> {
     let would = watch.would();
     let files = |number| counted(number, "file", "files");
     let all = would.copy + would.make_link;
@@ -279,7 +314,7 @@ fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)>
             rows.push((label, value));
         }
     }
-    let totals = ending.totals;
+    let totals = &ending.totals;
     let unchanged = files_and_links(totals.files_unchanged, totals.links_unchanged, None);
     rows.push(("leave unchanged", unchanged));
     if totals.files_failed > 0 {
@@ -289,8 +324,8 @@ fn would_rows(watch: &Watch, ending: &Ending<'_>) -> Vec<(&'static str, String)>
 }
 
 /// Formats time T, speed S and error rate E; a dry run has no speed.
-fn figures(ending: &Ending<'_>) -> String {
-    let totals = ending.totals;
+fn figures(ending: &MirrorEnding) -> String {
+    let totals = &ending.totals;
     let mut line = format!("time {}", duration(ending.duration));
     if !ending.dry_run {
         line.extend([", speed ", &speed(totals.throughput(ending.duration))]);
@@ -299,7 +334,7 @@ fn figures(ending: &Ending<'_>) -> String {
     line
 }
 
-fn verdict_line(ending: &Ending<'_>) -> String {
+fn verdict_line(ending: &MirrorEnding) -> String {
     let meaning = match ending.verdict {
         Verdict::Complete if ending.dry_run => return "dry run: nothing was changed".into(),
         Verdict::Complete => return "complete".into(),
@@ -326,15 +361,16 @@ mod tests {
 
     const COPY: Action = Action::Copy { unless: None };
 
-    fn ending(totals: &Totals, verdict: Verdict) -> Ending<'_> {
-        Ending { verdict, duration: Duration::from_secs(2), ..Ending::new("s", "t", totals) }
+    fn ending(totals: &Totals, verdict: Verdict) -> MirrorEnding {
+        let ending = MirrorEnding::new("s".into(), "t".into(), *totals);
+        MirrorEnding { verdict, duration: Duration::from_secs(2), ..ending }
     }
 
     #[test]
     fn the_hint_for_waiting_deletions_depends_on_the_options() {
         let totals = Totals { file_deletions_waiting: 1, ..Totals::default() };
         let note = |deletions| {
-            let ending = Ending { deletions, ..ending(&totals, Verdict::Incomplete) };
+            let ending = MirrorEnding { deletions, ..ending(&totals, Verdict::Incomplete) };
             let lines = summary(&ending, &Watch::default(), &Failures::new(false));
             lines.into_iter().find(|line| line.starts_with("note: deletions wait")).unwrap()
         };
@@ -385,11 +421,12 @@ mod tests {
 
     #[test]
     fn a_run_that_only_failed_to_publish_its_manifest_did_not_stop_before_its_end() {
-        let (totals, error) = (Totals::default(), Error::new(ErrorKind::Unusable, "full"));
+        let (totals, error) = (Totals::default(), Error::new(ErrorKind::Unusable, "full").report());
         let failed = ending(&totals, Verdict::Failed);
-        let stopped = Ending { error: Some(&error), ..ending(&totals, Verdict::Failed) };
+        let stopped =
+            MirrorEnding { error: Some(error.clone()), ..ending(&totals, Verdict::Failed) };
         assert_eq!(verdict_line(&stopped), "failed: the run stopped before its end");
-        let unpublished = Ending { unpublished: Some(&error), ..failed };
+        let unpublished = MirrorEnding { unpublished: Some(error), ..failed };
         let text = "failed: the copies are finished, but their manifest is not published";
         assert_eq!(verdict_line(&unpublished), text);
     }
@@ -416,7 +453,7 @@ mod tests {
             watch.observe(&Event::Changed(outcome));
         }
         let totals = Totals::default();
-        let ending = Ending { dry_run: true, ..ending(&totals, Verdict::Complete) };
+        let ending = MirrorEnding { dry_run: true, ..ending(&totals, Verdict::Complete) };
         let lines = summary(&ending, &watch, &Failures::new(false));
         assert_eq!(lines[0], "would mirror /s -> /t");
         assert_eq!(lines[1], "  copy              2 files, 2.0 KiB");
@@ -463,7 +500,8 @@ mod tests {
             files_copied: 1,
             ..Totals::default()
         };
-        let ending = Ending { durability: Durability::None, ..ending(&totals, Verdict::Complete) };
+        let ending =
+            MirrorEnding { durability: Durability::None, ..ending(&totals, Verdict::Complete) };
         let text = summary(&ending, &Watch::default(), &Failures::new(false)).join("\n");
         assert!(text.contains("no digest") && text.contains("--durability none"), "{text}");
     }

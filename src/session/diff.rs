@@ -11,14 +11,16 @@ mod join;
 mod read;
 mod side;
 
-pub use entry::{DiffEntry, Difference, Evidence, Sign};
 pub use side::Basis;
 
 use super::manifest::ManifestAt;
 use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::{KeySpace, Source};
 use crate::engine::Cores;
-use crate::model::{EntryError, EntryKind, Error, Keeps, Notice, Progress, Stop, Totals};
+use crate::model::{
+    DiffFinding, EntryKind, Error, Event, Keeps, Mismatch, Observer, Progress, Stop, Totals, Which,
+};
+use entry::{Evidence, SideEntry};
 use join::{Join, Joined};
 use read::Reader;
 use side::Side;
@@ -43,31 +45,6 @@ pub struct DiffOptions {
     pub metadata: bool,
     /// Files read at the same time, at least 1.
     pub checkers: usize,
-}
-
-/// One of two sides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
-    /// The first.
-    A,
-    /// The second.
-    B,
-}
-
-/// Receives what is found, in key order.
-pub trait DiffObserver {
-    /// Receives an entry that only one side has.
-    fn only(&mut self, which: Which, entry: &DiffEntry);
-    /// Receives a symbolic link of one side, if the other is a file system without links: this
-    /// counts as a difference of metadata.
-    fn no_link(&mut self, which: Which, entry: &DiffEntry);
-    /// Receives a notice about a side.
-    fn notice(&mut self, which: Which, notice: &Notice);
-    /// Receives a difference of an entry that both sides have.
-    fn differs(&mut self, difference: &Difference, a: &DiffEntry, b: &DiffEntry);
-    /// Receives a part of one side that could not be listed, or a file that could not be read. What
-    /// the other side has there is not reported as a difference.
-    fn failed(&mut self, which: Which, error: &EntryError);
 }
 
 /// The counts of a comparison.
@@ -136,14 +113,14 @@ pub struct DiffOutcome {
     pub interrupted: bool,
 }
 
-/// Compares two places. Memory is bounded by that of a manifest reader and a listing.
+/// Compares two places, and reports what is found in key order. Memory is bounded by that of a manifest reader and a listing.
 ///
 /// # Errors
 /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if a manifest can't be used,
 /// [`ErrorKind::Unusable`](crate::model::ErrorKind::Unusable) if a location can't be read.
 pub fn diff(
     options: &DiffOptions,
-    observer: &mut dyn DiffObserver,
+    observer: &dyn Observer,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<DiffOutcome, Error> {
@@ -187,7 +164,7 @@ pub fn diff(
     tally.totals.bytes_hashed = progress.totals().bytes_hashed;
     for (which, side) in [(Which::A, &a), (Which::B, &b)] {
         for notice in side.source().iter().flat_map(|source| source.notices()) {
-            tally.observer.notice(which, &notice);
+            observer.observe(&Event::SideNotice { which, notice });
         }
     }
     Ok(DiffOutcome {
@@ -201,7 +178,7 @@ pub fn diff(
 
 /// Counts and reports what is found.
 struct Tally<'o> {
-    observer: &'o mut dyn DiffObserver,
+    observer: &'o dyn Observer,
     /// The key spaces of both sides.
     forms: [KeySpace; 2],
     /// Which metadata each side can store.
@@ -216,16 +193,16 @@ impl Tally<'_> {
         match joined {
             Joined::Failed(which, error) => {
                 self.totals.failed += 1;
-                self.observer.failed(which, &error);
+                self.observer.observe(&Event::SideFailed { which, error });
             }
             Joined::Unknown => self.totals.unknown += 1,
-            Joined::Only(which, entry) => self.only(which, &entry),
+            Joined::Only(which, side) => self.only(which, side),
             Joined::Both(a, b) => self.both(&a, &b),
         }
         self.totals.entries += 1;
     }
 
-    fn only(&mut self, which: Which, entry: &DiffEntry) {
+    fn only(&mut self, which: Which, SideEntry { entry, .. }: SideEntry) {
         let (own, other) = match which {
             Which::A => (0, 1),
             Which::B => (1, 0),
@@ -239,7 +216,7 @@ impl Tally<'_> {
         if entry.kind == Some(EntryKind::Symlink) && !self.keeps[other].links {
             if self.metadata {
                 self.totals.metadata_differs += 1;
-                self.observer.no_link(which, entry);
+                self.report(DiffFinding::NoLink { which, entry });
             }
             return;
         }
@@ -247,11 +224,11 @@ impl Tally<'_> {
             Which::A => self.totals.only_in_a += 1,
             Which::B => self.totals.only_in_b += 1,
         }
-        self.observer.only(which, entry);
+        self.report(DiffFinding::Only { which, entry });
     }
 
-    fn both(&mut self, a: &DiffEntry, b: &DiffEntry) {
-        let (evidence, differences) = entry::compare(a, b, self.metadata.then_some(&self.keeps));
+    fn both(&mut self, a: &SideEntry, b: &SideEntry) {
+        let (evidence, mismatches) = entry::compare(a, b, self.metadata.then_some(&self.keeps));
         match evidence {
             Some(Evidence::Digest) => {
                 self.totals.files_by_digest += 1;
@@ -264,15 +241,20 @@ impl Tally<'_> {
             }
             None => {}
         }
-        for difference in differences {
-            *match difference {
-                Difference::Type => &mut self.totals.type_differs,
-                Difference::Content(_) => &mut self.totals.content_differs,
-                Difference::Link => &mut self.totals.link_differs,
-                Difference::Metadata(_) => &mut self.totals.metadata_differs,
+        for mismatch in mismatches {
+            *match mismatch {
+                Mismatch::Type => &mut self.totals.type_differs,
+                Mismatch::Content(_) => &mut self.totals.content_differs,
+                Mismatch::Link => &mut self.totals.link_differs,
+                Mismatch::Metadata(_) => &mut self.totals.metadata_differs,
             } += 1;
-            self.observer.differs(&difference, a, b);
+            let (a, b) = (a.entry.clone(), b.entry.clone());
+            self.report(DiffFinding::Differs { mismatch, a, b });
         }
+    }
+
+    fn report(&self, finding: DiffFinding) {
+        self.observer.observe(&Event::SideDifference(Box::new(finding)));
     }
 }
 

@@ -26,14 +26,14 @@ use crate::manifest::{
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
-    Cause, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, ExtraDigests,
-    ExtraKinds, Key, Metadata, Notice, Operation, Preserve, Progress, RunId, Stamp, Stop,
-    Timestamp, Totals, Verdict,
+    Cause, Difference, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event,
+    ExtraDigests, ExtraKinds, Finding, Key, Metadata, Notice, Observer, Operation, Preserve,
+    Progress, RunId, Stamp, Stop, Timestamp, Totals, Verdict,
 };
 use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
 use crate::spool::Sorted;
-use crate::verify::{Choice, Depth, Difference, VerifyObserver, VerifyOutcome, VerifyTotals};
+use crate::verify::{Choice, Depth, VerifyOutcome, VerifyTotals};
 use crossbeam_channel::{Receiver, Sender, bounded};
 pub use sorted::DigestList;
 use sorted::{SortedList, next_file, sort};
@@ -98,7 +98,7 @@ impl ImportOptions {
 pub fn import(
     options: &ImportOptions,
     list: DigestList,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
@@ -107,7 +107,7 @@ pub fn import(
     let SortedList { lines: listed, left_out } =
         sort(options.format, list, &options.state_dir, stop)?;
     if left_out > 0 {
-        observer.notice(&Notice::OwnNamesLeftOut { count: left_out });
+        observer.notice(Notice::OwnNamesLeftOut { count: left_out });
     }
     let state_dir = &options.state_dir;
     let places = options.opener(&run, started, progress, stop);
@@ -115,11 +115,11 @@ pub fn import(
     let (target_name, lockable) = (&place.name, place.lockable()?);
     let target = places.write(&place, Writes { durability: Durability::File, token: random()? })?;
     let lock = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
-        observer.notice(&notice);
+        observer.notice(notice);
     })?;
     let reader = ManifestReader::of(&*target, state_dir);
     refuse_where_known(options, &reader, target_name)?;
-    lockable.probe(&*target, &mut |notice| observer.notice(&notice));
+    lockable.probe(&*target, &mut |notice| observer.notice(notice));
     let record =
         ImportRecord::begin(options, run.clone(), started, &*target, target_name, observer)?;
     lock.keep();
@@ -139,10 +139,10 @@ pub fn import(
     if let Some(why) = lock.lost() {
         return Err(why);
     }
-    ended?.iter().flat_map(Done::notices).for_each(|notice| observer.notice(&notice));
+    ended?.iter().flat_map(Done::notices).for_each(|notice| observer.notice(notice));
     // If releasing fails, the next run takes the lock over.
     if let Err(error) = lock.release() {
-        observer.notice(&Notice::LockNotReleased { cause: error.sentence() });
+        observer.notice(Notice::LockNotReleased { cause: error.sentence() });
     }
     Ok(VerifyOutcome {
         run,
@@ -177,11 +177,11 @@ impl ImportRecord {
         started: Timestamp,
         target: &dyn Target,
         name: &str,
-        observer: &dyn VerifyObserver,
+        observer: &dyn Observer,
     ) -> Result<Self, Error> {
         let opened = State::open(&options.state_dir, IMPORTED, name)?;
         if let Some(lost) = opened.lost(None) {
-            observer.notice(&lost);
+            observer.notice(lost);
         }
         let state = opened.state;
         // Drops what an interrupted import recorded.
@@ -273,7 +273,7 @@ struct Importing<'a> {
     content: &'a dyn Source,
     /// The run, with the list as its source.
     by: RecordedBy,
-    observer: &'a dyn VerifyObserver,
+    observer: &'a dyn Observer,
     progress: &'a Progress,
     stop: &'a Stop,
 }
@@ -407,7 +407,8 @@ impl Importing<'_> {
                     unknown.leave(&wanted.key);
                     if !unknown.covers(&wanted.key) {
                         totals.missing += 1;
-                        self.observer.difference(&wanted.key, &Difference::Missing, true);
+                        let finding = Finding::new(&wanted.key, Difference::Missing, true);
+                        self.observer.observe(&Event::Difference(finding));
                     }
                     // The recording thread ends first only if it failed.
                     if found.send(self.unseen(&wanted)).is_err() {
@@ -450,7 +451,8 @@ impl Importing<'_> {
             };
         if digest != expected {
             let difference = Difference::Corrupt { expected: Some(expected), found: Some(digest) };
-            self.observer.difference(&entry.key, &difference, true);
+            let finding = Finding::new(&entry.key, difference, true);
+            self.observer.observe(&Event::Difference(finding));
             return unverified(entry, Some(false));
         }
         let row = PendingRow {
@@ -523,7 +525,7 @@ impl Importing<'_> {
 
     fn fail(&self, error: &EntryError) {
         self.progress.files_failed.add(1);
-        self.observer.failed(error);
+        self.observer.observe(&Event::Failed(error.clone()));
     }
 }
 

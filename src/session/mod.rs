@@ -29,17 +29,8 @@ pub use mirror::{
     explain, mirror,
 };
 
-use crate::model::{Error, RunId, Timestamp};
-use crate::place::random;
-
-/// Makes the id of a run that starts now.
-///
-/// # Errors
-/// Those of [`random`].
-pub(crate) fn new_run_id() -> Result<RunId, Error> {
-    let start = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    Ok(RunId(format!("{start}-{:08x}", random()?)))
-}
+use crate::model::Timestamp;
+use crate::place::new_run_id;
 
 fn wall_clock() -> Timestamp {
     let now = jiff::Timestamp::now();

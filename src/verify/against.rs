@@ -6,7 +6,7 @@ use super::content_comparer::{ContentComparer, Job};
 use super::extra::Extras;
 use super::groups::Groups;
 use super::open::{self, NamedSource, Opened, OpenedSource, open};
-use super::{Sample, VerifyObserver, VerifyOptions};
+use super::{Sample, VerifyOptions};
 use crate::backend::layer::{BandwidthLimit, PacedSource};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListOptions, Source, Target};
@@ -20,7 +20,9 @@ use crate::manifest::published::{ManifestReader, used_instead};
 use crate::manifest::{RecordedOptions, SharedLock, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::hint::hint;
-use crate::model::{Entry, Error, ErrorKind, Key, Notice, Progress, RunId, Setting, Stop, Totals};
+use crate::model::{
+    Entry, Error, ErrorKind, Key, Notice, Observer, Progress, RunId, Setting, Stop, Totals,
+};
 use crate::place::{Overlap, SourcePlace};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -94,7 +96,7 @@ pub struct AgainstOutcome {
 pub fn verify_against(
     options: &VerifyOptions,
     against: &Against,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<AgainstOutcome, Error> {
@@ -104,7 +106,7 @@ pub fn verify_against(
     let latest = sides.latest_run(options, observer);
     sides.recall(options, latest.as_ref())?;
     if let Some(filter) = &against.filter {
-        place.misplaced_patterns(filter).iter().for_each(|notice| observer.notice(notice));
+        place.misplaced_patterns(filter).into_iter().for_each(|notice| observer.notice(notice));
     }
     let scope = Scope::of(against, latest)?;
     let listing = ListOptions {
@@ -138,7 +140,7 @@ pub fn verify_against(
     };
     compare(join, &comparer, options.checkers, progress, stop)?;
     let notices = source.notices().into_iter().chain(target.notices());
-    notices.for_each(|notice| observer.notice(&notice));
+    notices.for_each(|notice| observer.notice(notice));
     let differences = comparer.differences();
     let sample = comparer.sample;
     let mut totals = comparer.totals.into_inner();
@@ -172,7 +174,7 @@ impl Sides {
     fn open(
         options: &VerifyOptions,
         against: &Against,
-        observer: &dyn VerifyObserver,
+        observer: &dyn Observer,
         progress: &Arc<Progress>,
         stop: &Stop,
     ) -> Result<Self, Error> {
@@ -226,16 +228,12 @@ impl Sides {
 
     /// Returns the latest run from the source into the target, from the state or the manifest.
     /// Records that can't be used are reported and otherwise ignored, since none is needed.
-    fn latest_run(
-        &self,
-        options: &VerifyOptions,
-        observer: &dyn VerifyObserver,
-    ) -> Option<LatestRun> {
+    fn latest_run(&self, options: &VerifyOptions, observer: &dyn Observer) -> Option<LatestRun> {
         let from_state = self.latest_in_state(options).or_else(|error| {
             if !is_damage(&error) {
                 return Err(error);
             }
-            observer.notice(&open::instead_of(&error));
+            observer.notice(open::instead_of(&error));
             Ok(None)
         });
         let found = from_state.and_then(|found| match found {
@@ -243,7 +241,7 @@ impl Sides {
             None => self.latest_in_manifest(options, observer),
         });
         found.unwrap_or_else(|error| {
-            observer.notice(&Notice::FilterUnknown { cause: error.sentence() });
+            observer.notice(Notice::FilterUnknown { cause: error.sentence() });
             None
         })
     }
@@ -260,13 +258,13 @@ impl Sides {
     fn latest_in_manifest(
         &self,
         options: &VerifyOptions,
-        observer: &dyn VerifyObserver,
+        observer: &dyn Observer,
     ) -> Result<Option<LatestRun>, Error> {
         let spool_dir = open::spool_dir(options);
         let reader = ManifestReader::of(&*self.target, &spool_dir);
         let Some((latest, fault)) = reader.latest_or_highest()? else { return Ok(None) };
         if let Some(fault) = fault {
-            observer.notice(&used_instead(&latest, Some(&fault), None));
+            observer.notice(used_instead(&latest, Some(&fault), None));
         }
         let head = latest.head;
         let is_of_sides =
@@ -350,7 +348,7 @@ impl Scan<'_, '_> {
             Joined::Leftover(_) => {}
             Joined::LeftOut(key, why) => {
                 self.extras.hold(&key, &mut |key| comparer.extra(key));
-                comparer.observer.notice(&Notice::left_out(&key, why));
+                comparer.observer.notice(Notice::left_out(&key, why));
             }
         }
         None

@@ -1,9 +1,9 @@
 //! The amount that a verification has to read, counted from the rows beside it.
 
-use super::{Budget, Depth, VerifyObserver};
+use super::{Budget, Depth};
 use crate::engine::CountAhead;
 use crate::manifest::Row;
-use crate::model::{Ahead, EntryKind, Error, Notice, Progress};
+use crate::model::{Ahead, EntryKind, Error, Notice, Observer, Progress};
 use std::io;
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ pub(super) fn count_ahead(
     rows: impl Iterator<Item = Result<Row, Error>> + Send + 'static,
     depth: Depth,
     progress: &Arc<Progress>,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
 ) -> Option<CountAhead> {
     let count = move |ahead: &Ahead, is_over: &dyn Fn() -> bool| count(rows, depth, ahead, is_over);
     begun(CountAhead::start(Arc::clone(progress), count).map(Some), observer)
@@ -22,10 +22,10 @@ pub(super) fn count_ahead(
 /// Returns the count if it began, or reports why not.
 pub(super) fn begun(
     count: io::Result<Option<CountAhead>>,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
 ) -> Option<CountAhead> {
     count.unwrap_or_else(|error| {
-        observer.notice(&Notice::NotCountedAhead { cause: error.to_string() });
+        observer.notice(Notice::NotCountedAhead { cause: error.to_string() });
         None
     })
 }

@@ -1,6 +1,6 @@
 //! Comparison of one entry of the source with the target's: first as listed, then by content.
 
-use super::{AgainstTotals, Difference, Sample, VerifyObserver, tally};
+use super::{AgainstTotals, Sample, tally};
 use crate::backend::{KeySpace, Source, Target};
 use crate::compare::{Conflict, Pair, Seen};
 use crate::engine::{Cores, ReadSide, Wanted};
@@ -10,8 +10,8 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::run::Counter;
 use crate::model::{
-    Cause, Digest, Entry, EntryError, EntryKind, Features, Keeps, Key, Metadata, Operation,
-    Progress, Stop,
+    Cause, Difference, Digest, Entry, EntryError, EntryKind, Event, Features, Finding, Keeps, Key,
+    Metadata, Observer, Operation, Progress, Stop,
 };
 use parking_lot::Mutex;
 use std::fmt;
@@ -32,7 +32,7 @@ impl Job {
 
 /// Compares entries of two sides, and counts and reports the differences.
 pub(super) struct ContentComparer<'a> {
-    pub(super) observer: &'a dyn VerifyObserver,
+    pub(super) observer: &'a dyn Observer,
     pub(super) totals: Mutex<AgainstTotals>,
     pub(super) source: &'a dyn Source,
     pub(super) target: &'a dyn Target,
@@ -121,7 +121,7 @@ impl ContentComparer<'_> {
         if is_of_size {
             self.count(|totals| totals.unread += 1);
         } else {
-            self.differs(&key, &Difference::Corrupt { expected: None, found: None });
+            self.differs(&key, &Difference::Content { source: None, target: None });
         }
         None
     }
@@ -259,7 +259,7 @@ impl ContentComparer<'_> {
             other = self.looked(Side::Target, other)?;
             let is_one_kind = self.compare_whole(&one, &other, self.lost(&one, &other)?);
             if is_one_kind && one.kind == EntryKind::File {
-                self.differs(&key, &Difference::Corrupt { expected: None, found: None });
+                self.differs(&key, &Difference::Content { source: None, target: None });
             }
             return Ok(());
         }
@@ -291,8 +291,8 @@ impl ContentComparer<'_> {
         if expected == found {
             self.count(|totals| totals.equal += 1);
         } else {
-            let (expected, found) = (Some(expected), Some(found));
-            self.differs(&key, &Difference::Corrupt { expected, found });
+            let (source, target) = (Some(expected), Some(found));
+            self.differs(&key, &Difference::Content { source, target });
         }
         Ok(())
     }
@@ -383,7 +383,7 @@ impl ContentComparer<'_> {
         let counted = self.extras_count || *difference != Difference::Extra;
         self.count(|totals| match difference {
             Difference::Missing => totals.missing += 1,
-            Difference::Corrupt { .. } => totals.content += 1,
+            Difference::Content { .. } | Difference::Corrupt { .. } => totals.content += 1,
             Difference::Metadata(_) | Difference::Touched(_) | Difference::Unknown(_) => {
                 totals.metadata += 1;
             }
@@ -392,7 +392,8 @@ impl ContentComparer<'_> {
                 totals.entries += 1;
             }
         });
-        self.observer.difference(key, difference, counted);
+        let finding = Finding::new(key, difference.clone(), counted);
+        self.observer.observe(&Event::Difference(finding));
     }
 
     /// Counts and reports a part of a side that could not be listed.
@@ -403,7 +404,7 @@ impl ContentComparer<'_> {
 
     fn fail(&self, error: &EntryError) {
         self.count(|totals| totals.failed += 1);
-        self.observer.failed(error);
+        self.observer.observe(&Event::Failed(error.clone()));
     }
 
     fn count(&self, add: impl FnOnce(&mut AgainstTotals)) {

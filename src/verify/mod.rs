@@ -43,10 +43,7 @@ use crate::manifest::keys::{KeyId, PublicKey};
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{CutOff, Row, TargetLock, Writer, is_damage};
 use crate::model::error::Side;
-use crate::model::{
-    Cause, Digest, EntryError, Error, ErrorKind, Key, Notice, Progress, RunId, Stop, Timestamp,
-    Totals,
-};
+use crate::model::{Error, ErrorKind, Notice, Observer, Progress, RunId, Stop, Timestamp, Totals};
 use broken::Broken;
 use crossbeam_channel::bounded;
 use expected::Expected;
@@ -75,6 +72,8 @@ pub struct VerifyOptions {
     /// Count extra entries as differences even if the latest run of a whole tree didn't delete
     /// them.
     pub strict: bool,
+    /// Accept that runs left something unknown: what may be their work is not counted.
+    pub allow_incomplete: bool,
     /// How thoroughly files are verified.
     pub depth: Depth,
     /// Compare only with the published manifest, which must be signed with this key.
@@ -123,43 +122,6 @@ impl Depth {
             Self::Content(choice) => choice.budget,
         }
     }
-}
-
-/// A difference between an entry and its row, or the source's entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// The recorded entry, or the source's, doesn't exist.
-    Missing,
-    /// The content isn't the recorded one, or the source's.
-    Corrupt {
-        /// The recorded or the source's digest; `None` if only sizes were compared.
-        expected: Option<Digest>,
-        /// The digest found; `None` if only sizes were compared.
-        found: Option<Digest>,
-    },
-    /// Mode, owner, group, mtime, type or link text isn't the recorded one, or the source's; in
-    /// words.
-    Metadata(String),
-    /// Size, mtime and metadata are as recorded, but not the rest of the stamp (ctime, inode, a
-    /// store's tag), in words: the content may have changed.
-    Touched(String),
-    /// It has no row, or isn't in the source.
-    Extra,
-    /// It isn't as recorded, in words, but it changed since the start of a run that was killed
-    /// before it recorded everything: it may be that run's work.
-    Unknown(String),
-}
-
-/// Receives the results of a verification, in any order.
-pub trait VerifyObserver: Send + Sync {
-    /// Takes a difference; `counted` is false for extra entries that don't count.
-    fn difference(&self, key: &Key, difference: &Difference, counted: bool);
-    /// Takes an entry that could not be read.
-    fn failed(&self, error: &EntryError);
-    /// Takes the result of repairing an entry.
-    fn mended(&self, key: &Key, mended: Result<(), &Cause>);
-    /// Takes a notice.
-    fn notice(&self, notice: &Notice);
 }
 
 /// Counts of a verification.
@@ -242,7 +204,7 @@ pub struct VerifyOutcome {
 /// target can't be read; [`ErrorKind::Locked`] if a run is writing to it.
 pub fn verify(
     options: &VerifyOptions,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<VerifyOutcome, Error> {
@@ -276,6 +238,7 @@ pub fn verify(
         reader: paced.as_ref().map_or(&*target, |paced| paced),
         filter: &filter,
         extras_count,
+        allow_incomplete: options.allow_incomplete,
         directory_times_count: extras_count && expected.keeps_times,
         depth: options.depth,
         cores: Cores::default(),
@@ -285,7 +248,7 @@ pub fn verify(
     let recorded = state.as_ref().filter(|_| options.depth != Depth::Stamps);
     let writer = record::writer(recorded, observer);
     read(&mut scan, &tally, writer, options, progress, stop)?;
-    target.notices().iter().for_each(|notice| observer.notice(notice));
+    target.notices().into_iter().for_each(|notice| observer.notice(notice));
     // Repairs hash content too, which isn't counted.
     let bytes_hashed = progress.bytes_hashed.get();
     let mut mended = 0;
@@ -324,7 +287,7 @@ pub fn verify(
 /// Opens the target, and the source to repair from if there is one.
 fn open_sides(
     options: &VerifyOptions,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Opened, Error> {
@@ -362,7 +325,7 @@ fn recorded(
     target: &dyn Target,
     name: &str,
     options: &VerifyOptions,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
 ) -> Result<Recorded, Error> {
     if let Some(key) = &options.key {
         let manifest = signed::signed(target, name, key, options, observer)?;
@@ -376,7 +339,7 @@ fn recorded(
         Err(damage) if is_damage(&damage) => {
             let found = Manifest::of_target(target, options, observer)?;
             let Some(found) = found else { return Err(damage) };
-            observer.notice(&open::instead_of(&damage));
+            observer.notice(open::instead_of(&damage));
             return Ok(found);
         }
         Err(error) => return Err(error),
@@ -397,13 +360,13 @@ fn recorded(
 }
 
 /// Releases the lock that was held for repairs.
-fn release(lock: TargetLock, observer: &dyn VerifyObserver) -> Result<(), Error> {
+fn release(lock: TargetLock, observer: &dyn Observer) -> Result<(), Error> {
     if let Some(lost) = lock.lost() {
         return Err(lost);
     }
     // The next run takes over a lock that isn't released.
     if let Err(error) = lock.release() {
-        observer.notice(&Notice::LockNotReleased { cause: error.sentence() });
+        observer.notice(Notice::LockNotReleased { cause: error.sentence() });
     }
     Ok(())
 }

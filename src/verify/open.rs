@@ -2,7 +2,7 @@
 
 use super::expected::Expected;
 use super::record::report_not_recorded;
-use super::{Depth, Repair, VerifyObserver, VerifyOptions};
+use super::{Depth, VerifyOptions};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, Source, Target};
 use crate::engine::now;
@@ -14,8 +14,12 @@ use crate::model::key::Escaped;
 use crate::model::notice::Overtaken;
 use crate::model::reserved::is_reserved;
 use crate::model::shell::Quoted;
-use crate::model::{Durability, Error, ErrorKind, Notice, Progress, Setting, Stop, Timestamp};
-use crate::place::{InBag, OpenOptions, Opener, Overlap, SourcePlace, Writes, bag_at};
+use crate::model::{
+    Durability, Error, ErrorKind, Notice, Observer, Progress, RunId, Setting, Stop, Timestamp,
+};
+use crate::place::{
+    InBag, OpenOptions, Opener, Overlap, SourcePlace, Writes, bag_at, new_run_id, random,
+};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -60,7 +64,7 @@ impl Manifest {
     pub(super) fn of_state(
         state: &State,
         options: &VerifyOptions,
-        observer: &dyn VerifyObserver,
+        observer: &dyn Observer,
     ) -> Result<Option<Self>, Error> {
         let Some(expected) = Expected::by_state(state)? else { return Ok(None) };
         let recording = recording(state, options, observer);
@@ -75,7 +79,7 @@ impl Manifest {
     pub(super) fn of_target(
         target: &dyn Target,
         options: &VerifyOptions,
-        observer: &dyn VerifyObserver,
+        observer: &dyn Observer,
     ) -> Result<Option<Recorded>, Error> {
         let spool_dir = spool_dir(options);
         let reader = ManifestReader::of(target, &spool_dir);
@@ -89,7 +93,7 @@ impl Manifest {
                     overtaken_since = Some(latest.head.published);
                 }
                 let follows = overtaken_since.map(|_| Overtaken::Unknown);
-                observer.notice(&used_instead(&latest, None, follows));
+                observer.notice(used_instead(&latest, None, follows));
                 Some(fault)
             }
             None => History::fault(&latest, &reader)?,
@@ -167,7 +171,7 @@ fn without_own(
 pub(super) fn recording(
     state: &State,
     options: &VerifyOptions,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
 ) -> Option<State> {
     let records = options.depth != Depth::Stamps || options.repair.is_some();
     let recording = records.then(|| state.for_recording()).transpose();
@@ -179,13 +183,13 @@ pub(super) fn recording(
 
 /// Reports that verified files can't be recorded because no run is recorded here, if that matters
 /// for the options.
-pub(super) fn report_unrecorded(options: &VerifyOptions, observer: &dyn VerifyObserver) {
+pub(super) fn report_unrecorded(options: &VerifyOptions, observer: &dyn Observer) {
     if let Depth::Content(choice) = options.depth
         && (choice.budget.is_some() || choice.unverified_since.is_some())
     {
         let cause =
             "no run into the target is recorded here; only its manifest was found".to_owned();
-        observer.notice(&Notice::NotRecorded { cause });
+        observer.notice(Notice::NotRecorded { cause });
     }
 }
 
@@ -225,11 +229,12 @@ pub(super) struct NamedSource<'a> {
 pub(super) fn open(
     options: &VerifyOptions,
     source: Option<NamedSource<'_>>,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<Opened, Error> {
-    let repair = options.repair.as_ref();
+    let repairs = options.repair.is_some();
+    let run = if repairs { Some(new_run_id()?) } else { None };
     let opener = Opener::new(OpenOptions {
         limits: &options.limits,
         requests: options.checkers,
@@ -237,7 +242,7 @@ pub(super) fn open(
         progress,
         stop,
         // Uploads are marked with the run that holds the lock.
-        run: repair.map_or("", |repair| &repair.run.0),
+        run: run.as_ref().map_or("", |run| &run.0),
         began: now(),
         spool_dir: &options.state_dir,
         state_dir: Some(&options.state_dir),
@@ -246,20 +251,21 @@ pub(super) fn open(
     let source = source.map(|named| opener.source(named.location, named.store)).transpose()?;
     let place = opener.target(&options.target, options.target_store.as_ref())?;
     let lockable = place.lockable()?;
-    let take = |repair: &Repair| {
-        TargetLock::take(&lockable, LockRequest::of(&repair.run), stop, &mut |notice| {
-            observer.notice(&notice);
+    let take = |run: &RunId| {
+        TargetLock::take(&lockable, LockRequest::of(run), stop, &mut |notice| {
+            observer.notice(notice);
         })
     };
-    let lock = repair.map(take).transpose()?;
+    let lock = run.as_ref().map(take).transpose()?;
     let shared = if lock.is_none() { Some(lockable.share()?) } else { None };
-    let writes = match repair {
-        Some(repair) => Writes { durability: Durability::default(), token: repair.token },
-        None => Writes { durability: Durability::None, token: 0 },
+    let writes = if repairs {
+        Writes { durability: Durability::default(), token: random()? }
+    } else {
+        Writes { durability: Durability::None, token: 0 }
     };
     let target = opener.write(&place, writes)?;
     if lock.is_some() {
-        lockable.probe(&*target, &mut |notice| observer.notice(&notice));
+        lockable.probe(&*target, &mut |notice| observer.notice(notice));
     }
     let source = source.map(|source| -> Result<_, Error> {
         let overlap = source.overlap(&place)?;

@@ -1,15 +1,15 @@
 //! The published manifest of a target that is verified by its state: whether it is intact, and
 //! whether somebody else published a later one.
 
+use super::VerifyOptions;
 use super::open::spool_dir;
-use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::manifest::State;
 use crate::manifest::published::{
     Foreseen, Lost, ManifestReader, ManifestStatus, Publication, Since, foresee,
 };
 use crate::model::notice::Overtaken;
-use crate::model::{Error, ErrorKind, Notice, Timestamp};
+use crate::model::{Error, ErrorKind, Notice, Observer, Timestamp};
 
 /// The condition of the published manifest.
 pub(super) struct Published {
@@ -29,7 +29,7 @@ pub(super) fn look(
     target: &dyn Target,
     state: &State,
     options: &VerifyOptions,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
 ) -> Published {
     let (mut fault, publication) = match find(target, state, options) {
         // A killed first run may have published rows without a head that points to them.
@@ -53,15 +53,15 @@ pub(super) fn look(
         if fault.is_some() && error.kind == ErrorKind::Unusable {
             fault = Some(error);
         } else {
-            observer.notice(&Notice::LaterManifestUnknown { cause: error.sentence() });
+            observer.notice(Notice::LaterManifestUnknown { cause: error.sentence() });
         }
         (None, None)
     });
     if let Some(later) = &later {
-        observer.notice(&Notice::LaterManifestUsed { run: later.head.run.clone() });
+        observer.notice(Notice::LaterManifestUsed { run: later.head.run.clone() });
     }
     let overtaken_since = lost.map(|lost| {
-        observer.notice(&lost.notice(Overtaken::Unknown));
+        observer.notice(lost.notice(Overtaken::Unknown));
         let known = later.clone().or_else(|| state.published().ok().flatten());
         // If nothing is known, everything may have changed.
         known.map_or_else(Timestamp::default, |known| known.head.published)
@@ -87,9 +87,9 @@ fn since(
 }
 
 /// Records damage for the next mirror.
-pub(super) fn distrust(state: &State, fault: &Error, observer: &dyn VerifyObserver) {
+pub(super) fn distrust(state: &State, fault: &Error, observer: &dyn Observer) {
     if let Err(error) = state.for_recording().and_then(|state| state.distrust(fault)) {
-        observer.notice(&Notice::DamageNotRecorded { cause: error.sentence() });
+        observer.notice(Notice::DamageNotRecorded { cause: error.sentence() });
     }
 }
 

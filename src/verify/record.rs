@@ -1,8 +1,7 @@
 //! Recording of verified files, beside the hashing.
 
-use super::VerifyObserver;
 use crate::manifest::{State, Verified, Writer};
-use crate::model::{Error, Notice};
+use crate::model::{Error, Notice, Observer};
 use crossbeam_channel::Receiver;
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ pub(super) const BATCH: usize = 4_096;
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// Returns a writer to the state; `None` if nothing can be recorded, which is reported.
-pub(super) fn writer(state: Option<&State>, observer: &dyn VerifyObserver) -> Option<Writer> {
+pub(super) fn writer(state: Option<&State>, observer: &dyn Observer) -> Option<Writer> {
     state.map(State::writer).transpose().unwrap_or_else(|error| {
         report_not_recorded(&error, observer);
         None
@@ -21,8 +20,8 @@ pub(super) fn writer(state: Option<&State>, observer: &dyn VerifyObserver) -> Op
 }
 
 /// Reports that verified files aren't recorded, and why. The verification goes on.
-pub(super) fn report_not_recorded(error: &Error, observer: &dyn VerifyObserver) {
-    observer.notice(&Notice::NotRecorded { cause: error.sentence() });
+pub(super) fn report_not_recorded(error: &Error, observer: &dyn Observer) {
+    observer.notice(Notice::NotRecorded { cause: error.sentence() });
 }
 
 /// Records verified files until all senders are gone. Each batch is a transaction that waits only

@@ -21,7 +21,7 @@ use crate::manifest::{RunNumber, SourceNumber, State};
 use crate::model::error::{Operation, Side};
 use crate::model::{
     Action, Cause, Decision, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress,
-    Reason, RunId, Stop,
+    Reason, Stop,
 };
 use crate::plan::{
     DeletionTally, Finish, Planned, Remainder, Step, Steps, precondition_of, spool_error,
@@ -42,10 +42,6 @@ pub struct Repair {
     pub source: Location,
     /// How its store is reached, if it is in one.
     pub source_store: Option<StoreSettings>,
-    /// The run that holds the target's lock during the repair.
-    pub run: RunId,
-    /// Distinguishes its temporary files from others'.
-    pub token: u32,
 }
 
 /// The inputs of a repair.
@@ -160,7 +156,7 @@ impl RepairObserver<'_> {
         };
         if differences > 0 {
             self.tally.count(|totals| totals.mended += 1);
-            self.tally.observer.mended(key, Ok(()));
+            self.tally.observer.observe(&Event::Mended { key: key.clone() });
         }
     }
 
@@ -175,7 +171,8 @@ impl RepairObserver<'_> {
                 mended.not_kept.insert(error.key.clone());
             }
         }
-        self.tally.observer.mended(&error.key, Err(&error.cause));
+        let (key, cause) = (error.key.clone(), error.cause.clone());
+        self.tally.observer.observe(&Event::NotMended { key, cause });
     }
 }
 
@@ -184,7 +181,7 @@ impl Observer for RepairObserver<'_> {
         match event {
             Event::Changed(outcome) => self.changed(&outcome.key, outcome.decision.action),
             Event::Failed(error) => self.failed(error),
-            Event::Notice(notice) => self.tally.observer.notice(notice),
+            Event::Notice(notice) => self.tally.observer.notice(notice.clone()),
             _ => {}
         }
     }

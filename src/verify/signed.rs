@@ -3,14 +3,14 @@
 //! The state isn't signed. It only shows whether an older manifest was put back, and has the time
 //! at which a file was verified, for files with the same row in state and manifest.
 
+use super::VerifyOptions;
 use super::open::{Manifest, recording, report_unrecorded, spool_dir};
-use super::{VerifyObserver, VerifyOptions};
 use crate::backend::Target;
 use crate::manifest::keys::PublicKey;
 use crate::manifest::published::{History, ManifestReader, Publication};
 use crate::manifest::{Row, State};
 use crate::model::hint::hint;
-use crate::model::{Error, ErrorKind, Notice, Setting};
+use crate::model::{Error, ErrorKind, Notice, Observer, Setting};
 use std::iter::Peekable;
 
 /// Returns the manifest published in a target, after checking its integrity and its signature with
@@ -24,7 +24,7 @@ pub(super) fn signed(
     name: &str,
     key: &PublicKey,
     options: &VerifyOptions,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
 ) -> Result<Manifest, Error> {
     let spool_dir = spool_dir(options);
     let reader = ManifestReader::of(target, &spool_dir);
@@ -34,7 +34,7 @@ pub(super) fn signed(
     })?;
     reader.signature_status(&latest, Some(key))?.demand(&latest, key)?;
     let state = State::latest_into(&options.state_dir, name).unwrap_or_else(|error| {
-        observer.notice(&Notice::RollbackUnknown { cause: error.sentence() });
+        observer.notice(Notice::RollbackUnknown { cause: error.sentence() });
         None
     });
     let known = state.as_ref().map(State::published).transpose()?.flatten();
@@ -58,7 +58,7 @@ pub(super) fn add_dates(
     manifest: &mut Manifest,
     state: &State,
     options: &VerifyOptions,
-    observer: &dyn VerifyObserver,
+    observer: &dyn Observer,
 ) -> Result<(), Error> {
     if let Some(recording) = recording(state, options, observer) {
         let known = recording.rows()?.peekable();

@@ -1,7 +1,7 @@
 //! Comparison of the entry at a key with its row, and the counts of a verification.
 
 use super::broken::Broken;
-use super::{Depth, Difference, VerifyObserver, VerifyTotals};
+use super::{Depth, VerifyTotals};
 use crate::backend::{Source, Target};
 use crate::engine::{Cores, ReadSide, Wanted};
 use crate::filter::Filter;
@@ -10,8 +10,8 @@ use crate::model::entry::Completeness;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, ExtraKinds, Key, Metadata, Operation,
-    Progress, Stamp, Stop, Timestamp,
+    Cause, Difference, Digest, ETag, Entry, EntryError, EntryKind, Event, ExtraKinds, Finding, Key,
+    Metadata, Observer, Operation, Progress, Stamp, Stop, Timestamp,
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
@@ -79,13 +79,15 @@ struct Found {
 
 /// Compares entries with rows, and counts and reports the differences.
 pub(super) struct Tally<'a> {
-    pub(super) observer: &'a dyn VerifyObserver,
+    pub(super) observer: &'a dyn Observer,
     pub(super) totals: Mutex<VerifyTotals>,
     pub(super) target: &'a dyn Target,
     /// The target for reading content, within the bandwidth limit.
     pub(super) reader: &'a dyn Source,
     pub(super) filter: &'a Filter,
     pub(super) extras_count: bool,
+    /// Whether what may be the work of a killed run is not counted.
+    pub(super) allow_incomplete: bool,
     pub(super) directory_times_count: bool,
     pub(super) depth: Depth,
     pub(super) cores: Cores,
@@ -386,8 +388,10 @@ impl Tally<'_> {
         }
         let how = match difference {
             Difference::Missing => "missing".to_owned(),
-            Difference::Corrupt { found: None, .. } => "another size".to_owned(),
-            Difference::Corrupt { .. } => "other content".to_owned(),
+            Difference::Corrupt { found: None, .. } | Difference::Content { target: None, .. } => {
+                "another size".to_owned()
+            }
+            Difference::Corrupt { .. } | Difference::Content { .. } => "other content".to_owned(),
             Difference::Extra => "no run recorded it".to_owned(),
             Difference::Metadata(how) | Difference::Touched(how) | Difference::Unknown(how) => {
                 how.clone()
@@ -397,16 +401,21 @@ impl Tally<'_> {
     }
 
     fn differs(&self, key: &Key, difference: &Difference) {
-        let counted = self.extras_count || *difference != Difference::Extra;
+        let counted = match difference {
+            Difference::Extra => self.extras_count,
+            Difference::Unknown(_) => !self.allow_incomplete,
+            _ => true,
+        };
         self.count(|totals| match difference {
             Difference::Missing => totals.missing += 1,
-            Difference::Corrupt { .. } => totals.corrupt += 1,
+            Difference::Corrupt { .. } | Difference::Content { .. } => totals.corrupt += 1,
             Difference::Metadata(_) => totals.metadata += 1,
             Difference::Touched(_) => totals.touched += 1,
             Difference::Extra => totals.extra += 1,
             Difference::Unknown(_) => totals.unknown += 1,
         });
-        self.observer.difference(key, difference, counted);
+        let finding = Finding::new(key, difference.clone(), counted);
+        self.observer.observe(&Event::Difference(finding));
     }
 
     /// Counts and reports a part of the target that could not be listed.
@@ -417,7 +426,7 @@ impl Tally<'_> {
 
     pub(super) fn fail(&self, error: &EntryError) {
         self.count(|totals| totals.failed += 1);
-        self.observer.failed(error);
+        self.observer.observe(&Event::Failed(error.clone()));
     }
 
     pub(super) fn count(&self, add: impl FnOnce(&mut VerifyTotals)) {

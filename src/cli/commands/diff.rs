@@ -5,189 +5,66 @@ use super::super::exit::Exit;
 use super::super::settings::{self, Amount};
 use super::super::signals::Signals;
 use super::Purpose;
+use super::presenting::Presenting;
 use super::summary_table::{self, Conclusion, SummaryTable};
 use crate::location::Location;
-use crate::model::key::Escaped;
-use crate::model::{
-    Digest, EntryError, EntryKind, Error, Notice, Operation, Progress, Severity, Stop, Totals,
-    Verdict, run,
-};
-use crate::report::failures::Failures;
-use crate::report::flags;
-use crate::report::format::{count, counted, duration, error_rate, size};
-use crate::report::json::{self, JsonError, JsonKey, Level};
-use crate::report::{Output, OutputOptions};
-use crate::session::diff::{
-    Basis, DiffEntry, DiffObserver, DiffOutcome, DiffTotals, Difference, Sign, Which, diff,
-};
+use crate::model::{Error, Progress, Stop, Totals, Verdict, run};
+use crate::report::format::{counted, duration, error_rate, size};
+use crate::report::json::{self, JsonError};
+use crate::report::{Concludes, HumanOptions, HumanReport, JsonReport, ProgressStyle, Watch};
+use crate::session::diff::{Basis, DiffOutcome, DiffTotals, diff};
 use clap::ArgMatches;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) fn run(args: &DiffArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
     let amount = settings::amount(matches, args.verbose, args.quiet);
-    let (quiet, failures) = (amount == Amount::Quiet, Failures::new(amount == Amount::Verbose));
-    let output = Output::new(OutputOptions::default(), None);
-    let mut report = Report { args, quiet, output, failures };
+    let human = HumanOptions {
+        // Records tell what is found, whatever is asked for.
+        quiet: amount == Amount::Quiet && !args.json,
+        verbose: amount == Amount::Verbose,
+        progress: ProgressStyle::Off,
+        ..HumanOptions::default()
+    };
+    let Presenting { presenters, output } = Presenting::new(human, args.json, Watch::default());
     let (result, signal) = Signals::during(&stop, || {
         let options = settings::diff(args, matches)?;
-        diff(&options, &mut report, &progress, &stop)
+        diff(&options, &*presenters, &progress, &stop)
     });
     let exit = exit_of(&result, signal);
-    report.finish(&result, began.elapsed().as_secs_f64(), exit);
-    super::close(&report.output, exit, Purpose::Tell)
+    let names = [&args.a, &args.b].map(|typed| Location::printable(typed));
+    presenters.finish(&DiffEnding { names, result, elapsed: began.elapsed(), exit });
+    super::close(&output, exit, Purpose::Tell)
 }
 
-fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {
-    match result {
-        Ok(outcome) => {
-            let DiffOutcome { totals, interrupted, .. } = outcome;
-            summary_table::exit_of(*interrupted, totals.failed, totals.differences(), signal)
-        }
-        Err(error) => signal.unwrap_or_else(|| error.kind.into()),
-    }
+/// How a comparison ended.
+struct DiffEnding {
+    /// Both locations, as they print.
+    names: [String; 2],
+    result: Result<DiffOutcome, Error>,
+    elapsed: Duration,
+    exit: Exit,
 }
 
-/// Presents a comparison to a person, or as NDJSON.
-struct Report<'a> {
-    args: &'a DiffArgs,
-    quiet: bool,
-    output: Output,
-    failures: Failures,
-}
-
-/// The entries of both sides that a record has.
-#[derive(Clone, Copy)]
-struct Sides<'a> {
-    a: Option<&'a DiffEntry>,
-    b: Option<&'a DiffEntry>,
-}
-
-impl<'a> Sides<'a> {
-    fn of_one(which: Which, entry: &'a DiffEntry) -> Self {
-        match which {
-            Which::A => Self { a: Some(entry), b: None },
-            Which::B => Self { a: None, b: Some(entry) },
-        }
+impl Concludes<DiffEnding> for JsonReport {
+    fn finish(&self, ending: &DiffEnding, _watch: &Watch) {
+        let DiffEnding { names, result, elapsed, exit } = ending;
+        let verdict = result.as_ref().map_or("failed", |outcome| verdict(outcome).word);
+        let body = record_of(names, result, elapsed.as_secs_f64());
+        let error = result.as_ref().err().map(JsonError::from);
+        self.output.line(&json::finished(&body, verdict, exit.code(), error));
     }
 }
 
-impl DiffObserver for Report<'_> {
-    fn only(&mut self, which: Which, entry: &DiffEntry) {
-        let (word, name) = match which {
-            Which::A => ("only in A", "only_in_a"),
-            Which::B => ("only in B", "only_in_b"),
-        };
-        if self.args.json {
-            self.record(name, entry, None, Sides::of_one(which, entry));
-        } else {
-            self.output.line(&line(word, entry, None));
-        }
-    }
-
-    fn no_link(&mut self, which: Which, entry: &DiffEntry) {
-        let detail = match which {
-            Which::A => "symbolic link -> none: B has no links",
-            Which::B => "none -> symbolic link: A has no links",
-        };
-        if self.args.json {
-            self.record("metadata", entry, Some(detail), Sides::of_one(which, entry));
-        } else {
-            self.output.line(&line("metadata", entry, Some(detail)));
-        }
-    }
-
-    fn notice(&mut self, which: Which, notice: &Notice) {
-        let side = match which {
-            Which::A => "A",
-            Which::B => "B",
-        };
-        let text = format!("in {side}: {}", flags::notice(notice));
-        if self.args.json {
-            self.output.line(&json::notice_record_as(Severity::Note, notice, &text));
-        } else if !self.args.quiet {
-            self.output.message("note", &text);
-        }
-    }
-
-    fn differs(&mut self, difference: &Difference, a: &DiffEntry, b: &DiffEntry) {
-        let word = word(difference);
-        if self.args.json {
-            let words =
-                if let Difference::Metadata(words) = difference { Some(words) } else { None };
-            self.record(word, a, words.map(String::as_str), Sides { a: Some(a), b: Some(b) });
-        } else {
-            self.output.line(&line(word, a, Some(&detail(difference, a, b))));
-        }
-    }
-
-    fn failed(&mut self, which: Which, error: &EntryError) {
-        let (verb, key, cause) = (error.operation.verb(), &error.key, flags::cause(&error.cause));
-        let (side, name) = match which {
-            Which::A => ("A", "a"),
-            Which::B => ("B", "b"),
-        };
-        let text = format!("cannot {verb} \"{key}\" in {side}: {cause}");
-        if self.args.json {
-            #[derive(Serialize)]
-            struct Failed<'a> {
-                operation: &'a str,
-                side: &'a str,
-                #[serde(flatten)]
-                key: JsonKey,
-                cause: &'a str,
-                operation_code: Operation,
-                cause_code: &'static str,
-            }
-            let body = Failed {
-                operation: verb,
-                side: name,
-                key: key.into(),
-                cause: &cause,
-                operation_code: error.operation,
-                cause_code: error.cause.code(),
-            };
-            self.output.line(&json::record(Level::Error, "failed", &body));
-            return;
-        }
-        self.failures.report(&self.output, &text);
-    }
-}
-
-impl Report<'_> {
-    fn record(&self, difference: &str, entry: &DiffEntry, detail: Option<&str>, sides: Sides<'_>) {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            #[serde(flatten)]
-            key: JsonKey,
-            difference: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            detail: Option<&'a str>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            a: Option<JsonEntry>,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            b: Option<JsonEntry>,
-        }
-        let (a, b) = (sides.a.map(JsonEntry::from), sides.b.map(JsonEntry::from));
-        let body = Body { key: (&entry.key).into(), difference, detail, a, b };
-        self.output.line(&json::record(Level::Error, "difference", &body));
-    }
-
-    fn finish(&self, result: &Result<DiffOutcome, Error>, elapsed: f64, exit: Exit) {
-        let names = [&self.args.a, &self.args.b].map(|typed| Location::printable(typed));
-        match result {
-            _ if self.args.json => {
-                let verdict = result.as_ref().map_or("failed", |outcome| verdict(outcome).word);
-                let body = record_of(&names, result, elapsed);
-                let error = result.as_ref().err().map(JsonError::from);
-                self.output.line(&json::finished(&body, verdict, exit.code(), error));
-            }
-            Ok(outcome) if !self.quiet => {
-                for line in summary(&names, outcome, self.failures.unprinted()) {
+impl Concludes<DiffEnding> for HumanReport {
+    fn finish(&self, ending: &DiffEnding, _watch: &Watch) {
+        match &ending.result {
+            Ok(outcome) if !self.options.quiet => {
+                for line in summary(&ending.names, outcome, self.failures.unprinted()) {
                     self.output.line(&line);
                 }
             }
@@ -202,88 +79,13 @@ impl Report<'_> {
     }
 }
 
-/// Returns the name of a difference, in lines and records.
-fn word(difference: &Difference) -> &'static str {
-    match difference {
-        Difference::Type => "type",
-        Difference::Content(_) => "content",
-        Difference::Link => "link",
-        Difference::Metadata(_) => "metadata",
-    }
-}
-
-/// Formats one difference: `content    a/b  (0a1b… -> 2c3d…)`.
-fn line(word: &str, entry: &DiffEntry, detail: Option<&str>) -> String {
-    let key = &entry.key;
-    match detail {
-        Some(detail) => format!("{word:<9}  {key}  ({detail})"),
-        None => format!("{word:<9}  {key}"),
-    }
-}
-
-/// Describes what A and B have.
-fn detail(difference: &Difference, a: &DiffEntry, b: &DiffEntry) -> String {
-    let [one, other] = [a, b].map(|entry| match difference {
-        Difference::Type => entry.kind.map_or("object".to_owned(), |kind| kind.to_string()),
-        Difference::Link => format!("\"{}\"", Escaped(entry.link.as_deref().unwrap_or_default())),
-        // The start of a digest is enough for people; --json has all of it.
-        Difference::Content(Sign::Digest) => {
-            let short = |digest: Digest| format!("{:.16}…", digest.to_string());
-            entry.content().1.map_or_else(String::new, short)
+fn exit_of(result: &Result<DiffOutcome, Error>, signal: Option<Exit>) -> Exit {
+    match result {
+        Ok(outcome) => {
+            let DiffOutcome { totals, interrupted, .. } = outcome;
+            summary_table::exit_of(*interrupted, totals.failed, totals.differences(), signal)
         }
-        Difference::Content(Sign::Size) => size(entry.content().0),
-        Difference::Content(Sign::Time) => {
-            entry.metadata.map_or_else(String::new, |metadata| metadata.mtime.to_string())
-        }
-        Difference::Metadata(_) => String::new(),
-    });
-    match difference {
-        Difference::Metadata(words) => words.clone(),
-        Difference::Content(Sign::Size) if one == other => {
-            format!("{} -> {} bytes", count(a.content().0), count(b.content().0))
-        }
-        Difference::Content(Sign::Time) => format!("same size, mtime {one} -> {other}"),
-        _ => format!("{one} -> {other}"),
-    }
-}
-
-/// What a side knows of an entry; unknown fields are left out. Names and forms are those of
-/// `docs/manifest.md`.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-struct JsonEntry {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    blake3: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mtime: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    link: Option<String>,
-}
-
-impl From<&DiffEntry> for JsonEntry {
-    fn from(entry: &DiffEntry) -> Self {
-        let metadata = entry.metadata.as_ref();
-        let has_size = matches!(entry.kind, None | Some(EntryKind::File));
-        Self {
-            kind: entry.kind.map(json::kind),
-            size: has_size.then_some(entry.size),
-            blake3: entry.digest.map(|digest| digest.to_string()),
-            mtime: metadata.map(|metadata| metadata.mtime.to_string()),
-            mode: metadata.map(|metadata| format!("{:04o}", metadata.mode)),
-            uid: metadata.map(|metadata| metadata.uid),
-            gid: metadata.map(|metadata| metadata.gid),
-            link: entry.link.as_ref().map(|link| Escaped(link).to_string()),
-        }
+        Err(error) => signal.unwrap_or_else(|| error.kind.into()),
     }
 }
 
@@ -441,7 +243,6 @@ fn summary(names: &[String; 2], outcome: &DiffOutcome, unprinted: Option<String>
 mod tests {
     use super::*;
     use crate::model::{ErrorKind, RunId};
-    use std::time::Duration;
 
     fn outcome(totals: DiffTotals, interrupted: bool) -> DiffOutcome {
         let run = RunId("r1".into());

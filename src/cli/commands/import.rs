@@ -3,31 +3,40 @@
 use super::super::args::ImportArgs;
 use super::super::exit::Exit;
 use super::super::{input, settings};
-use super::verify::{Report, Verified};
+use super::presenting::Presenting;
+use super::verify::{Verification, Verified};
+use crate::location::Location;
 use crate::manifest::list::ListFormat;
 use crate::model::key::Escaped;
-use crate::model::{Error, ErrorKind, Notice};
+use crate::model::{Error, ErrorKind, Event, Notice};
+use crate::report::Watch;
+use crate::report::estimate::{Estimate, Kind};
 use crate::session::import::{DigestList, import};
-use crate::verify::VerifyObserver as _;
 use clap::ArgMatches;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Instant;
 
 pub(crate) fn run(args: &ImportArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
-    let options = settings::human(&args.output, matches, false);
-    let report = Arc::new(Report::new(options, args.output.json, &args.target, None));
+    let human = settings::human(&args.output, matches, false);
+    let watch = Watch::new(Estimate::new(Kind::Verify));
+    let verification = Verification {
+        began,
+        target: Location::printable(&args.target),
+        against: None,
+        allows_incomplete: false,
+        presenting: Presenting::new(human, args.output.json, watch),
+    };
     // Before signals are handled: opening a named pipe may block.
     let asked = settings::check_output(&args.output, matches)
         .and_then(|()| Ok((settings::import(args)?, open(&args.list)?)));
-    report.present(began, |report, progress, stop| {
+    verification.present(|observer, progress, stop| {
         let (options, list) = asked?;
-        let outcome = import(&options, list, report, progress, stop)?;
+        let outcome = import(&options, list, observer, progress, stop)?;
         if outcome.totals.verified == 0 && outcome.totals.corrupt > 0 {
-            report.notice(&of_another_kind(options.format));
+            observer.observe(&Event::Notice(of_another_kind(options.format)));
         }
         Ok(Verified::Imported(outcome))
     })

@@ -5,13 +5,10 @@ use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
 use super::Purpose;
+use super::presenting::Presenting;
 use crate::location::Location;
 use crate::model::{Error, Progress, Stop, Verdict};
-use crate::report::bars::Bars;
-use crate::report::{
-    Deletions, Ending, HumanReport, JsonReport, Output, Presenter, Presenters, ProgressReport,
-    ProgressStyle,
-};
+use crate::report::{Deletions, MirrorEnding, Presenters, Watch};
 use crate::session::{self, DeleteOptions, MirrorOptions, MirrorOutcome};
 use crate::ticker::Ticker;
 use clap::ArgMatches;
@@ -39,7 +36,9 @@ pub(super) fn execute(
     options: impl FnOnce() -> Result<MirrorOptions, Error>,
 ) -> Exit {
     let began = Instant::now();
-    let (presenters, output) = presenters(asked, matches);
+    let human = settings::human(&asked.run.output, matches, asked.run.dry_run);
+    let presenting = Presenting::new(human, asked.run.output.json, Watch::default());
+    let Presenting { presenters, output } = &presenting;
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
     // Reading patterns, keys and passwords may block: there a signal ends the process at once.
@@ -50,31 +49,31 @@ pub(super) fn execute(
         Some(DeleteOptions { despite_errors: true, .. }) => Deletions::DespiteErrors,
     });
     let (result, signal) = Signals::during(&stop, || {
-        options.and_then(|options| mirror(&options, (&presenters, &output), &progress, &stop))
+        options.and_then(|options| mirror(&options, &presenting, &progress, &stop))
     });
     let reader_left = asked.run.dry_run && output.is_closed();
     let (source, target) = (Location::printable(asked.source), Location::printable(asked.target));
     let totals = result.as_ref().map_or_else(|_| progress.totals(), |outcome| outcome.totals);
-    let mut ending = Ending {
+    let mut ending = MirrorEnding {
         dry_run: asked.run.dry_run,
         deletions,
         durability: asked.run.durability.into(),
         duration: began.elapsed(),
-        ..Ending::new(&source, &target, &totals)
+        ..MirrorEnding::new(source, target, totals)
     };
     let exit = match &result {
         Ok(outcome) => {
-            ending.run = Some(&outcome.run);
+            ending.run = Some(outcome.run.clone());
             ending.duration = outcome.duration;
             ending.verdict = outcome.verdict;
-            ending.refusal = outcome.refusal.as_ref();
-            ending.unpublished = outcome.unpublished.as_ref();
+            ending.refusal = outcome.refusal.as_ref().map(Error::report);
+            ending.unpublished = outcome.unpublished.as_ref().map(Error::report);
             let changed =
-                asked.run.exit_changes && made_changes(outcome, asked.run.dry_run, &presenters);
+                asked.run.exit_changes && made_changes(outcome, asked.run.dry_run, presenters);
             exit_of(outcome, signal, reader_left, changed)
         }
         Err(error) => {
-            ending.error = Some(error);
+            ending.error = Some(error.report());
             if signal.is_some() {
                 ending.verdict = Verdict::Interrupted;
             }
@@ -84,19 +83,20 @@ pub(super) fn execute(
     ending.exit_code = exit.code();
     presenters.finish(&ending);
     let purpose = if asked.run.dry_run { Purpose::Tell } else { Purpose::Work };
-    super::close(&output, exit, purpose)
+    super::close(output, exit, purpose)
 }
 
 /// Runs the session while a thread shows its progress.
 fn mirror(
     options: &MirrorOptions,
-    (presenters, output): (&Arc<Presenters>, &Arc<Output>),
+    presenting: &Presenting<MirrorEnding>,
     progress: &Arc<Progress>,
     stop: &Stop,
 ) -> Result<MirrorOutcome, Error> {
     let _ticker = {
         let mut reported = false;
-        let (presenters, output) = (Arc::clone(presenters), Arc::clone(output));
+        let (presenters, output) =
+            (Arc::clone(&presenting.presenters), Arc::clone(&presenting.output));
         let (progress, stop) = (Arc::clone(progress), stop.clone());
         let dry_run = options.dry_run;
         Ticker::start(presenters.interval(), move |at| {
@@ -109,30 +109,14 @@ fn mirror(
             }
         })?
     };
-    session::mirror(options, &**presenters, progress, stop)
+    session::mirror(options, &*presenting.presenters, progress, stop)
 }
 
-/// Who presents the run, and where they write.
-fn presenters(asked: &Asked<'_>, matches: &ArgMatches) -> (Arc<Presenters>, Arc<Output>) {
-    let human = settings::human(&asked.run.output, matches, asked.run.dry_run);
-    let shows_bars = !asked.run.output.json && human.progress == ProgressStyle::Bars;
-    let bars = shows_bars.then(Bars::new);
-    let output = Arc::new(Output::new(human.output, bars.as_ref().map(Bars::bar)));
-    let own = || Arc::clone(&output);
-    let mut all: Vec<Box<dyn Presenter>> = Vec::new();
-    if asked.run.output.json {
-        let (changes, quiet) = (human.verbose, human.quiet);
-        all.push(Box::new(JsonReport::new(own(), changes, quiet, asked.run.dry_run)));
-    } else {
-        if human.progress != ProgressStyle::Off {
-            all.push(Box::new(ProgressReport::new(own(), bars)));
-        }
-        all.push(Box::new(HumanReport::new(human, own())));
-    }
-    (Arc::new(Presenters::new(all)), output)
-}
-
-fn made_changes(outcome: &MirrorOutcome, dry_run: bool, presenters: &Presenters) -> bool {
+fn made_changes(
+    outcome: &MirrorOutcome,
+    dry_run: bool,
+    presenters: &Presenters<MirrorEnding>,
+) -> bool {
     if dry_run { presenters.would_change() } else { outcome.totals.changed_anything() }
 }
 

@@ -11,6 +11,7 @@ pub(super) mod ls;
 pub(super) mod man;
 pub(super) mod manifest;
 pub(super) mod mirror;
+mod presenting;
 pub(super) mod put;
 mod summary_table;
 pub(super) mod verify;

@@ -1,7 +1,6 @@
 //! `vidimus verify TARGET`: prints a line per difference, and a summary.
 
 mod against;
-mod differences;
 mod recorded;
 
 use super::super::args::VerifyArgs;
@@ -9,32 +8,19 @@ use super::super::exit::Exit;
 use super::super::settings;
 use super::super::signals::Signals;
 use super::Purpose;
+use super::presenting::Presenting;
 use super::summary_table;
 use crate::location::Location;
-use crate::model::{Cause, EntryError, Error, Key, Notice, Progress, Severity, Stop, Totals};
-use crate::report::bars::{self, Bars, Figures, Shown};
-use crate::report::estimate::{Estimate, Kind, Sample};
-use crate::report::failures::Failures;
-use crate::report::flags;
+use crate::model::{Error, Observer, Progress, Stop, Totals};
+use crate::report::estimate::{Estimate, Kind};
 use crate::report::format::counted;
-use crate::report::json::{self, JsonFailure, JsonKey, Level};
-use crate::report::{HumanOptions, Output, ProgressStyle};
+use crate::report::{Concludes, HumanReport, JsonReport, Output, Presenters, Watch};
 use crate::ticker::Ticker;
-use crate::verify::{
-    AgainstOutcome, Difference, VerifyObserver, VerifyOutcome, verify, verify_against,
-};
+use crate::verify::{AgainstOutcome, VerifyOutcome, verify, verify_against};
 use clap::ArgMatches;
-use differences::{AGAINST, JsonDifference, RECORDED, Words, difference_line};
-use parking_lot::Mutex;
 use serde::Serialize;
-use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// How often a plain progress line is written.
-const LINE_INTERVAL: Duration = Duration::from_secs(10);
-/// How often a `progress` record is written.
-const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
@@ -42,24 +28,25 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     // Before signals are handled: reading patterns and keys may block.
     let options = settings::check_output(&args.output, matches)
         .and_then(|()| settings::verify(args, matches));
-    let against = match &options {
-        Ok((_, against)) => against.is_some(),
-        Err(_) => args.against.is_some(),
+    let (against, time) = match &options {
+        Ok((options, against)) => (against.is_some(), options.depth.time()),
+        Err(_) => (args.against.is_some(), None),
     };
-    let against = args.against.as_deref().filter(|_| against).map(Location::printable);
-    let mut report = Report::new(human, args.output.json, &args.target, against);
-    report.allows_incomplete = args.allow_incomplete;
-    if let Ok((options, against)) = &options {
-        let kind = if against.is_some() { Kind::Against } else { Kind::Verify };
-        report.state = Mutex::new(State::new(Estimate::within(kind, options.depth.time())));
-    }
-    let report = Arc::new(report);
-    report.present(began, |report, progress, stop| {
+    let kind = if against { Kind::Against } else { Kind::Verify };
+    let watch = Watch::new(Estimate::within(kind, time));
+    let verification = Verification {
+        began,
+        target: Location::printable(&args.target),
+        against: args.against.as_deref().filter(|_| against).map(Location::printable),
+        allows_incomplete: args.allow_incomplete,
+        presenting: Presenting::new(human, args.output.json, watch),
+    };
+    verification.present(|observer, progress, stop| {
         let (options, against) = options?;
         match against {
-            None => verify(&options, report, progress, stop).map(Verified::Recorded),
+            None => verify(&options, observer, progress, stop).map(Verified::Recorded),
             Some(against) => {
-                verify_against(&options, &against, report, progress, stop).map(Verified::Against)
+                verify_against(&options, &against, observer, progress, stop).map(Verified::Against)
             }
         }
     })
@@ -73,14 +60,6 @@ pub(super) enum Verified {
     Imported(VerifyOutcome),
     /// Of a target against a source.
     Against(AgainstOutcome),
-}
-
-/// The locations named, as they print.
-#[derive(Debug)]
-struct Names {
-    target: String,
-    /// The source to compare with, if there is one.
-    against: Option<String>,
 }
 
 /// The requests for reading, in the last record.
@@ -113,282 +92,163 @@ impl From<&Totals> for ReadRequests {
     }
 }
 
-/// Presents a verification to a person, or as NDJSON.
-#[derive(Debug)]
-pub(super) struct Report {
-    options: HumanOptions,
-    json: bool,
+/// A verification to be presented.
+pub(super) struct Verification {
+    pub(super) began: Instant,
+    /// The target, as it prints.
+    pub(super) target: String,
+    /// The source to compare with, if there is one.
+    pub(super) against: Option<String>,
     /// Whether incomplete runs don't count as a failure.
+    pub(super) allows_incomplete: bool,
+    pub(super) presenting: Presenting<VerifyEnding>,
+}
+
+/// How a verification ended.
+pub(super) struct VerifyEnding {
+    target: String,
+    against: Option<String>,
     allows_incomplete: bool,
-    names: Names,
-    output: Output,
-    bars: Option<Bars>,
-    failures: Failures,
-    state: Mutex<State>,
+    verified: Result<Verified, Error>,
+    elapsed: Duration,
+    exit: Exit,
 }
 
-#[derive(Debug)]
-struct State {
-    estimate: Estimate,
-    last_line: Duration,
-}
-
-impl State {
-    fn new(estimate: Estimate) -> Self {
-        Self { estimate, last_line: Duration::ZERO }
-    }
-}
-
-impl Report {
-    pub(super) fn new(
-        options: HumanOptions,
-        json: bool,
-        target: &OsStr,
-        against: Option<String>,
-    ) -> Self {
-        let bars = (options.progress == ProgressStyle::Bars).then(Bars::new);
-        let output = Output::new(options.output, bars.as_ref().map(Bars::bar));
-        let names = Names { target: Location::printable(target), against };
-        let (allows_incomplete, failures) = (false, Failures::new(options.verbose));
-        let state = Mutex::new(State::new(Estimate::new(Kind::Verify)));
-        Self { options, json, allows_incomplete, names, output, bars, failures, state }
-    }
-
+impl Verification {
     /// Does the work, shows its progress, and reports the result.
     pub(super) fn present(
-        self: &Arc<Self>,
-        began: Instant,
-        work: impl FnOnce(&Self, &Arc<Progress>, &Stop) -> Result<Verified, Error>,
+        self,
+        work: impl FnOnce(&dyn Observer, &Arc<Progress>, &Stop) -> Result<Verified, Error>,
     ) -> Exit {
+        let Self { began, target, against, allows_incomplete, presenting } = self;
+        let Presenting { presenters, output } = presenting;
         let progress = Arc::new(Progress::default());
         let stop = Stop::default();
         let (verified, signal) = Signals::during(&stop, || {
-            let (ticking, counters) = (Arc::clone(self), Arc::clone(&progress));
-            let tick = move |at| ticking.tick(at, &counters);
-            let _ticker = Ticker::start(self.interval(), tick)?;
-            work(self, &progress, &stop)
+            let _ticker = tick(&presenters, &progress)?;
+            work(&*presenters, &progress, &stop)
         });
-        let exit = match &verified {
-            Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => {
-                let VerifyOutcome { totals, differences, interrupted, fault, .. } = outcome;
-                let unknown = if self.allows_incomplete { 0 } else { outcome.unfinished.len() };
-                let differences = *differences + unknown as u64;
-                let found =
-                    summary_table::exit_of(*interrupted, totals.failed, differences, signal);
-                found.and(fault.as_ref().map_or(Exit::Done, |fault| fault.kind.into()))
-            }
-            Ok(Verified::Against(outcome)) => {
-                let AgainstOutcome { totals, differences, interrupted, .. } = outcome;
-                summary_table::exit_of(*interrupted, totals.failed, *differences, signal)
-            }
-            Err(error) => signal.unwrap_or_else(|| error.kind.into()),
+        let exit = exit_of(&verified, allows_incomplete, signal);
+        let elapsed = began.elapsed();
+        let ending = VerifyEnding { target, against, allows_incomplete, verified, elapsed, exit };
+        presenters.finish(&ending);
+        super::close(&output, exit, Purpose::Work)
+    }
+}
+
+/// Shows the progress until the returned ticker is dropped.
+fn tick(
+    presenters: &Arc<Presenters<VerifyEnding>>,
+    progress: &Arc<Progress>,
+) -> Result<Ticker, Error> {
+    let (ticked, progress) = (Arc::clone(presenters), Arc::clone(progress));
+    Ticker::start(presenters.interval(), move |at| ticked.tick(at, &progress))
+}
+
+fn exit_of(
+    verified: &Result<Verified, Error>,
+    allows_incomplete: bool,
+    signal: Option<Exit>,
+) -> Exit {
+    match verified {
+        Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => {
+            let VerifyOutcome { totals, differences, interrupted, fault, .. } = outcome;
+            let unknown = if allows_incomplete { 0 } else { outcome.unfinished.len() };
+            let differences = *differences + unknown as u64;
+            let found = summary_table::exit_of(*interrupted, totals.failed, differences, signal);
+            found.and(fault.as_ref().map_or(Exit::Done, |fault| fault.kind.into()))
+        }
+        Ok(Verified::Against(outcome)) => {
+            let AgainstOutcome { totals, differences, interrupted, .. } = outcome;
+            summary_table::exit_of(*interrupted, totals.failed, *differences, signal)
+        }
+        Err(error) => signal.unwrap_or_else(|| error.kind.into()),
+    }
+}
+
+impl Concludes<VerifyEnding> for JsonReport {
+    fn finish(&self, ending: &VerifyEnding, _watch: &Watch) {
+        let VerifyEnding { target, against, verified, elapsed, exit, .. } = ending;
+        let of_record = |result| recorded::finished(target, result, *elapsed, *exit);
+        let of_source = |result| {
+            let source = against.as_deref().unwrap_or_default();
+            against::finished(source, target, result, *elapsed, *exit)
         };
-        self.finish(&verified, began.elapsed(), exit);
-        super::close(&self.output, exit, Purpose::Work)
+        self.output.line(&match verified {
+            Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => of_record(Ok(outcome)),
+            Ok(Verified::Against(outcome)) => of_source(Ok(outcome)),
+            Err(error) if against.is_some() => of_source(Err(error)),
+            Err(error) => of_record(Err(error)),
+        });
     }
+}
 
-    fn interval(&self) -> Duration {
-        if self.json { RECORD_INTERVAL } else { self.options.progress.interval() }
-    }
-
-    fn tick(&self, at: Duration, progress: &Progress) {
-        self.output.flush();
-        if !self.json && self.options.progress == ProgressStyle::Off {
-            return;
-        }
-        let totals = progress.totals();
-        let mut state = self.state.lock();
-        state.estimate.push(at, &Sample::of(progress));
-        let rate = state.estimate.rate(|totals| totals.bytes_hashed);
-        let remaining = state.estimate.remaining();
-        if self.json {
-            drop(state);
-            if !self.options.quiet {
-                let body = serde_json::json!({
-                    "entries": totals.entries,
-                    "bytes_hashed": totals.bytes_hashed,
-                    "requests_retried": totals.requests_retried,
-                    "requests_throttled": totals.requests_throttled,
-                    "bytes_per_s": rate.map(f64::round),
-                    "remaining_s": remaining.map(|left| left.as_secs()),
-                });
-                self.output.line(&json::record(Level::Info, "progress", &body));
-                self.output.flush();
-            }
-            return;
-        }
-        let Figures { share, pieces: figures } =
-            bars::verify_figures(&totals, &state.estimate, rate);
-        let counts = bars::verify_counts(&totals, &state.estimate, at, self.failures.count());
-        let shown = Shown { share, figures, counts, in_flight: bars::in_flight(progress) };
-        if let Some(bars) = &self.bars {
-            drop(state);
-            bars.show(shown);
-        } else if at.saturating_sub(state.last_line) >= LINE_INTERVAL {
-            state.last_line = at;
-            drop(state);
-            self.output.stderr_line(&shown.line());
-        }
-    }
-
-    /// Returns the words for differences.
-    fn words(&self) -> &'static Words {
-        if self.names.against.is_some() { &AGAINST } else { &RECORDED }
-    }
-
-    fn finish(&self, verified: &Result<Verified, Error>, elapsed: Duration, exit: Exit) {
-        if let Some(bars) = &self.bars {
-            bars.clear();
-        }
-        if self.json {
-            let line = self.last_record(verified, elapsed, exit);
-            return self.output.line(&line);
-        }
-        let Names { target, against: source } = &self.names;
-        let lines = match verified {
+impl Concludes<VerifyEnding> for HumanReport {
+    fn finish(&self, ending: &VerifyEnding, _watch: &Watch) {
+        let verified = match &ending.verified {
             Err(error) => return super::tell(&self.output, error),
-            Ok(verified) if self.options.quiet => return self.tell_failures(verified),
-            Ok(Verified::Recorded(outcome)) => {
-                let VerifyOutcome { run, source, sources, .. } = outcome;
-                let mut heading = format!("verified {target} against run {run} of {source}");
-                match sources.len().saturating_sub(1) as u64 {
-                    0 => {}
-                    others => {
-                        heading += ", and what runs of ";
-                        heading += &counted(others, "other source", "other sources");
-                        heading += " recorded";
-                    }
-                }
-                let unprinted = self.failures.unprinted();
-                let mut lines = recorded::summary(heading, outcome, unprinted);
-                if self.options.verbose && sources.len() > 1 {
-                    lines.splice(1..1, sources.iter().map(|of| format!("  source    {of}")));
-                }
-                lines
-            }
-            Ok(Verified::Imported(outcome)) => {
-                let VerifyOutcome { run, source, .. } = outcome;
-                let heading = format!("compared {target} with {source}, imported by run {run}");
-                recorded::summary(heading, outcome, self.failures.unprinted())
-            }
-            Ok(Verified::Against(outcome)) => {
-                let source = source.as_deref().unwrap_or_default();
-                against::summary(source, target, outcome, self.failures.unprinted())
-            }
+            Ok(verified) => verified,
         };
-        for line in &lines {
-            self.output.line(line);
-        }
-        self.output.flush();
-        if let Ok(verified) = verified {
-            self.tell_fault(verified);
-        }
-    }
-
-    /// Reports why the exit code isn't 0, unless that was reported when it was found.
-    fn tell_failures(&self, verified: &Verified) {
-        self.failures.report_unprinted(&self.output);
-        let interrupted = match verified {
-            Verified::Recorded(outcome) | Verified::Imported(outcome) => {
-                if !self.allows_incomplete {
-                    recorded::tell_unfinished(outcome, &self.output);
-                }
-                outcome.interrupted
+        if self.options.quiet {
+            self.failures.report_unprinted(&self.output);
+            tell_failures(verified, ending.allows_incomplete, &self.output);
+        } else {
+            for line in summary(self, ending, verified) {
+                self.output.line(&line);
             }
-            Verified::Against(outcome) => outcome.interrupted,
-        };
-        if interrupted {
-            summary_table::tell_interrupted(&self.output);
+            self.output.flush();
         }
-        self.tell_fault(verified);
-    }
-
-    /// Reports what is wrong with the published manifest.
-    fn tell_fault(&self, verified: &Verified) {
         if let Verified::Recorded(VerifyOutcome { fault: Some(fault), .. }) = verified {
             super::tell(&self.output, fault);
         }
     }
+}
 
-    fn last_record(
-        &self,
-        verified: &Result<Verified, Error>,
-        elapsed: Duration,
-        exit: Exit,
-    ) -> String {
-        let Names { target, against: source } = &self.names;
-        let of_record = |result| recorded::finished(target, result, elapsed, exit);
-        let of_source = |result| {
-            let source = source.as_deref().unwrap_or_default();
-            against::finished(source, target, result, elapsed, exit)
-        };
-        match verified {
-            Ok(Verified::Recorded(outcome) | Verified::Imported(outcome)) => of_record(Ok(outcome)),
-            Ok(Verified::Against(outcome)) => of_source(Ok(outcome)),
-            Err(error) if source.is_some() => of_source(Err(error)),
-            Err(error) => of_record(Err(error)),
+/// Returns the lines of the summary.
+fn summary(report: &HumanReport, ending: &VerifyEnding, verified: &Verified) -> Vec<String> {
+    let VerifyEnding { target, against: source, .. } = ending;
+    let unprinted = report.failures.unprinted();
+    match verified {
+        Verified::Recorded(outcome) => {
+            let VerifyOutcome { run, source, sources, .. } = outcome;
+            let mut heading = format!("verified {target} against run {run} of {source}");
+            match sources.len().saturating_sub(1) as u64 {
+                0 => {}
+                others => {
+                    heading += ", and what runs of ";
+                    heading += &counted(others, "other source", "other sources");
+                    heading += " recorded";
+                }
+            }
+            let mut lines = recorded::summary(heading, outcome, unprinted);
+            if report.options.verbose && sources.len() > 1 {
+                lines.splice(1..1, sources.iter().map(|of| format!("  source    {of}")));
+            }
+            lines
+        }
+        Verified::Imported(outcome) => {
+            let VerifyOutcome { run, source, .. } = outcome;
+            let heading = format!("compared {target} with {source}, imported by run {run}");
+            recorded::summary(heading, outcome, unprinted)
+        }
+        Verified::Against(outcome) => {
+            against::summary(source.as_deref().unwrap_or_default(), target, outcome, unprinted)
         }
     }
 }
 
-impl VerifyObserver for Report {
-    fn difference(&self, key: &Key, difference: &Difference, counted: bool) {
-        let is_unknown = matches!(difference, Difference::Unknown(_));
-        let counted = counted && !(is_unknown && self.allows_incomplete);
-        if self.json {
-            let level = if counted { Level::Error } else { Level::Info };
-            let body = JsonDifference::new(key, difference, counted, self.words());
-            if counted || !self.options.quiet {
-                self.output.line(&json::record(level, "difference", &body));
+/// Reports why the exit code isn't 0, unless that was reported when it was found.
+fn tell_failures(verified: &Verified, allows_incomplete: bool, output: &Output) {
+    let interrupted = match verified {
+        Verified::Recorded(outcome) | Verified::Imported(outcome) => {
+            if !allows_incomplete {
+                recorded::tell_unfinished(outcome, output);
             }
-        } else if counted || self.options.verbose || is_unknown && !self.options.quiet {
-            // Differences are what a verification looks for: quiet means to print nothing else.
-            self.output.line(&difference_line(key, difference, counted, self.words()));
+            outcome.interrupted
         }
-    }
-
-    fn failed(&self, error: &EntryError) {
-        if self.json {
-            let body = JsonFailure::from(error);
-            self.output.line(&json::record(Level::Error, "failed", &body));
-            return;
-        }
-        self.failures.report(&self.output, &flags::entry_error(error));
-    }
-
-    fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
-        let error = mended.err().map(flags::cause);
-        if self.json {
-            #[derive(Serialize)]
-            struct Mended {
-                #[serde(flatten)]
-                key: JsonKey,
-                #[serde(skip_serializing_if = "Option::is_none")]
-                error: Option<String>,
-            }
-            let (level, event) = match &error {
-                None => (Level::Info, "mended"),
-                Some(_) => (Level::Error, "not_mended"),
-            };
-            let body = Mended { key: key.into(), error };
-            if level == Level::Error || !self.options.quiet {
-                self.output.line(&json::record(level, event, &body));
-            }
-            return;
-        }
-        match error {
-            None => self.output.line(&format!("mended {key}")),
-            Some(error) => {
-                self.failures.report(&self.output, &format!("cannot repair \"{key}\": {error}"));
-            }
-        }
-    }
-
-    fn notice(&self, notice: &Notice) {
-        if !self.json {
-            self.output.notice(notice, self.options.quiet);
-        } else if notice.severity() == Severity::Warning || !self.options.quiet {
-            self.output.line(&json::notice_record(notice));
-        }
+        Verified::Against(outcome) => outcome.interrupted,
+    };
+    if interrupted {
+        summary_table::tell_interrupted(output);
     }
 }

@@ -4,42 +4,32 @@ use crate::backend::KeySpace;
 use crate::manifest::Row;
 use crate::model::entry::Completeness;
 use crate::model::stamp::{StampFields, StampMatch};
-use crate::model::{Digest, Entry, EntryKind, Keeps, Key, Metadata, Timestamp};
+use crate::model::{ContentSign, DiffEntry, Entry, EntryKind, Keeps, Key, Mismatch, Timestamp};
 use std::fmt;
 
-/// What a side knows of one key.
+/// What a side knows of one key, and how it knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DiffEntry {
-    /// The key.
-    pub key: Key,
-    /// The kind; `None` for an object that may be a file or a symbolic link.
-    pub kind: Option<EntryKind>,
-    /// The size of its content in bytes.
-    pub size: u64,
-    /// The digest of its content, if known.
-    pub digest: Option<Digest>,
-    /// Its metadata, if known.
-    pub metadata: Option<Metadata>,
-    /// A symbolic link's text.
-    pub link: Option<Box<[u8]>>,
+pub(super) struct SideEntry {
+    /// What is reported of it.
+    pub(super) entry: DiffEntry,
     /// Another mtime that counts as equal: a target may store the source's mtime with less
     /// precision.
-    pub also_mtime: Option<Timestamp>,
+    pub(super) also_mtime: Option<Timestamp>,
     /// Where this comes from.
-    pub provenance: Provenance,
+    pub(super) provenance: Provenance,
     /// Whether a manifest has a valid row for it.
-    pub has_row: bool,
+    pub(super) has_row: bool,
     /// Whether it was touched since a manifest recorded a digest, which therefore doesn't count.
-    pub is_touched: bool,
+    pub(super) is_touched: bool,
     /// Whether its content was read by this comparison.
-    pub is_read: bool,
+    pub(super) is_read: bool,
     /// The listed entry, for reading its content, if it has no digest.
     pub(super) listed: Option<Box<Entry>>,
 }
 
 /// Where knowledge of an entry comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Provenance {
+pub(super) enum Provenance {
     /// A manifest.
     Row,
     /// A file system's listing.
@@ -50,7 +40,7 @@ pub enum Provenance {
 
 /// What a comparison of two files' content is based on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Evidence {
+pub(super) enum Evidence {
     /// Their digests.
     Digest,
     /// Their sizes and, on file systems, modification times.
@@ -62,31 +52,7 @@ pub enum Evidence {
     },
 }
 
-/// A difference between two sides at a key that both have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
-    /// The entries are of different types.
-    Type,
-    /// The content differs.
-    Content(Sign),
-    /// The texts of symbolic links differ.
-    Link,
-    /// Mode, owner, group or mtime differ; described in words.
-    Metadata(String),
-}
-
-/// How a difference of content was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sign {
-    /// By the digests.
-    Digest,
-    /// By the sizes; at least one digest is unknown.
-    Size,
-    /// By the times; the sizes are equal, and at least one digest is unknown.
-    Time,
-}
-
-impl DiffEntry {
+impl SideEntry {
     /// Makes an entry from a manifest row.
     ///
     /// In a manifest between two stores (flat key space) each key is an object, whatever it
@@ -99,12 +65,7 @@ impl DiffEntry {
             KeySpace::Flat => (object_kind(&key, size), None),
         };
         Self {
-            key,
-            kind,
-            size,
-            digest,
-            metadata,
-            link,
+            entry: DiffEntry { key, kind, size, digest, metadata, link },
             also_mtime: target.mtime(),
             provenance: Provenance::Row,
             has_row: true,
@@ -142,12 +103,14 @@ impl DiffEntry {
         let digest = row.filter(|row| row.kind == EntryKind::File).and_then(|row| row.digest);
         let can_be_read = digest.is_none() && entry.link.is_none();
         Self {
-            key: entry.key.clone(),
-            kind,
-            size: entry.stamp.size,
-            digest,
-            metadata,
-            link: entry.link.clone(),
+            entry: DiffEntry {
+                key: entry.key.clone(),
+                kind,
+                size: entry.stamp.size,
+                digest,
+                metadata,
+                link: entry.link.clone(),
+            },
             also_mtime: row.map(|row| row.metadata.mtime),
             provenance,
             has_row: row.is_some(),
@@ -157,34 +120,26 @@ impl DiffEntry {
         }
     }
 
-    /// Returns the size and, if known, the digest of its content; a link's content is its text.
-    pub fn content(&self) -> (u64, Option<Digest>) {
-        match &self.link {
-            Some(text) => (text.len() as u64, Some(Digest::of(text))),
-            None => (self.size, self.digest),
-        }
-    }
-
     /// Returns whether a manifest has a valid row for it, but without a digest.
     fn is_unproven(&self) -> bool {
-        self.has_row && self.digest.is_none() && self.link.is_none()
+        self.has_row && self.entry.digest.is_none() && self.entry.link.is_none()
     }
 
     fn has_mtime(&self, mtime: Timestamp) -> bool {
         self.also_mtime == Some(mtime)
-            || self.metadata.is_some_and(|metadata| metadata.mtime == mtime)
+            || self.entry.metadata.is_some_and(|metadata| metadata.mtime == mtime)
     }
 }
 
 /// Returns whether reading would show if two sides have the same content: their sizes are equal,
 /// and at least one digest is unknown.
-pub(super) fn is_undecided(a: &DiffEntry, b: &DiffEntry) -> bool {
+pub(super) fn is_undecided(a: &SideEntry, b: &SideEntry) -> bool {
     use EntryKind::{File, Symlink};
     let is_content = matches!(
-        (a.kind, b.kind),
+        (a.entry.kind, b.entry.kind),
         (None | Some(File), None | Some(File)) | (None, Some(Symlink)) | (Some(Symlink), None)
     );
-    let ((a_size, a_digest), (b_size, b_digest)) = (a.content(), b.content());
+    let ((a_size, a_digest), (b_size, b_digest)) = (a.entry.content(), b.entry.content());
     is_content && a_size == b_size && (a_digest.is_none() || b_digest.is_none())
 }
 
@@ -196,34 +151,34 @@ fn object_kind(key: &Key, size: u64) -> Option<EntryKind> {
 /// Compares what two sides know of one key. Returns what the comparison of content is based on, if
 /// there is content. Metadata is compared if `keeps` is given, as far as each side can store it.
 pub(super) fn compare(
-    a: &DiffEntry,
-    b: &DiffEntry,
+    a: &SideEntry,
+    b: &SideEntry,
     keeps: Option<&[Keeps; 2]>,
-) -> (Option<Evidence>, Vec<Difference>) {
+) -> (Option<Evidence>, Vec<Mismatch>) {
     use EntryKind::{File, Symlink};
-    let (evidence, difference) = match (a.kind, b.kind) {
+    let (evidence, difference) = match (a.entry.kind, b.entry.kind) {
         (None | Some(File), None | Some(File)) | (None, Some(Symlink)) | (Some(Symlink), None) => {
             let (evidence, sign) = compare_content(a, b);
-            (Some(evidence), sign.map(Difference::Content))
+            (Some(evidence), sign.map(Mismatch::Content))
         }
-        (one, other) if one != other => return (None, vec![Difference::Type]),
-        _ => (None, (a.link != b.link).then_some(Difference::Link)),
+        (one, other) if one != other => return (None, vec![Mismatch::Type]),
+        _ => (None, (a.entry.link != b.entry.link).then_some(Mismatch::Link)),
     };
-    let leaves_mtime = matches!(difference, Some(Difference::Content(_)));
+    let leaves_mtime = matches!(difference, Some(Mismatch::Content(_)));
     let words = keeps.and_then(|keeps| metadata(a, b, keeps, leaves_mtime));
-    (evidence, difference.into_iter().chain(words.map(Difference::Metadata)).collect())
+    (evidence, difference.into_iter().chain(words.map(Mismatch::Metadata)).collect())
 }
 
-fn compare_content(a: &DiffEntry, b: &DiffEntry) -> (Evidence, Option<Sign>) {
-    let ((a_size, a_digest), (b_size, b_digest)) = (a.content(), b.content());
+fn compare_content(a: &SideEntry, b: &SideEntry) -> (Evidence, Option<ContentSign>) {
+    let ((a_size, a_digest), (b_size, b_digest)) = (a.entry.content(), b.entry.content());
     if let (Some(one), Some(other)) = (a_digest, b_digest) {
-        return (Evidence::Digest, (one != other).then_some(Sign::Digest));
+        return (Evidence::Digest, (one != other).then_some(ContentSign::Digest));
     }
     let sign = if a_size != b_size {
-        Some(Sign::Size)
+        Some(ContentSign::Size)
     } else if [a, b].iter().any(|entry| entry.provenance == Provenance::Files) && !same_mtime(a, b)
     {
-        Some(Sign::Time)
+        Some(ContentSign::Time)
     } else {
         None
     };
@@ -233,8 +188,8 @@ fn compare_content(a: &DiffEntry, b: &DiffEntry) -> (Evidence, Option<Sign>) {
 }
 
 /// Returns whether the modification times are equal, as far as both are known.
-fn same_mtime(a: &DiffEntry, b: &DiffEntry) -> bool {
-    match (&a.metadata, &b.metadata) {
+fn same_mtime(a: &SideEntry, b: &SideEntry) -> bool {
+    match (&a.entry.metadata, &b.entry.metadata) {
         (Some(one), Some(other)) => b.has_mtime(one.mtime) || a.has_mtime(other.mtime),
         _ => true,
     }
@@ -243,13 +198,13 @@ fn same_mtime(a: &DiffEntry, b: &DiffEntry) -> bool {
 /// Describes how metadata differs; `None` if it doesn't, or one side's is unknown. With
 /// `leaves_mtime` the mtime is ignored, since it changes with the content anyway.
 fn metadata(
-    a: &DiffEntry,
-    b: &DiffEntry,
+    a: &SideEntry,
+    b: &SideEntry,
     keeps: &[Keeps; 2],
     leaves_mtime: bool,
 ) -> Option<String> {
-    let (Some(one), Some(other)) = (&a.metadata, &b.metadata) else { return None };
-    let kind = a.kind.or(b.kind).unwrap_or(EntryKind::File);
+    let (Some(one), Some(other)) = (&a.entry.metadata, &b.entry.metadata) else { return None };
+    let kind = a.entry.kind.or(b.entry.kind).unwrap_or(EntryKind::File);
     if kind == EntryKind::Directory && !keeps.iter().all(|keeps| keeps.directories) {
         return None;
     }
@@ -264,7 +219,7 @@ fn metadata(
         words.push(format!("{name} {one} -> {other}"));
     };
     // Linux has no modes of links.
-    if a.kind != Some(EntryKind::Symlink) && one.mode != other.mode {
+    if a.entry.kind != Some(EntryKind::Symlink) && one.mode != other.mode {
         let (one, other) = (one.mode, other.mode);
         differ("mode", &format_args!("{one:04o}"), &format_args!("{other:04o}"));
     }
@@ -283,6 +238,7 @@ fn metadata(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{Digest, Metadata};
 
     /// Both sides keep all metadata.
     const ALL: Option<&[Keeps; 2]> = Some(&[Keeps::ALL; 2]);
@@ -292,14 +248,16 @@ mod tests {
         Metadata { mode: 0o644, uid: 1, gid: 2, mtime: Timestamp { seconds: 5, nanos: 6 } }
     }
 
-    fn row(digest: Option<u8>) -> DiffEntry {
-        DiffEntry {
-            key: Key::new(*b"a"),
-            kind: Some(EntryKind::File),
-            size: 3,
-            digest: digest.map(|byte| Digest([byte; 32])),
-            metadata: Some(metadata()),
-            link: None,
+    fn row(digest: Option<u8>) -> SideEntry {
+        SideEntry {
+            entry: DiffEntry {
+                key: Key::new(*b"a"),
+                kind: Some(EntryKind::File),
+                size: 3,
+                digest: digest.map(|byte| Digest([byte; 32])),
+                metadata: Some(metadata()),
+                link: None,
+            },
             also_mtime: Some(KEPT),
             provenance: Provenance::Row,
             has_row: true,
@@ -309,32 +267,41 @@ mod tests {
         }
     }
 
-    fn listed() -> DiffEntry {
-        DiffEntry { also_mtime: None, provenance: Provenance::Files, has_row: false, ..row(None) }
+    /// Changes what is reported of an entry.
+    fn with(mut side: SideEntry, change: impl FnOnce(&mut DiffEntry)) -> SideEntry {
+        change(&mut side.entry);
+        side
     }
 
-    fn object() -> DiffEntry {
-        DiffEntry {
-            kind: None,
-            metadata: None,
-            also_mtime: None,
-            provenance: Provenance::Objects,
-            has_row: false,
-            ..row(None)
-        }
+    fn of_length(side: SideEntry, bytes: u64) -> SideEntry {
+        with(side, |entry| entry.size = bytes)
     }
 
-    fn at(entry: DiffEntry, seconds: i64) -> DiffEntry {
+    fn of_kind(side: SideEntry, kind: EntryKind) -> SideEntry {
+        with(side, |entry| entry.kind = Some(kind))
+    }
+
+    fn listed() -> SideEntry {
+        SideEntry { also_mtime: None, provenance: Provenance::Files, has_row: false, ..row(None) }
+    }
+
+    fn object() -> SideEntry {
+        let known = with(row(None), |entry| (entry.kind, entry.metadata) = (None, None));
+        let provenance = Provenance::Objects;
+        SideEntry { also_mtime: None, provenance, has_row: false, ..known }
+    }
+
+    fn at(side: SideEntry, seconds: i64) -> SideEntry {
         let mtime = Timestamp { seconds, nanos: 0 };
-        DiffEntry {
-            metadata: entry.metadata.map(|metadata| Metadata { mtime, ..metadata }),
-            ..entry
-        }
+        with(side, |entry| {
+            entry.metadata = entry.metadata.map(|metadata| Metadata { mtime, ..metadata });
+        })
     }
 
-    fn link(text: &[u8]) -> DiffEntry {
-        let (kind, link) = (Some(EntryKind::Symlink), Some(text.into()));
-        DiffEntry { kind, link, digest: None, ..row(None) }
+    fn link(text: &[u8]) -> SideEntry {
+        with(row(None), |entry| {
+            (entry.kind, entry.link) = (Some(EntryKind::Symlink), Some(text.into()));
+        })
     }
 
     const BY_SIZE: Option<Evidence> =
@@ -342,8 +309,8 @@ mod tests {
     const UNPROVEN: Option<Evidence> =
         Some(Evidence::SizeAndTime { unproven: true, touched: false });
 
-    fn content(sign: Sign) -> Vec<Difference> {
-        vec![Difference::Content(sign)]
+    fn content(sign: ContentSign) -> Vec<Mismatch> {
+        vec![Mismatch::Content(sign)]
     }
 
     #[test]
@@ -351,18 +318,18 @@ mod tests {
         let by_digest = Some(Evidence::Digest);
         assert_eq!(compare(&row(Some(1)), &row(Some(1)), ALL), (by_digest, vec![]));
         let other = at(row(Some(2)), 9);
-        assert_eq!(compare(&row(Some(1)), &other, ALL), (by_digest, content(Sign::Digest)));
+        assert_eq!(compare(&row(Some(1)), &other, ALL), (by_digest, content(ContentSign::Digest)));
     }
 
     #[test]
     fn without_two_digests_size_counts_and_on_a_file_system_the_time() {
         let one = row(Some(1));
         assert_eq!(compare(&one, &listed(), ALL), (BY_SIZE, vec![]));
-        let longer = DiffEntry { size: 4, ..listed() };
-        assert_eq!(compare(&one, &longer, ALL), (BY_SIZE, content(Sign::Size)));
+        let longer = of_length(listed(), 4);
+        assert_eq!(compare(&one, &longer, ALL), (BY_SIZE, content(ContentSign::Size)));
         let later = at(listed(), 9);
-        assert_eq!(compare(&one, &later, ALL), (BY_SIZE, content(Sign::Time)));
-        assert_eq!(compare(&listed(), &later, None), (BY_SIZE, content(Sign::Time)));
+        assert_eq!(compare(&one, &later, ALL), (BY_SIZE, content(ContentSign::Time)));
+        assert_eq!(compare(&listed(), &later, None), (BY_SIZE, content(ContentSign::Time)));
         assert_eq!(
             compare(&one, &at(listed(), 4), ALL),
             (BY_SIZE, vec![]),
@@ -376,39 +343,45 @@ mod tests {
         assert_eq!(compare(&row(Some(1)), &row(None), ALL), (UNPROVEN, vec![]));
         let later = at(row(None), 9);
         let words = "mtime 1970-01-01T00:00:05.000000006Z -> 1970-01-01T00:00:09Z".to_owned();
-        let differences = vec![Difference::Metadata(words)];
+        let differences = vec![Mismatch::Metadata(words)];
         assert_eq!(compare(&row(Some(1)), &later, ALL), (UNPROVEN, differences));
         assert_eq!(compare(&row(Some(1)), &later, None), (UNPROVEN, vec![]));
-        let longer = DiffEntry { size: 4, ..row(None) };
-        assert_eq!(compare(&row(Some(1)), &longer, None), (UNPROVEN, content(Sign::Size)));
+        let longer = of_length(row(None), 4);
+        assert_eq!(compare(&row(Some(1)), &longer, None), (UNPROVEN, content(ContentSign::Size)));
     }
 
     #[test]
     fn a_touched_file_of_the_same_size_and_time_is_counted_separately() {
-        let touched = DiffEntry { is_touched: true, ..listed() };
+        let touched = SideEntry { is_touched: true, ..listed() };
         let evidence = |touched| Some(Evidence::SizeAndTime { unproven: false, touched });
         assert_eq!(compare(&row(Some(1)), &touched, ALL), (evidence(true), vec![]));
         assert_eq!(compare(&touched, &listed(), ALL), (evidence(true), vec![]));
-        let longer = DiffEntry { size: 4, ..touched.clone() };
-        assert_eq!(compare(&row(Some(1)), &longer, ALL), (evidence(false), content(Sign::Size)));
-        let read = DiffEntry { digest: Some(Digest([1; 32])), ..touched };
+        let longer = of_length(touched.clone(), 4);
+        assert_eq!(
+            compare(&row(Some(1)), &longer, ALL),
+            (evidence(false), content(ContentSign::Size))
+        );
+        let read = with(touched, |entry| entry.digest = Some(Digest([1; 32])));
         assert_eq!(compare(&row(Some(1)), &read, ALL), (Some(Evidence::Digest), vec![]));
     }
 
     #[test]
     fn metadata_differences_are_described_beside_other_content() {
         let other = Metadata { mode: 0o4755, uid: 0, gid: 0, ..metadata() };
-        let other = DiffEntry { metadata: Some(other), ..row(Some(2)) };
+        let other = with(row(Some(2)), |entry| entry.metadata = Some(other));
         let words = "mode 0644 -> 4755, owner 1 -> 0, group 2 -> 0".to_owned();
         let (_, differences) = compare(&row(Some(1)), &other, ALL);
-        assert_eq!(differences, [Difference::Content(Sign::Digest), Difference::Metadata(words)]);
-        assert_eq!(compare(&row(Some(1)), &other, None).1, content(Sign::Digest));
+        assert_eq!(
+            differences,
+            [Mismatch::Content(ContentSign::Digest), Mismatch::Metadata(words)]
+        );
+        assert_eq!(compare(&row(Some(1)), &other, None).1, content(ContentSign::Digest));
     }
 
     #[test]
     fn metadata_that_a_side_cannot_keep_is_no_difference() {
         let wide = Metadata { mode: 0o777, uid: 0, gid: 0, ..metadata() };
-        let listed = |metadata| DiffEntry { metadata: Some(metadata), ..listed() };
+        let listed = |metadata| with(listed(), |entry| entry.metadata = Some(metadata));
         let (one, other) = (listed(metadata()), listed(wide));
         let unkept = Keeps { file_mode: Some(0o777), owner: Some((0, 0)), ..Keeps::ALL };
         for keeps in [[Keeps::ALL, unkept], [unkept, Keeps::ALL], [unkept, unkept]] {
@@ -416,10 +389,10 @@ mod tests {
         }
         let unkept = Keeps { owner: None, ..unkept };
         let words = "owner 1 -> 0, group 2 -> 0".to_owned();
-        let differences = [Difference::Metadata(words)];
+        let differences = [Mismatch::Metadata(words)];
         assert_eq!(compare(&one, &other, Some(&[Keeps::ALL, unkept])).1, differences);
         // A side may have no metadata of directories.
-        let directory = |entry| DiffEntry { kind: Some(EntryKind::Directory), ..entry };
+        let directory = |entry| of_kind(entry, EntryKind::Directory);
         let (one, other) = (directory(one), directory(other));
         let implied = Keeps { directories: false, ..Keeps::ALL };
         assert_eq!(compare(&one, &other, Some(&[Keeps::ALL, implied])).1, []);
@@ -429,25 +402,22 @@ mod tests {
     #[test]
     fn links_differ_by_their_text_and_not_by_their_mode() {
         let mut other = link(b"x");
-        other.metadata.as_mut().unwrap().mode = 0o777;
+        other.entry.metadata.as_mut().unwrap().mode = 0o777;
         assert_eq!(compare(&link(b"x"), &other, ALL), (None, vec![]));
-        assert_eq!(compare(&link(b"x"), &link(b"y"), ALL).1, [Difference::Link]);
-        assert_eq!(compare(&link(b"x"), &row(Some(1)), ALL), (None, vec![Difference::Type]));
+        assert_eq!(compare(&link(b"x"), &link(b"y"), ALL).1, [Mismatch::Link]);
+        assert_eq!(compare(&link(b"x"), &row(Some(1)), ALL), (None, vec![Mismatch::Type]));
     }
 
     #[test]
     fn an_object_may_be_a_link_or_a_marker() {
         assert_eq!(compare(&object(), &link(b"123"), ALL), (BY_SIZE, vec![]));
-        assert_eq!(compare(&object(), &link(b"12"), ALL).1, content(Sign::Size));
-        let copied = DiffEntry {
-            digest: Some(Digest::of(b"123")),
-            provenance: row(None).provenance,
-            ..object()
-        };
+        assert_eq!(compare(&object(), &link(b"12"), ALL).1, content(ContentSign::Size));
+        let copied = SideEntry { provenance: row(None).provenance, ..object() };
+        let copied = with(copied, |entry| entry.digest = Some(Digest::of(b"123")));
         assert_eq!(compare(&copied, &link(b"123"), ALL), (Some(Evidence::Digest), vec![]));
         assert_eq!(object_kind(&Key::new(*b"d/"), 0), Some(EntryKind::Directory));
         assert_eq!(object_kind(&Key::new(*b"d/"), 1), None);
-        let directory = DiffEntry { kind: Some(EntryKind::Directory), ..row(None) };
-        assert_eq!(compare(&object(), &directory, ALL).1, [Difference::Type]);
+        let directory = of_kind(row(None), EntryKind::Directory);
+        assert_eq!(compare(&object(), &directory, ALL).1, [Mismatch::Type]);
     }
 }

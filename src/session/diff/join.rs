@@ -3,10 +3,9 @@
 //! Unknown is not absent: below a directory that one side could not list, what the other side has
 //! is [`Joined::Unknown`]. At most one item per side is read ahead.
 
-use super::Which;
-use super::entry::DiffEntry;
+use super::entry::SideEntry;
 use crate::listing::Unknown;
-use crate::model::{EntryError, Error, Key};
+use crate::model::{EntryError, Error, Key, Which};
 use std::cmp::Ordering;
 use std::iter::Peekable;
 
@@ -14,7 +13,7 @@ use std::iter::Peekable;
 #[derive(Debug)]
 pub(super) enum Item {
     /// An entry.
-    Entry(DiffEntry),
+    Entry(SideEntry),
     /// The key, and everything below it, could not be listed.
     Failed(EntryError),
 }
@@ -22,7 +21,7 @@ pub(super) enum Item {
 impl Item {
     fn key(&self) -> &Key {
         match self {
-            Self::Entry(entry) => &entry.key,
+            Self::Entry(side) => &side.entry.key,
             Self::Failed(error) => &error.key,
         }
     }
@@ -35,9 +34,9 @@ pub(super) type Items = Box<dyn Iterator<Item = Result<Item, Error>> + Send>;
 #[derive(Debug)]
 pub(super) enum Joined {
     /// Both sides have it.
-    Both(DiffEntry, DiffEntry),
+    Both(SideEntry, SideEntry),
     /// Only one side has it.
-    Only(Which, DiffEntry),
+    Only(Which, SideEntry),
     /// One side has it, the other could not be listed there.
     Unknown,
     /// A scope of one side could not be listed.
@@ -104,8 +103,8 @@ fn one(which: Which, item: Item, own: &mut Side, other: &mut Side) -> Joined {
             own.unknown.add(error.key.clone());
             Joined::Failed(which, error)
         }
-        Item::Entry(entry) if other.is_unknown_at(&entry.key) => Joined::Unknown,
-        Item::Entry(entry) => Joined::Only(which, entry),
+        Item::Entry(side) if other.is_unknown_at(&side.entry.key) => Joined::Unknown,
+        Item::Entry(side) => Joined::Only(which, side),
     }
 }
 
@@ -120,16 +119,18 @@ impl Iterator for Join {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Cause, EntryKind, ErrorKind, Operation};
+    use crate::model::{Cause, DiffEntry, EntryKind, ErrorKind, Operation};
 
-    fn entry(key: &str) -> DiffEntry {
-        DiffEntry {
-            key: Key::new(key.as_bytes()),
-            kind: Some(EntryKind::File),
-            size: 0,
-            digest: None,
-            metadata: None,
-            link: None,
+    fn entry(key: &str) -> SideEntry {
+        SideEntry {
+            entry: DiffEntry {
+                key: Key::new(key.as_bytes()),
+                kind: Some(EntryKind::File),
+                size: 0,
+                digest: None,
+                metadata: None,
+                link: None,
+            },
             also_mtime: None,
             provenance: super::super::entry::Provenance::Objects,
             has_row: false,
@@ -155,10 +156,10 @@ mod tests {
     fn joined(a: &'static [&'static str], b: &'static [&'static str]) -> Vec<String> {
         let text = |joined: Result<_, Error>| match joined {
             Ok(Joined::Both(a, b)) => {
-                assert_eq!(a.key, b.key);
-                format!("{}=", a.key)
+                assert_eq!(a.entry.key, b.entry.key);
+                format!("{}=", a.entry.key)
             }
-            Ok(Joined::Only(which, entry)) => format!("{}{which:?}", entry.key),
+            Ok(Joined::Only(which, side)) => format!("{}{which:?}", side.entry.key),
             Ok(Joined::Unknown) => "?".to_owned(),
             Ok(Joined::Failed(which, error)) => format!("{}!{which:?}", error.key),
             Err(error) => error.message,

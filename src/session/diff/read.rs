@@ -1,11 +1,10 @@
 //! Reading of files without a known digest.
 
-use super::Which;
-use super::entry::{DiffEntry, is_undecided};
+use super::entry::{SideEntry, is_undecided};
 use super::join::Joined;
 use crate::backend::Source;
 use crate::engine::{BUFFER, Cores, ReadSide, Wanted};
-use crate::model::{Cause, Digest, EntryError, Progress, Stop};
+use crate::model::{Cause, Digest, EntryError, Progress, Stop, Which};
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -62,18 +61,18 @@ impl Reader<'_> {
     /// Reads the side that lacks a digest, or both, if that decides.
     fn decide(
         &self,
-        a: &mut DiffEntry,
-        b: &mut DiffEntry,
+        a: &mut SideEntry,
+        b: &mut SideEntry,
         buffer: &mut [u8],
     ) -> Result<(), (Which, EntryError)> {
-        let can_be_known = |entry: &DiffEntry, side: usize| {
-            entry.content().1.is_some() || entry.listed.is_some() && self.sources[side].is_some()
+        let can_be_known = |of: &SideEntry, side: usize| {
+            of.entry.content().1.is_some() || of.listed.is_some() && self.sources[side].is_some()
         };
         if !can_be_known(a, 0) || !can_be_known(b, 1) {
             return Ok(());
         }
-        self.hash(Which::A, a, b.content().1, buffer).map_err(|error| (Which::A, error))?;
-        self.hash(Which::B, b, a.content().1, buffer).map_err(|error| (Which::B, error))?;
+        self.hash(Which::A, a, b.entry.content().1, buffer).map_err(|error| (Which::A, error))?;
+        self.hash(Which::B, b, a.entry.content().1, buffer).map_err(|error| (Which::B, error))?;
         Ok(())
     }
 
@@ -82,12 +81,13 @@ impl Reader<'_> {
     fn hash(
         &self,
         which: Which,
-        side: &mut DiffEntry,
+        side: &mut SideEntry,
         other: Option<Digest>,
         buffer: &mut [u8],
     ) -> Result<(), EntryError> {
         let source = self.sources[which as usize];
-        let (None, Some(entry), Some(source)) = (side.content().1, &side.listed, source) else {
+        let (None, Some(entry), Some(source)) = (side.entry.content().1, &side.listed, source)
+        else {
             return Ok(());
         };
         let pass = |_| if self.stop.requested() { Err(Cause::Stopped) } else { Ok(()) };
@@ -100,7 +100,7 @@ impl Reader<'_> {
         if source.capabilities().remote && other.is_some_and(|other| other != hashed.digest) {
             (_, hashed) = hash()?;
         }
-        side.digest = Some(hashed.digest);
+        side.entry.digest = Some(hashed.digest);
         side.is_read = true;
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! One side of a comparison: a place as it is listed now, or a manifest alone.
 
-use super::entry::DiffEntry;
+use super::entry::SideEntry;
 use super::join::{Item, Items};
 use crate::backend::{KeySpace, ListItem, ListOptions, Source};
 use crate::listing::OrderChecked;
@@ -115,7 +115,7 @@ impl Side {
                 let rows = open.rows(&open.latest.head)?;
                 return Ok(Box::new(rows.map(move |row| {
                     let (row, _) = row?;
-                    Ok(Item::Entry(DiffEntry::by_row(row, key_space)))
+                    Ok(Item::Entry(SideEntry::by_row(row, key_space)))
                 })));
             }
             Self::Listed(Found::Manifest(open)) => {
@@ -185,7 +185,7 @@ fn item_of(
     Ok(Some(match item? {
         ListItem::Entry(entry) => {
             let row = rows.of(&entry.key)?;
-            Item::Entry(DiffEntry::by_listing(entry, row.as_ref(), key_space))
+            Item::Entry(SideEntry::by_listing(entry, row.as_ref(), key_space))
         }
         ListItem::Leftover(_) | ListItem::Failed(EntryError { cause: Cause::ReservedName, .. }) => {
             return Ok(None);

@@ -69,7 +69,7 @@ fn a_mirror_is_equal_to_its_source_by_content() {
     // Content is read on both sides even if no stamp differs.
     rot(&scene.source, "a", "A");
     let compared = compare_all(&scene);
-    assert_eq!(compared.lines, ["corrupt a"]);
+    assert_eq!(compared.lines, ["content a"]);
     assert_eq!((compared.totals.content, compared.totals.equal), (1, 1));
 }
 
@@ -89,7 +89,7 @@ fn each_difference_is_reported_by_its_kind() {
     let lines: Vec<_> =
         compared.lines.iter().map(|line| line.split(": ").next().unwrap()).collect();
     let expected = [
-        "corrupt a",
+        "content a",
         "extra d",
         "extra f/",
         "extra f/x",

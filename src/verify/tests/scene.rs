@@ -5,7 +5,7 @@ use crate::backend::memory::Memory;
 use crate::backend::{KeySpace, ListOptions};
 use crate::engine::tests::scene::Scene;
 use crate::filter::Filter;
-use crate::model::{Severity, Timestamp};
+use crate::model::{Difference, Event, Finding, Severity, Timestamp};
 use std::ffi::OsStr;
 
 /// Options of a verification.
@@ -64,35 +64,29 @@ impl Listener {
     }
 }
 
-impl VerifyObserver for Listener {
-    fn difference(&self, key: &Key, difference: &Difference, counted: bool) {
-        self.push(match difference {
-            Difference::Missing => format!("missing {key}"),
-            Difference::Corrupt { found: None, .. } => format!("corrupt {key}: size"),
-            Difference::Corrupt { .. } => format!("corrupt {key}"),
-            Difference::Metadata(how) => format!("metadata {key}: {how}"),
-            Difference::Touched(_) => format!("touched {key}"),
-            Difference::Extra if counted => format!("extra {key}"),
-            Difference::Extra => format!("extra {key}, not counted"),
-            Difference::Unknown(how) => format!("unknown {key}: {how}"),
-        });
-    }
-
-    fn failed(&self, error: &EntryError) {
-        self.push(format!("failed {}: {}", error.key, error.cause));
-    }
-
-    fn mended(&self, key: &Key, mended: Result<(), &Cause>) {
-        self.push(match mended {
-            Ok(()) => format!("mended {key}"),
-            Err(cause) => format!("not mended {key}: {cause}"),
-        });
-    }
-
-    fn notice(&self, notice: &Notice) {
-        self.push(match notice.severity() {
-            Severity::Warning => format!("warning {notice}"),
-            Severity::Note => format!("note {notice}"),
+impl Observer for Listener {
+    fn observe(&self, event: &Event) {
+        self.push(match event {
+            Event::Difference(Finding { key, difference, counted, .. }) => match difference {
+                Difference::Missing => format!("missing {key}"),
+                Difference::Corrupt { found: None, .. } => format!("corrupt {key}: size"),
+                Difference::Corrupt { .. } => format!("corrupt {key}"),
+                Difference::Content { target: None, .. } => format!("content {key}: size"),
+                Difference::Content { .. } => format!("content {key}"),
+                Difference::Metadata(how) => format!("metadata {key}: {how}"),
+                Difference::Touched(_) => format!("touched {key}"),
+                Difference::Extra if *counted => format!("extra {key}"),
+                Difference::Extra => format!("extra {key}, not counted"),
+                Difference::Unknown(how) => format!("unknown {key}: {how}"),
+            },
+            Event::Failed(error) => format!("failed {}: {}", error.key, error.cause),
+            Event::Mended { key } => format!("mended {key}"),
+            Event::NotMended { key, cause } => format!("not mended {key}: {cause}"),
+            Event::Notice(notice) => match notice.severity() {
+                Severity::Warning => format!("warning {notice}"),
+                Severity::Note => format!("note {notice}"),
+            },
+            event => format!("another event: {event}"),
         });
     }
 }
@@ -126,6 +120,7 @@ fn options(scene: &Scene, depth: Depth) -> VerifyOptions {
         target_store: None,
         state_dir: scene.state_dir().to_owned(),
         strict: false,
+        allow_incomplete: false,
         depth,
         key: None,
         repair: None,
@@ -165,6 +160,7 @@ fn run(scene: &Scene, asked: &TestOptions, mends: bool) -> Found {
         reader: &*target,
         filter: &asked.filter,
         extras_count: asked.extras_count,
+        allow_incomplete: options.allow_incomplete,
         directory_times_count: asked.extras_count,
         depth: asked.depth,
         cores: Cores::default(),
