@@ -23,8 +23,9 @@
 //! # }
 //! ```
 //!
-//! [`Mirror`] mirrors, [`Verify`] compares a target with its records, [`Diff`] compares two places.
-//! Callbacks report events, and outcomes are data. `run` returns `Ok` only if everything was done
+//! [`Mirror`] mirrors, or makes a bag. [`Verify`] compares a target with its records, and repairs it
+//! on request; [`VerifyAgainst`] compares it with a source; [`Diff`] compares any two places.
+//! Callbacks report [`Event`]s, and outcomes are data. `run` returns `Ok` only if everything was done
 //! as requested: a mirror in which one file failed is [`RunError::Incomplete`], which has its
 //! outcome.
 //!
@@ -78,11 +79,13 @@ internals! {
 }
 
 pub use api::{
-    Diff, DiffBuilder, Mirror, MirrorBuilder, RunError, RunOutcome, Snapshot, Verify, VerifyBuilder,
+    Diff, DiffBuilder, Mirror, MirrorBuilder, RunError, RunOutcome, Snapshot, Verify,
+    VerifyAgainst, VerifyAgainstBuilder, VerifyBuilder,
 };
 pub use limits::{
     Days, Entry as TimetableEntry, LimitOptions, Period, Rate, RequestRate, Span, Timetable,
 };
+pub use manifest::ManifestMode;
 pub use manifest::keys::{KeyId, LockedKey, PublicKey, SecretKey};
 pub use model::error::Side;
 pub use model::{
@@ -92,5 +95,7 @@ pub use model::{
     Setting, Severity, Status, Stop, Timestamp, Totals, Verdict, Which, notice,
 };
 pub use session::diff::{Basis, DiffOutcome, DiffTotals};
-pub use session::{DeleteOptions, MaxDelete, MirrorOutcome};
-pub use verify::{Budget, Depth, Sample, VerifyOutcome, VerifyTotals};
+pub use session::{BagOptions, DeleteOptions, MaxDelete, MirrorOutcome};
+pub use verify::{
+    AgainstOutcome, AgainstTotals, Budget, Depth, Sample, Unfinished, VerifyOutcome, VerifyTotals,
+};

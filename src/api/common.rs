@@ -1,8 +1,9 @@
-//! Options of all builders, and progress.
+//! Options of all builders, events and progress.
 
 use super::environment;
+use crate::filter::{Filter, FilterSpec};
 use crate::limits::LimitOptions;
-use crate::model::{Error, Event, Observer, Progress, Stop, Totals};
+use crate::model::{Error, ErrorKind, Event, Observer, Progress, Stop, Totals};
 use crate::ticker::Ticker;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -28,6 +29,7 @@ type ProgressListener = Arc<dyn Fn(&Snapshot) + Send + Sync>;
 pub(super) struct Common {
     pub(super) allow_http: bool,
     pub(super) checkers: Option<u16>,
+    pub(super) count_ahead: bool,
     pub(super) limits: LimitOptions,
     pub(super) running: Running,
 }
@@ -86,6 +88,14 @@ impl Observer for Callback<'_> {
     }
 }
 
+/// Makes a filter from its definition.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for an illegal pattern.
+pub(super) fn filter(spec: FilterSpec) -> Result<Filter, Error> {
+    Filter::try_from(spec).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+}
+
 /// The methods of each builder for the common options.
 macro_rules! common_options {
     () => {
@@ -137,3 +147,52 @@ macro_rules! common_options {
     };
 }
 pub(super) use common_options;
+
+/// The method of a builder whose run can count its work ahead.
+macro_rules! count_option {
+    () => {
+        /// Counts beside the run how much there is to do, which the command's presenters estimate by.
+        pub(crate) fn count_ahead(mut self, count_ahead: bool) -> Self {
+            self.common.count_ahead = count_ahead;
+            self
+        }
+    };
+}
+pub(super) use count_option;
+
+/// The methods of a builder with the definition of a filter, `filter`.
+macro_rules! filter_options {
+    () => {
+        /// Excludes entries that match a pattern, in the syntax of `.gitignore`. The last pattern
+        /// that matches decides.
+        pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
+            self.filter.rules.push(crate::filter::Rule::Exclude(pattern.into()));
+            self
+        }
+
+        /// Includes entries that match a pattern, even if an earlier one excludes them.
+        pub fn include(mut self, pattern: impl Into<String>) -> Self {
+            self.filter.rules.push(crate::filter::Rule::Include(pattern.into()));
+            self
+        }
+
+        /// Excludes files of fewer bytes.
+        pub fn min_size(mut self, bytes: u64) -> Self {
+            self.filter.min_size = Some(bytes);
+            self
+        }
+
+        /// Excludes files of more bytes.
+        pub fn max_size(mut self, bytes: u64) -> Self {
+            self.filter.max_size = Some(bytes);
+            self
+        }
+
+        /// Sets all of the filter.
+        pub(crate) fn filter(mut self, filter: crate::filter::FilterSpec) -> Self {
+            self.filter = filter;
+            self
+        }
+    };
+}
+pub(super) use filter_options;

@@ -2,12 +2,14 @@
 
 use super::common::{Common, Running, common_options};
 use super::environment;
-use super::error::{RunError, RunOutcome};
+use super::error::{RunError, RunOutcome, complete};
 use crate::location::Location;
-use crate::model::Error;
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Observer, Progress, Setting, Stop};
 use crate::session::diff::{DiffOptions, DiffOutcome, diff};
 use crate::session::manifest::ManifestAt;
 use std::ffi::{OsStr, OsString};
+use std::sync::Arc;
 
 /// A comparison of two places, by the digests in their manifests as far as the recorded stamps
 /// still match.
@@ -37,18 +39,28 @@ impl Diff {
     /// [`RunError::Stopped`] if a side can't be opened; [`RunError::Incomplete`] if parts could not
     /// be listed or read, or the comparison was stopped.
     pub fn run(&self) -> Result<DiffOutcome, RunError<DiffOutcome>> {
-        let outcome = self
-            .running
-            .during(|observer, progress, stop| diff(&self.options, observer, progress, stop))?;
-        if outcome.interrupted || outcome.totals.failed > 0 {
-            Err(RunError::Incomplete(Box::new(outcome)))
-        } else {
-            Ok(outcome)
-        }
+        let run = |observer: &dyn Observer, progress: &_, stop: &_| {
+            self.observed(observer, progress, stop)
+        };
+        complete(self.running.during(run)?)
+    }
+
+    /// Runs it with an observer in the place of the builder's listeners, whatever its outcome.
+    pub(crate) fn observed(
+        &self,
+        observer: &dyn Observer,
+        progress: &Arc<Progress>,
+        stop: &Stop,
+    ) -> Result<DiffOutcome, Error> {
+        diff(&self.options, observer, progress, stop)
     }
 }
 
 impl RunOutcome for DiffOutcome {
+    fn is_complete(&self) -> bool {
+        !self.interrupted && self.totals.failed == 0
+    }
+
     fn what_is_missing(&self) -> String {
         if self.interrupted {
             "was stopped early".to_owned()
@@ -94,8 +106,14 @@ impl DiffBuilder {
     /// Builds the comparison; see [`MirrorBuilder::build`](super::MirrorBuilder::build).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::model::ErrorKind::Usage) for an illegal location or setting.
+    /// [`ErrorKind::Usage`](crate::model::ErrorKind::Usage) for an illegal location or setting, or
+    /// settings that contradict each other.
     pub fn build(self) -> Result<Diff, Error> {
+        if self.recorded && self.content {
+            let message = "content is not read where manifests alone are compared";
+            let help = hint!["leave out ", Setting::Recorded];
+            return Err(Error::new(ErrorKind::Usage, message).help(help));
+        }
         let at = |typed: &OsStr| -> Result<ManifestAt, Error> {
             let location = Location::parse(typed)?;
             let store = environment::store(&location, self.common.allow_http)?;

@@ -9,7 +9,8 @@ use crate::limits::descriptors;
 use crate::location::Location;
 #[cfg(feature = "cli")]
 use crate::location::SingleLocation;
-use crate::model::{Error, ErrorKind};
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Setting};
 use crate::place;
 use std::env;
 use std::ffi::OsStr;
@@ -33,6 +34,7 @@ pub(crate) fn state_dir(requested: Option<&Path>) -> Result<PathBuf, Error> {
     state_dir_of(requested, xdg.as_deref(), home.as_deref(), is_root).ok_or_else(|| {
         let why = unusable_home(home.as_deref());
         Error::new(ErrorKind::Usage, format!("there is no directory for the record of runs: {why}"))
+            .help(hint!["name one with ", Setting::StateDir, " DIR"])
     })
 }
 

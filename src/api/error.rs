@@ -6,6 +6,9 @@ use std::fmt;
 
 /// The outcome of a run that may be incomplete.
 pub trait RunOutcome {
+    /// Returns whether everything was done, and found, as requested.
+    fn is_complete(&self) -> bool;
+
     /// Describes in one line what is missing, as the end of "the run …".
     fn what_is_missing(&self) -> String;
 }
@@ -30,6 +33,11 @@ impl<T> RunError<T> {
             Self::Incomplete(outcome) => Some(outcome),
         }
     }
+}
+
+/// Returns an outcome that is complete; another one is an error.
+pub(super) fn complete<T: RunOutcome>(outcome: T) -> Result<T, RunError<T>> {
+    if outcome.is_complete() { Ok(outcome) } else { Err(RunError::Incomplete(Box::new(outcome))) }
 }
 
 impl<T> From<Error> for RunError<T> {

@@ -1,16 +1,21 @@
 //! Mirroring of one place to another.
 
-use super::common::{Common, Running, common_options};
+use super::common::{self, Common, Running, common_options, count_option, filter_options};
 use super::environment;
-use super::error::{RunError, RunOutcome};
+use super::error::{RunError, RunOutcome, complete};
 use crate::compare::PolicyOptions;
-use crate::filter::{Filter, Rule};
+use crate::filter::FilterSpec;
 use crate::location::Location;
+use crate::manifest::ManifestMode;
 use crate::manifest::keys::SecretKey;
-use crate::model::{Durability, Error, ErrorKind, ExtraKinds, Verdict};
-use crate::session::{self, DeleteOptions, MirrorOptions, MirrorOutcome};
+use crate::model::hint::hint;
+use crate::model::{
+    Durability, Error, ErrorKind, ExtraKinds, Observer, Progress, Setting, Stop, Verdict,
+};
+use crate::session::{self, BagOptions, DeleteOptions, MirrorOptions, MirrorOutcome};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A mirror of a source to a target, which copies what changed and records proof.
 ///
@@ -31,13 +36,13 @@ impl Mirror {
             target: target.as_ref().to_owned(),
             state_dir: None,
             dry_run: false,
-            rules: Vec::new(),
-            min_size: None,
-            max_size: None,
+            filter: FilterSpec::default(),
             policy: PolicyOptions::default(),
             delete: None,
+            bag: None,
             require_file: None,
             sign: None,
+            manifest_mode: None,
             markers: true,
             durability: Durability::default(),
             transfers: None,
@@ -53,18 +58,39 @@ impl Mirror {
     /// another run holds, a full target. [`RunError::Incomplete`] if entries failed, deletions were
     /// refused, the run was stopped, or its manifest could not be published.
     pub fn run(&self) -> Result<MirrorOutcome, RunError<MirrorOutcome>> {
-        let outcome = self.running.during(|observer, progress, stop| {
-            session::mirror(&self.options, observer, progress, stop)
-        })?;
-        if outcome.verdict == Verdict::Complete {
-            Ok(outcome)
-        } else {
-            Err(RunError::Incomplete(Box::new(outcome)))
-        }
+        let run = |observer: &dyn Observer, progress: &_, stop: &_| {
+            self.observed(observer, progress, stop)
+        };
+        complete(self.running.during(run)?)
+    }
+
+    /// Runs it with an observer in the place of the builder's listeners, whatever its outcome.
+    pub(crate) fn observed(
+        &self,
+        observer: &dyn Observer,
+        progress: &Arc<Progress>,
+        stop: &Stop,
+    ) -> Result<MirrorOutcome, Error> {
+        session::mirror(&self.options, observer, progress, stop)
+    }
+
+    /// Signs the manifest that is published in the target.
+    pub(crate) fn signed(mut self, key: SecretKey) -> Self {
+        self.options.sign = Some(key);
+        self
+    }
+
+    /// Returns the options that it runs with.
+    pub(crate) fn options(&self) -> &MirrorOptions {
+        &self.options
     }
 }
 
 impl RunOutcome for MirrorOutcome {
+    fn is_complete(&self) -> bool {
+        self.verdict == Verdict::Complete
+    }
+
     fn what_is_missing(&self) -> String {
         let because = |error: &Option<Error>, otherwise: &str| {
             error.as_ref().map_or_else(|| otherwise.to_owned(), Error::sentence)
@@ -93,13 +119,13 @@ pub struct MirrorBuilder {
     target: OsString,
     state_dir: Option<PathBuf>,
     dry_run: bool,
-    rules: Vec<Rule>,
-    min_size: Option<u64>,
-    max_size: Option<u64>,
+    filter: FilterSpec,
     policy: PolicyOptions,
     delete: Option<DeleteOptions>,
+    bag: Option<BagOptions>,
     require_file: Option<PathBuf>,
     sign: Option<SecretKey>,
+    manifest_mode: Option<ManifestMode>,
     markers: bool,
     durability: Durability,
     transfers: Option<u16>,
@@ -108,6 +134,8 @@ pub struct MirrorBuilder {
 
 impl MirrorBuilder {
     common_options!();
+    count_option!();
+    filter_options!();
 
     /// Sets the directory of the state databases; by default `vidimus` below `XDG_STATE_HOME`, or
     /// below `~/.local/state`.
@@ -129,34 +157,70 @@ impl MirrorBuilder {
         self
     }
 
-    /// Excludes entries that match a pattern, in the syntax of `.gitignore`. The last pattern that
-    /// matches decides.
-    pub fn exclude(mut self, pattern: impl Into<String>) -> Self {
-        self.rules.push(Rule::Exclude(pattern.into()));
-        self
-    }
-
-    /// Includes entries that match a pattern, even if an earlier one excludes them.
-    pub fn include(mut self, pattern: impl Into<String>) -> Self {
-        self.rules.push(Rule::Include(pattern.into()));
-        self
-    }
-
-    /// Excludes files of fewer bytes.
-    pub fn min_size(mut self, bytes: u64) -> Self {
-        self.min_size = Some(bytes);
-        self
-    }
-
-    /// Excludes files of more bytes.
-    pub fn max_size(mut self, bytes: u64) -> Self {
-        self.max_size = Some(bytes);
+    /// Makes the target a bag of `BagIt` 1.0 with SHA-256 manifests, whose payload is the source's
+    /// content; run again, it is brought up to date. A bag that isn't whole is never declared to be
+    /// one.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let at = tempfile::tempdir()?;
+    /// # std::fs::create_dir(at.path().join("photos"))?;
+    /// # std::fs::write(at.path().join("photos/a.jpg"), "a photo")?;
+    /// # let (photos, bag, records) =
+    /// #     (at.path().join("photos"), at.path().join("bag"), at.path().join("records"));
+    /// use vidimus::{BagOptions, Mirror};
+    ///
+    /// Mirror::builder(&photos, &bag).bag(BagOptions::default()).state_dir(&records).run()?;
+    /// assert!(bag.join("manifest-sha256.txt").exists());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn bag(mut self, options: BagOptions) -> Self {
+        self.bag = Some(options);
         self
     }
 
     /// Hashes each file of the source, even if its size and times are unchanged.
     pub fn checksum(mut self, checksum: bool) -> Self {
         self.policy.checksum = checksum;
+        self
+    }
+
+    /// Takes files of the same size for the same.
+    pub fn size_only(mut self, size_only: bool) -> Self {
+        self.policy.size_only = size_only;
+        self
+    }
+
+    /// Skips files that are newer in the target.
+    pub fn update(mut self, update: bool) -> Self {
+        self.policy.update = update;
+        self
+    }
+
+    /// Skips files that exist in the target.
+    pub fn ignore_existing(mut self, ignore_existing: bool) -> Self {
+        self.policy.ignore_existing = ignore_existing;
+        self
+    }
+
+    /// Accepts another ctime as evidence that a file is unchanged, for file systems that change it.
+    pub fn ignore_ctime(mut self, ignore_ctime: bool) -> Self {
+        self.policy.trust.ignore_ctime = ignore_ctime;
+        self
+    }
+
+    /// Accepts another inode number as evidence that a file is unchanged, for file systems that
+    /// number inodes anew.
+    pub fn ignore_inode(mut self, ignore_inode: bool) -> Self {
+        self.policy.trust.ignore_inode = ignore_inode;
+        self
+    }
+
+    /// Copies content of the source that changed though its size and times did not; by default such
+    /// an entry fails, for its disk may be damaged.
+    pub fn accept_silent_changes(mut self, accept: bool) -> Self {
+        self.policy.accept_silent_changes = accept;
         self
     }
 
@@ -175,6 +239,13 @@ impl MirrorBuilder {
     /// Signs the manifest that is published in the target.
     pub fn sign(mut self, key: SecretKey) -> Self {
         self.sign = Some(key);
+        self
+    }
+
+    /// Sets the permissions of the lock and the manifest in a directory; by default they are those
+    /// of the target's root.
+    pub fn manifest_mode(mut self, mode: ManifestMode) -> Self {
+        self.manifest_mode = Some(mode);
         self
     }
 
@@ -201,13 +272,15 @@ impl MirrorBuilder {
     /// (`AWS_…`) and the profiles in `~/.aws`, as in the AWS command line.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] for an illegal location, pattern or setting, or if there is no
-    /// directory for the state.
-    pub fn build(self) -> Result<Mirror, Error> {
+    /// [`ErrorKind::Usage`] for an illegal location, pattern or setting, settings that contradict
+    /// each other, or if there is no directory for the state.
+    pub fn build(mut self) -> Result<Mirror, Error> {
+        self.refuse_contradictions()?;
+        if self.bag.is_some() {
+            self.policy.digests.sha256 = true;
+        }
         let (source, target) = (Location::parse(&self.source)?, Location::parse(&self.target)?);
         let has_store = source.is_remote() || target.is_remote();
-        let filter = Filter::new(&self.rules, self.min_size, self.max_size)
-            .map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))?;
         let options = MirrorOptions {
             source_store: environment::store(&source, self.common.allow_http)?,
             target_store: environment::store(&target, self.common.allow_http)?,
@@ -215,22 +288,54 @@ impl MirrorBuilder {
             target,
             state_dir: environment::state_dir(self.state_dir.as_deref())?,
             dry_run: self.dry_run,
-            bag: None,
+            bag: self.bag,
             policy: self.policy,
-            filter,
+            filter: common::filter(self.filter)?,
             delete: self.delete,
             require_file: self.require_file,
             sign: self.sign,
-            manifest_mode: None,
+            manifest_mode: self.manifest_mode,
             markers: self.markers,
             durability: self.durability,
             transfers: environment::at_least_one("transfers", self.transfers)
                 .map(|transfers| environment::workers(transfers, has_store))?,
             checkers: self.common.checkers(false)?,
-            count_ahead: false,
+            count_ahead: self.common.count_ahead,
             limits: self.common.limits,
         };
         Ok(Mirror { options, running: self.common.running })
+    }
+
+    fn refuse_contradictions(&self) -> Result<(), Error> {
+        let PolicyOptions { checksum, size_only, update, ignore_existing, digests, .. } =
+            self.policy;
+        let usage = |message: &str| Error::new(ErrorKind::Usage, message);
+        if size_only && (checksum || digests != ExtraKinds::default()) {
+            return Err(usage("sizes alone can't be compared where content is to be read")
+                .help(hint!["leave out ", Setting::Checksum, " and ", Setting::Digest]));
+        }
+        if self.bag.is_none() {
+            return Ok(());
+        }
+        if self.durability == Durability::None {
+            return Err(usage("a bag is declared whole, which has to be durable").help(hint![
+                "leave ",
+                Setting::Durability,
+                " as it is"
+            ]));
+        }
+        if size_only || update || ignore_existing {
+            return Err(usage("a bag has exactly what its source has: files can't be left alone"));
+        }
+        if self.sign.is_some() || self.manifest_mode.is_some() {
+            return Err(usage("no manifest is published in a bag, which has its own").help(hint![
+                "leave out ",
+                Setting::Sign,
+                " and ",
+                Setting::ManifestMode
+            ]));
+        }
+        Ok(())
     }
 
     /// Builds the mirror and runs it once.

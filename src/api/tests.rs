@@ -1,6 +1,6 @@
 use super::*;
-use crate::model::{ErrorKind, Event, Stop, Verdict};
-use crate::session::{DeleteOptions, MirrorOutcome};
+use crate::model::{Durability, ErrorKind, Event, Stop, Verdict};
+use crate::session::{BagOptions, DeleteOptions, MirrorOutcome};
 use parking_lot::Mutex;
 use std::fs;
 use std::path::PathBuf;
@@ -112,6 +112,7 @@ fn illegal_options_are_refused_before_anything_is_done() {
     assert_eq!(kind(site.mirror().exclude("!a")), Some(ErrorKind::Usage));
     assert_eq!(kind(site.mirror().transfers(0)), Some(ErrorKind::Usage));
     assert_eq!(kind(site.mirror().checkers(0)), Some(ErrorKind::Usage));
+    assert_eq!(kind(site.mirror().checksum(true).size_only(true)), Some(ErrorKind::Usage));
     assert_eq!(kind(site.mirror()), None);
 }
 
@@ -178,4 +179,89 @@ fn a_comparison_succeeds_whether_or_not_the_sides_are_equal() {
     };
     assert_eq!(diff().on_event(listener).run().unwrap().totals.differences(), 1);
     assert_eq!(*found.lock(), ["only in A a"]);
+}
+
+#[test]
+fn a_repair_takes_content_from_a_source_and_can_be_run_again() {
+    let site = Site::new();
+    site.mirror().run().unwrap();
+    let repair = site.verify().repair_from(site.at("source")).build().unwrap();
+    for _ in 0..2 {
+        fs::remove_file(site.at("target/a")).unwrap();
+        let outcome = repair.run().unwrap();
+        assert_eq!((outcome.totals.missing, outcome.totals.mended), (1, 1));
+        assert_eq!(fs::read(site.at("target/a")).unwrap(), b"first");
+    }
+}
+
+#[test]
+fn a_repair_that_fails_is_an_error_and_says_which_entry() {
+    let site = Site::new();
+    site.mirror().run().unwrap();
+    fs::remove_file(site.at("target/a")).unwrap();
+    fs::write(site.at("source/a"), "other").unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::clone(&told);
+    let repaired = site
+        .verify()
+        .repair_from(site.at("source"))
+        .on_event(move |event| {
+            if let Event::NotMended { key, .. } = event {
+                events.lock().push(key.to_string());
+            }
+        })
+        .run();
+    let message = "the run found 1 differences from what was recorded";
+    assert_eq!(repaired.unwrap_err().to_string(), message);
+    assert_eq!(*told.lock(), ["a"]);
+}
+
+#[test]
+fn a_target_is_compared_with_its_source_without_a_record() {
+    let site = Site::new();
+    site.mirror().run().unwrap();
+    let against = || {
+        let builder = VerifyAgainst::builder(site.at("target"), site.at("source"));
+        builder.state_dir(site.at("no records"))
+    };
+    assert_eq!(against().run().unwrap().totals.equal, 2);
+    fs::write(site.at("target/a"), "other").unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::clone(&told);
+    let compared = against().on_event(move |event| events.lock().push(event.code())).run();
+    // Its time is another, too.
+    let message = "the run found 2 differences from the source";
+    assert_eq!(compared.unwrap_err().to_string(), message);
+    assert_eq!(*told.lock(), ["difference"; 2]);
+    assert_eq!(against().exclude("a").run().unwrap().totals.equal, 1);
+}
+
+#[test]
+fn what_an_incomplete_run_left_unknown_is_an_error_unless_it_is_accepted() {
+    let site = Site::new();
+    site.add_fifo();
+    incomplete(site.mirror().run());
+    let message = "the run found that a mirror into the target was not completed";
+    assert_eq!(site.verify().run().unwrap_err().to_string(), message);
+    assert_eq!(site.verify().allow_incomplete(true).run().unwrap().unfinished.len(), 1);
+    fs::remove_file(site.at("target/a")).unwrap();
+    assert!(site.verify().allow_incomplete(true).run().is_err());
+}
+
+#[test]
+fn a_bag_is_declared_only_if_it_is_whole() {
+    let site = Site::new();
+    let bag = || {
+        let builder = Mirror::builder(site.at("source"), site.at("bag"));
+        builder.bag(BagOptions::default()).state_dir(site.at("records"))
+    };
+    assert_eq!(bag().run().unwrap().totals.files_copied, 2);
+    let declared = site.at("bag/bagit.txt");
+    assert!(declared.exists() && site.at("bag/manifest-sha256.txt").exists());
+    site.add_fifo();
+    incomplete(bag().run());
+    assert!(!declared.exists());
+    let refused = bag().durability(Durability::None).build().err().unwrap();
+    assert_eq!(refused.kind, ErrorKind::Usage);
+    assert!(bag().update(true).build().is_err());
 }

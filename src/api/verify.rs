@@ -1,17 +1,18 @@
 //! Verification of a target against its records.
 
-use super::common::{Common, Running, common_options};
+use super::common::{Common, Running, common_options, count_option};
 use super::environment;
-use super::error::{RunError, RunOutcome};
+use super::error::{RunError, RunOutcome, complete};
 use crate::location::Location;
 use crate::manifest::keys::PublicKey;
-use crate::model::Error;
-use crate::verify::{Budget, Choice, Depth, Sample, VerifyOptions, VerifyOutcome, verify};
+use crate::model::{Error, Observer, Progress, Stop, Timestamp};
+use crate::verify::{Budget, Choice, Depth, Repair, Sample, VerifyOptions, VerifyOutcome, verify};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A verification of a target: every recorded entry exists, and content that is read has the
-/// recorded digest.
+/// recorded digest. [`VerifyAgainst`](super::VerifyAgainst) compares with a source instead.
 pub struct Verify {
     options: VerifyOptions,
     running: Running,
@@ -25,8 +26,10 @@ impl Verify {
             target: target.as_ref().to_owned(),
             state_dir: None,
             strict: false,
+            allow_incomplete: false,
             depth: Depth::Content(Choice::default()),
             key: None,
+            repair_from: None,
             common: Common::default(),
         }
     }
@@ -38,19 +41,47 @@ impl Verify {
     /// [`RunError::Incomplete`] if something differs or could not be read, the manifest in the
     /// target is damaged, or the verification was stopped.
     pub fn run(&self) -> Result<VerifyOutcome, RunError<VerifyOutcome>> {
-        let outcome = self
-            .running
-            .during(|observer, progress, stop| verify(&self.options, observer, progress, stop))?;
-        let is_complete = !outcome.interrupted
-            && outcome.totals.failed == 0
-            && outcome.differences == 0
-            && outcome.fault.is_none()
-            && outcome.unfinished.is_empty();
-        if is_complete { Ok(outcome) } else { Err(RunError::Incomplete(Box::new(outcome))) }
+        let run = |observer: &dyn Observer, progress: &_, stop: &_| {
+            self.observed(observer, progress, stop)
+        };
+        let outcome = self.running.during(run)?;
+        if self.options.allow_incomplete && outcome.nothing_differs() {
+            return Ok(outcome);
+        }
+        complete(outcome)
+    }
+
+    /// Runs it with an observer in the place of the builder's listeners, whatever its outcome.
+    pub(crate) fn observed(
+        &self,
+        observer: &dyn Observer,
+        progress: &Arc<Progress>,
+        stop: &Stop,
+    ) -> Result<VerifyOutcome, Error> {
+        verify(&self.options, observer, progress, stop)
+    }
+
+    /// Returns the options that it runs with.
+    pub(crate) fn options(&self) -> &VerifyOptions {
+        &self.options
+    }
+}
+
+impl VerifyOutcome {
+    /// Returns whether everything was examined and is as recorded, as far as it is recorded.
+    fn nothing_differs(&self) -> bool {
+        !self.interrupted
+            && self.totals.failed == 0
+            && self.differences == 0
+            && self.fault.is_none()
     }
 }
 
 impl RunOutcome for VerifyOutcome {
+    fn is_complete(&self) -> bool {
+        self.nothing_differs() && self.unfinished.is_empty()
+    }
+
     fn what_is_missing(&self) -> String {
         if self.interrupted {
             "was stopped early".to_owned()
@@ -72,13 +103,16 @@ pub struct VerifyBuilder {
     target: OsString,
     state_dir: Option<PathBuf>,
     strict: bool,
+    allow_incomplete: bool,
     depth: Depth,
     key: Option<PublicKey>,
+    repair_from: Option<OsString>,
     common: Common,
 }
 
 impl VerifyBuilder {
     common_options!();
+    count_option!();
 
     /// Sets the directory of the state databases; the default is that of
     /// [`MirrorBuilder::state_dir`](super::MirrorBuilder::state_dir).
@@ -103,6 +137,11 @@ impl VerifyBuilder {
         self.choose(|choice| choice.budget = Some(budget))
     }
 
+    /// Reads only files that were not verified since then.
+    pub fn unverified_since(self, time: Timestamp) -> Self {
+        self.choose(|choice| choice.unverified_since = Some(time))
+    }
+
     fn choose(mut self, change: impl FnOnce(&mut Choice)) -> Self {
         let mut choice = match self.depth {
             Depth::Content(choice) => choice,
@@ -116,6 +155,38 @@ impl VerifyBuilder {
     /// Counts unrecorded entries as differences, even if no run was to delete them.
     pub fn strict(mut self, strict: bool) -> Self {
         self.strict = strict;
+        self
+    }
+
+    /// Accepts that runs into the target were killed or not completed: what they left unknown, and
+    /// what may be their work, doesn't count as a difference.
+    pub fn allow_incomplete(mut self, allow: bool) -> Self {
+        self.allow_incomplete = allow;
+        self
+    }
+
+    /// Repairs what isn't as recorded: files, if this source still has the recorded content;
+    /// directories, links and metadata from the record. What was repaired doesn't count as a
+    /// difference.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let at = tempfile::tempdir()?;
+    /// # std::fs::create_dir(at.path().join("photos"))?;
+    /// # std::fs::write(at.path().join("photos/a.jpg"), "a photo")?;
+    /// # let (photos, backup, records) =
+    /// #     (at.path().join("photos"), at.path().join("backup"), at.path().join("records"));
+    /// # vidimus::Mirror::builder(&photos, &backup).state_dir(&records).run()?;
+    /// # std::fs::remove_file(backup.join("a.jpg"))?;
+    /// use vidimus::Verify;
+    ///
+    /// let outcome = Verify::builder(&backup).repair_from(&photos).state_dir(&records).run()?;
+    /// assert_eq!(outcome.totals.mended, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn repair_from(mut self, source: impl AsRef<OsStr>) -> Self {
+        self.repair_from = Some(source.as_ref().to_owned());
         self
     }
 
@@ -133,17 +204,22 @@ impl VerifyBuilder {
     pub fn build(self) -> Result<Verify, Error> {
         let target = Location::parse(&self.target)?;
         let has_store = target.is_remote();
+        let repair = |typed: OsString| -> Result<Repair, Error> {
+            let source = Location::parse(&typed)?;
+            let source_store = environment::store(&source, self.common.allow_http)?;
+            Ok(Repair { source, source_store })
+        };
         let options = VerifyOptions {
             target_store: environment::store(&target, self.common.allow_http)?,
             target,
             state_dir: environment::state_dir(self.state_dir.as_deref())?,
             strict: self.strict,
-            allow_incomplete: false,
+            allow_incomplete: self.allow_incomplete,
             depth: self.depth,
             key: self.key,
-            repair: None,
+            repair: self.repair_from.map(repair).transpose()?,
             checkers: self.common.checkers(has_store)?,
-            count_ahead: false,
+            count_ahead: self.common.count_ahead,
             limits: self.common.limits,
         };
         Ok(Verify { options, running: self.common.running })

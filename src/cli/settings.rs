@@ -12,25 +12,25 @@ use super::args::{
 };
 use super::keys;
 use super::values::SampleArg;
-use crate::api::environment::{self, store, store_of, workers};
-use crate::compare::PolicyOptions;
-use crate::filter::FilterSpec;
+use crate::api::environment::{state_dir, store, store_of, workers};
+use crate::api::{
+    Diff, DiffBuilder, Mirror, MirrorBuilder, Verify, VerifyAgainst, VerifyAgainstBuilder,
+    VerifyBuilder,
+};
 use crate::limits::LimitOptions;
 use crate::location::{Location, SingleLocation};
 use crate::manifest::list::ListFormat;
-use crate::model::stamp::StampFields;
 use crate::model::{Durability, Error, ErrorKind, ExtraKinds, Timestamp};
 use crate::place::random;
 use crate::report::{HumanOptions, OutputOptions, ProgressStyle};
 use crate::session::cat::CatOptions;
-use crate::session::diff::DiffOptions;
 use crate::session::export::{ExportFile, ExportFormat};
 use crate::session::import::ImportOptions;
 use crate::session::ls::LsOptions;
 use crate::session::manifest::ManifestAt;
 use crate::session::put::PutOptions;
-use crate::session::{BagOptions, DeleteOptions, MirrorOptions};
-use crate::verify::{Against, Choice, Depth, Repair, Sample, VerifyOptions};
+use crate::session::{BagOptions, DeleteOptions};
+use crate::verify::{Choice, Depth, Sample};
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use filter::filter;
@@ -38,14 +38,13 @@ use rustix::fs::Mode;
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
 
-/// Makes the options of a mirror run.
+/// Makes a mirror.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for contradictory options, an illegal pattern, a pattern file that can't be
 /// read, or if there is no directory for the state.
-pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOptions, Error> {
+pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<Mirror, Error> {
     if !args.more.is_empty() {
         let count = args.more.len() + 2;
         return Err(usage(format!(
@@ -57,33 +56,45 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<MirrorOp
         ));
     }
     let (source, target) = (&args.source, &args.target);
-    let FilteredOptions { mut options, .. } = mirror_options(source, target, &args.flags, matches)?;
-    options.sign = args.flags.sign.as_deref().map(keys::secret).transpose()?;
-    Ok(options)
+    let (builder, _) = mirror_builder(source, target, &args.flags, matches)?;
+    let mirror = builder.build()?;
+    // A password is asked for when all else is known to be legal.
+    let key = args.flags.sign.as_deref().map(keys::secret).transpose()?;
+    Ok(with(mirror, key, Mirror::signed))
 }
 
-/// The options of a mirror, with the origins of its filter's rules.
-pub(crate) struct FilteredOptions {
-    pub(crate) options: MirrorOptions,
+/// A mirror, with the origins of its filter's rules.
+pub(crate) struct FilteredMirror {
+    pub(crate) mirror: Mirror,
     /// The origin of each rule of its filter, in words.
     pub(crate) origins: Vec<String>,
 }
 
-/// Makes the options of the mirror that is explained.
+/// Makes the mirror that is explained.
 ///
 /// # Errors
 /// Those of [`mirror`].
-pub(crate) fn explain(args: &ExplainArgs, matches: &ArgMatches) -> Result<FilteredOptions, Error> {
-    mirror_options(&args.source, &args.target, &args.flags, matches)
+pub(crate) fn explain(args: &ExplainArgs, matches: &ArgMatches) -> Result<FilteredMirror, Error> {
+    let (builder, origins) = mirror_builder(&args.source, &args.target, &args.flags, matches)?;
+    Ok(FilteredMirror { mirror: builder.build()?, origins })
 }
 
-fn mirror_options(
+/// Sets an option of a builder if it has a value.
+fn with<B, T>(builder: B, value: Option<T>, set: impl FnOnce(B, T) -> B) -> B {
+    match value {
+        Some(value) => set(builder, value),
+        None => builder,
+    }
+}
+
+/// Starts a mirror. Also returns the origin of each rule of its filter, in words.
+fn mirror_builder(
     source: &OsStr,
     target: &OsStr,
     flags: &MirrorFlags,
     matches: &ArgMatches,
-) -> Result<FilteredOptions, Error> {
-    let FilteredOptions { mut options, origins } = run(&flags.run, matches, source, target)?;
+) -> Result<(MirrorBuilder, Vec<String>), Error> {
+    let (builder, origins) = run(&flags.run, matches, source, target)?;
     let checksum = Switch { id: "checksum", is_on: flags.run.checksum };
     let size_only = Switch { id: "size_only", is_on: flags.size_only };
     let chosen = choose(matches, checksum, size_only).ok_or_else(|| {
@@ -97,50 +108,39 @@ fn mirror_options(
         usage("--digest and --size-only can't be used together")
             .help("--size-only takes files as equal without reading them: leave it out")
     })?;
-    options.markers = !flags.no_markers;
-    options.manifest_mode = flags.manifest_mode;
-    options.policy = PolicyOptions {
-        checksum,
-        size_only: chosen == Chosen::First,
-        update: flags.update,
-        ignore_existing: flags.ignore_existing,
-        digests: if chosen == Chosen::Second {
-            digests(&flags.digest)
-        } else {
-            ExtraKinds::default()
-        },
-        ..options.policy
-    };
-    Ok(FilteredOptions { options, origins })
+    let digests = if chosen == Chosen::Second { digests(&flags.digest) } else { NO_DIGESTS };
+    let builder = with(builder, flags.manifest_mode, MirrorBuilder::manifest_mode);
+    let builder = builder
+        .markers(!flags.no_markers)
+        .checksum(checksum)
+        .size_only(chosen == Chosen::First)
+        .update(flags.update)
+        .ignore_existing(flags.ignore_existing)
+        .digests(digests);
+    Ok((builder, origins))
 }
 
-/// Makes the options of a run that makes a bag; `umask` has the permissions that the user's new
-/// files lack.
+/// Makes a mirror that makes a bag; `umask` has the permissions that the user's new files lack.
 ///
 /// # Errors
 /// Those of [`mirror`].
-pub(crate) fn bag(
-    args: &BagArgs,
-    matches: &ArgMatches,
-    umask: Mode,
-) -> Result<MirrorOptions, Error> {
-    let FilteredOptions { mut options, .. } = run(&args.run, matches, &args.source, &args.bag)?;
-    if options.durability == Durability::None {
+pub(crate) fn bag(args: &BagArgs, matches: &ArgMatches, umask: Mode) -> Result<Mirror, Error> {
+    let (builder, _) = run(&args.run, matches, &args.source, &args.bag)?;
+    if Durability::from(args.run.durability) == Durability::None {
         return Err(usage("a bag can't be made with --durability none")
             .help("a bag that is declared complete has to be durable: choose batch or file"));
     }
-    options.policy.digests = ExtraKinds { sha256: true, md5: false };
-    options.bag = Some(BagOptions { mode: 0o777 & !umask.as_raw_mode() });
-    Ok(options)
+    builder.bag(BagOptions { mode: 0o777 & !umask.as_raw_mode() }).build()
 }
 
-/// Makes the options that all mirroring commands share.
+/// Starts a mirror with the options that all mirroring commands share. Also returns the origin of
+/// each rule of its filter, in words.
 fn run(
     args: &RunArgs,
     matches: &ArgMatches,
     source: &OsStr,
     target: &OsStr,
-) -> Result<FilteredOptions, Error> {
+) -> Result<(MirrorBuilder, Vec<String>), Error> {
     if !args.delete {
         for (id, flag) in [
             ("delete_excluded", "--delete-excluded"),
@@ -155,81 +155,95 @@ fn run(
         }
     }
     let (filter, origins) = filter(&args.filter, matches)?;
-    let (source, target) = (Location::parse(source)?, Location::parse(target)?);
-    let has_store = source.is_remote() || target.is_remote();
-    let options = MirrorOptions {
-        source_store: store(&source, args.allow_http)?,
-        target_store: store(&target, args.allow_http)?,
-        source,
-        target,
-        state_dir: state_dir(args.state_dir.as_deref())?,
-        dry_run: args.dry_run,
-        bag: None,
-        sign: None,
-        policy: PolicyOptions {
-            checksum: args.checksum,
-            trust: StampFields { ignore_ctime: args.ignore_ctime, ignore_inode: args.ignore_inode },
-            accept_silent_changes: args.accept_silent_changes,
-            ..PolicyOptions::default()
-        },
-        filter,
-        delete: args.delete.then_some(DeleteOptions {
-            excluded: args.delete_excluded,
-            max: args.max_delete,
-            despite_errors: args.delete_despite_errors,
-            accept_source: args.accept_source,
-        }),
-        require_file: args.require_file.clone(),
-        manifest_mode: None,
-        markers: true,
-        durability: args.durability.into(),
-        transfers: workers(args.transfers, has_store),
-        checkers: workers(args.checkers, false),
-        count_ahead: counts_ahead(&args.output, matches),
-        limits: (&args.limits).into(),
-    };
-    Ok(FilteredOptions { options, origins })
+    let delete = args.delete.then_some(DeleteOptions {
+        excluded: args.delete_excluded,
+        max: args.max_delete,
+        despite_errors: args.delete_despite_errors,
+        accept_source: args.accept_source,
+    });
+    let builder = Mirror::builder(source, target)
+        .dry_run(args.dry_run)
+        .filter(filter.into())
+        .checksum(args.checksum)
+        .ignore_ctime(args.ignore_ctime)
+        .ignore_inode(args.ignore_inode)
+        .accept_silent_changes(args.accept_silent_changes)
+        .durability(args.durability.into())
+        .count_ahead(counts_ahead(&args.output, matches))
+        .limits((&args.limits).into())
+        .allow_http(args.allow_http);
+    let builder = with(builder, args.state_dir.as_ref(), MirrorBuilder::state_dir);
+    let builder = with(builder, delete, MirrorBuilder::delete);
+    let builder = with(builder, args.require_file.as_ref(), MirrorBuilder::require_file);
+    let builder = with(builder, args.transfers, MirrorBuilder::transfers);
+    Ok((with(builder, args.checkers, MirrorBuilder::checkers), origins))
 }
+
+/// No digests beside BLAKE3.
+const NO_DIGESTS: ExtraKinds = ExtraKinds { sha256: false, md5: false };
 
 fn digests(kinds: &[DigestArg]) -> ExtraKinds {
     ExtraKinds { sha256: kinds.contains(&DigestArg::Sha256), md5: kinds.contains(&DigestArg::Md5) }
 }
 
-/// Makes the options of a verification, and of the comparison with a source if one is requested.
+/// What a verification compares with.
+pub(crate) enum Verifying {
+    /// What is recorded.
+    Recorded(Box<Verify>),
+    /// A source.
+    Against(Box<VerifyAgainst>),
+}
+
+/// Makes a verification: of a target against its records, or against a source if one is requested.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for contradictory options, or if there is no directory for the state.
-pub(crate) fn verify(
-    args: &VerifyArgs,
-    matches: &ArgMatches,
-) -> Result<(VerifyOptions, Option<Against>), Error> {
-    let target = Location::parse(&args.target)?;
-    let against = against(args, matches)?;
-    let has_store =
-        [Some(&target), against.as_ref().map(|against| &against.source)].into_iter().flatten();
-    let has_store = has_store.into_iter().any(Location::is_remote);
-    let options = VerifyOptions {
-        target_store: store(&target, args.allow_http)?,
-        target,
-        state_dir: state_dir(args.state_dir.as_deref())?,
-        strict: args.strict,
-        allow_incomplete: args.allow_incomplete,
-        depth: if against.is_some() { sampled(args)? } else { depth(args, matches)? },
-        key: if against.is_some() {
-            None
-        } else {
-            args.key.as_deref().map(keys::public).transpose()?
-        },
-        repair: if against.is_some() { None } else { repair(args)? },
-        checkers: workers(args.reading.checkers, has_store),
-        count_ahead: counts_ahead(&args.output, matches),
-        limits: (&args.reading).into(),
+pub(crate) fn verify(args: &VerifyArgs, matches: &ArgMatches) -> Result<Verifying, Error> {
+    if let Some(source) = against(args, matches)? {
+        return verify_against(args, source, matches)
+            .map(|verify| Verifying::Against(Box::new(verify)));
+    }
+    let builder = Verify::builder(&args.target)
+        .strict(args.strict)
+        .allow_incomplete(args.allow_incomplete)
+        .count_ahead(counts_ahead(&args.output, matches))
+        .limits((&args.reading).into())
+        .allow_http(args.allow_http);
+    let builder = match depth(args, matches)? {
+        Depth::Stamps => builder.quick(),
+        Depth::Content(Choice { sample, unverified_since, budget }) => {
+            let builder = with(builder, sample, VerifyBuilder::sample);
+            let builder = with(builder, unverified_since, VerifyBuilder::unverified_since);
+            with(builder, budget, VerifyBuilder::budget)
+        }
     };
-    Ok((options, against))
+    let key = args.key.as_deref().map(keys::public).transpose()?;
+    let builder = with(builder, key, VerifyBuilder::signed_with);
+    let builder = with(builder, args.repair_from.as_ref(), VerifyBuilder::repair_from);
+    let builder = with(builder, args.state_dir.as_ref(), VerifyBuilder::state_dir);
+    let builder = with(builder, args.reading.checkers, VerifyBuilder::checkers);
+    Ok(Verifying::Recorded(Box::new(builder.build()?)))
 }
 
-/// Makes the options of a comparison with a source, if one is requested.
-fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, Error> {
+fn verify_against(
+    args: &VerifyArgs,
+    source: &OsStr,
+    matches: &ArgMatches,
+) -> Result<VerifyAgainst, Error> {
+    let (filter, _) = filter(&args.filter, matches)?;
+    let builder = VerifyAgainst::builder(&args.target, source)
+        .filter(filter.into())
+        .strict(args.strict)
+        .count_ahead(counts_ahead(&args.output, matches))
+        .limits((&args.reading).into())
+        .allow_http(args.allow_http);
+    let builder = with(builder, sample(args)?, VerifyAgainstBuilder::sample);
+    let builder = with(builder, args.state_dir.as_ref(), VerifyAgainstBuilder::state_dir);
+    with(builder, args.reading.checkers, VerifyAgainstBuilder::checkers).build()
+}
+
+/// Returns the source to compare a target with, if one is requested.
+fn against<'a>(args: &'a VerifyArgs, matches: &ArgMatches) -> Result<Option<&'a OsStr>, Error> {
     let Some(source) = &args.against else {
         let filters =
             ["exclude", "include", "exclude_from", "include_from", "min_size", "max_size"];
@@ -257,17 +271,7 @@ fn against(args: &VerifyArgs, matches: &ArgMatches) -> Result<Option<Against>, E
         })?;
         is_chosen = chosen == Chosen::First;
     }
-    if !is_chosen {
-        return Ok(None);
-    }
-    let source = Location::parse(source)?;
-    let (filter, _) = filter(&args.filter, matches)?;
-    let is_given = *filter.spec() != FilterSpec::default();
-    Ok(Some(Against {
-        source_store: store(&source, args.allow_http)?,
-        source,
-        filter: is_given.then_some(filter),
-    }))
+    Ok(is_chosen.then_some(source))
 }
 
 /// Makes the options of an import.
@@ -290,39 +294,23 @@ pub(crate) fn import(args: &ImportArgs) -> Result<ImportOptions, Error> {
     })
 }
 
-/// Makes the options of a comparison.
+/// Makes a comparison.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for an illegal location or contradictory options.
-pub(crate) fn diff(args: &DiffArgs, matches: &ArgMatches) -> Result<DiffOptions, Error> {
+pub(crate) fn diff(args: &DiffArgs, matches: &ArgMatches) -> Result<Diff, Error> {
     check_amount(matches, args.verbose, args.quiet)?;
-    let at = |typed: &OsStr| -> Result<ManifestAt, Error> {
-        let location = Location::parse(typed)?;
-        let store = store(&location, args.allow_http)?;
-        let limits = (&args.reading).into();
-        Ok(ManifestAt { location, store, limits, spool_dir: env::temp_dir() })
-    };
     if args.recorded && args.content {
         return Err(usage("--recorded looks at neither place: it can't be used with --content")
             .help("leave one of them out"));
     }
-    let (a, b) = (at(&args.a)?, at(&args.b)?);
-    let has_store = a.store.is_some() || b.store.is_some();
-    Ok(DiffOptions {
-        a,
-        b,
-        recorded: args.recorded,
-        content: args.content,
-        metadata: !args.no_metadata,
-        checkers: workers(args.reading.checkers, has_store),
-    })
-}
-
-/// Makes the options of a repair, if one is requested.
-fn repair(args: &VerifyArgs) -> Result<Option<Repair>, Error> {
-    let Some(source) = &args.repair_from else { return Ok(None) };
-    let source = Location::parse(source)?;
-    Ok(Some(Repair { source_store: store(&source, args.allow_http)?, source }))
+    let builder = Diff::builder(&args.a, &args.b)
+        .recorded(args.recorded)
+        .content(args.content)
+        .metadata(!args.no_metadata)
+        .limits((&args.reading).into())
+        .allow_http(args.allow_http);
+    with(builder, args.reading.checkers, DiffBuilder::checkers).build()
 }
 
 /// Decides how thoroughly files are verified.
@@ -349,11 +337,6 @@ fn depth(args: &VerifyArgs, matches: &ArgMatches) -> Result<Depth, Error> {
         Timestamp { seconds: now.saturating_sub(seconds), nanos: 0 }
     });
     Ok(Depth::Content(Choice { sample: sample(args)?, unverified_since, budget: args.budget }))
-}
-
-/// Returns the depth that reads content, limited to a sample if one is requested.
-fn sampled(args: &VerifyArgs) -> Result<Depth, Error> {
-    Ok(Depth::Content(Choice { sample: sample(args)?, ..Choice::default() }))
 }
 
 fn sample(args: &VerifyArgs) -> Result<Option<Sample>, Error> {
@@ -594,11 +577,6 @@ fn last(matches: &ArgMatches, first: Switch, second: Switch) -> Chosen {
 /// Returns whether a flag was typed, rather than set by the environment or by default.
 fn typed(matches: &ArgMatches, id: &str) -> bool {
     matches.value_source(id) == Some(ValueSource::CommandLine)
-}
-
-/// Returns the state directory: the flag's, else the one that the environment determines.
-fn state_dir(flag: Option<&Path>) -> Result<PathBuf, Error> {
-    environment::state_dir(flag).map_err(|error| error.help("name one with --state-dir DIR"))
 }
 
 /// Returns whether to show the progress of a `put`.

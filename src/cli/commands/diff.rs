@@ -12,7 +12,7 @@ use crate::model::{Error, Progress, Stop, Totals, Verdict, run};
 use crate::report::format::{counted, duration, error_rate, size};
 use crate::report::json::{self, JsonError};
 use crate::report::{Concludes, HumanOptions, HumanReport, JsonReport, ProgressStyle, Watch};
-use crate::session::diff::{Basis, DiffOutcome, DiffTotals, diff};
+use crate::session::diff::{Basis, DiffOutcome, DiffTotals};
 use clap::ArgMatches;
 use serde::Serialize;
 use std::sync::Arc;
@@ -32,8 +32,7 @@ pub(crate) fn run(args: &DiffArgs, matches: &ArgMatches) -> Exit {
     };
     let Presenting { presenters, output } = Presenting::new(human, args.json, Watch::default());
     let (result, signal) = Signals::during(&stop, || {
-        let options = settings::diff(args, matches)?;
-        diff(&options, &*presenters, &progress, &stop)
+        settings::diff(args, matches)?.observed(&*presenters, &progress, &stop)
     });
     let exit = exit_of(&result, signal);
     let names = [&args.a, &args.b].map(|typed| Location::printable(typed));

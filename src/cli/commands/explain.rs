@@ -5,7 +5,7 @@ mod words;
 
 use super::super::args::ExplainArgs;
 use super::super::exit::Exit;
-use super::super::settings::{self, FilteredOptions};
+use super::super::settings::{self, FilteredMirror};
 use super::Purpose;
 use crate::compare::{Conflict, Seen};
 use crate::filter::Rule;
@@ -30,7 +30,8 @@ pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
     let options = settings::check_output(&args.flags.run.output, matches)
         .and_then(|()| settings::explain(args, matches));
     let explained = options.and_then(|asked| {
-        let explanation = explain(&asked.options, typed, &report, &progress, &Stop::default())?;
+        let explanation =
+            explain(asked.mirror.options(), typed, &report, &progress, &Stop::default())?;
         Ok((explanation, asked))
     });
     let exit = match &explained {
@@ -38,8 +39,8 @@ pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
         Ok(_) => Exit::Incomplete,
         Err(error) => error.kind.into(),
     };
-    if let Ok((explanation, FilteredOptions { options, origins })) = &explained {
-        let asked = Asked { options, origins };
+    if let Ok((explanation, FilteredMirror { mirror, origins })) = &explained {
+        let asked = Asked { options: mirror.options(), origins };
         if report.json {
             report.records(explanation, &asked);
         } else {

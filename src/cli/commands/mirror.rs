@@ -6,10 +6,11 @@ use super::super::settings;
 use super::super::signals::Signals;
 use super::Purpose;
 use super::presenting::Presenting;
+use crate::api::Mirror;
 use crate::location::Location;
 use crate::model::{Error, Progress, Stop, Verdict};
 use crate::report::{Deletions, MirrorEnding, Presenters, Watch};
-use crate::session::{self, DeleteOptions, MirrorOptions, MirrorOutcome};
+use crate::session::{DeleteOptions, MirrorOutcome};
 use crate::ticker::Ticker;
 use clap::ArgMatches;
 use std::ffi::OsStr;
@@ -29,11 +30,11 @@ pub(super) struct Asked<'a> {
     pub(super) run: &'a RunArgs,
 }
 
-/// Runs a mirror with the options that `options` makes, and reports its result.
+/// Runs the mirror that `make` makes, and reports its result.
 pub(super) fn execute(
     asked: &Asked<'_>,
     matches: &ArgMatches,
-    options: impl FnOnce() -> Result<MirrorOptions, Error>,
+    make: impl FnOnce() -> Result<Mirror, Error>,
 ) -> Exit {
     let began = Instant::now();
     let human = settings::human(&asked.run.output, matches, asked.run.dry_run);
@@ -42,14 +43,15 @@ pub(super) fn execute(
     let progress = Arc::new(Progress::default());
     let stop = Stop::default();
     // Reading patterns, keys and passwords may block: there a signal ends the process at once.
-    let options = settings::check_output(&asked.run.output, matches).and_then(|()| options());
-    let deletions = options.as_ref().map_or(Deletions::None, |options| match options.delete {
-        None => Deletions::None,
-        Some(DeleteOptions { despite_errors: false, .. }) => Deletions::UnlessCopiesFail,
-        Some(DeleteOptions { despite_errors: true, .. }) => Deletions::DespiteErrors,
-    });
+    let mirror = settings::check_output(&asked.run.output, matches).and_then(|()| make());
+    let deletions =
+        mirror.as_ref().map_or(Deletions::None, |mirror| match mirror.options().delete {
+            None => Deletions::None,
+            Some(DeleteOptions { despite_errors: false, .. }) => Deletions::UnlessCopiesFail,
+            Some(DeleteOptions { despite_errors: true, .. }) => Deletions::DespiteErrors,
+        });
     let (result, signal) = Signals::during(&stop, || {
-        options.and_then(|options| mirror(&options, &presenting, &progress, &stop))
+        mirror.and_then(|mirror| run_mirror(&mirror, &presenting, &progress, &stop))
     });
     let reader_left = asked.run.dry_run && output.is_closed();
     let (source, target) = (Location::printable(asked.source), Location::printable(asked.target));
@@ -86,9 +88,9 @@ pub(super) fn execute(
     super::close(output, exit, purpose)
 }
 
-/// Runs the session while a thread shows its progress.
-fn mirror(
-    options: &MirrorOptions,
+/// Runs a mirror while a thread shows its progress.
+fn run_mirror(
+    mirror: &Mirror,
     presenting: &Presenting<MirrorEnding>,
     progress: &Arc<Progress>,
     stop: &Stop,
@@ -98,7 +100,7 @@ fn mirror(
         let (presenters, output) =
             (Arc::clone(&presenting.presenters), Arc::clone(&presenting.output));
         let (progress, stop) = (Arc::clone(progress), stop.clone());
-        let dry_run = options.dry_run;
+        let dry_run = mirror.options().dry_run;
         Ticker::start(presenters.interval(), move |at| {
             presenters.tick(at, &progress);
             if dry_run && output.is_closed() {
@@ -109,7 +111,7 @@ fn mirror(
             }
         })?
     };
-    session::mirror(options, &*presenting.presenters, progress, stop)
+    mirror.observed(&*presenting.presenters, progress, stop)
 }
 
 fn made_changes(

@@ -5,7 +5,7 @@ mod recorded;
 
 use super::super::args::VerifyArgs;
 use super::super::exit::Exit;
-use super::super::settings;
+use super::super::settings::{self, Verifying};
 use super::super::signals::Signals;
 use super::Purpose;
 use super::presenting::Presenting;
@@ -16,7 +16,7 @@ use crate::report::estimate::{Estimate, Kind};
 use crate::report::format::counted;
 use crate::report::{Concludes, HumanReport, JsonReport, Output, Presenters, Watch};
 use crate::ticker::Ticker;
-use crate::verify::{AgainstOutcome, VerifyOutcome, verify, verify_against};
+use crate::verify::{AgainstOutcome, VerifyOutcome};
 use clap::ArgMatches;
 use serde::Serialize;
 use std::sync::Arc;
@@ -26,10 +26,11 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
     let began = Instant::now();
     let human = settings::human(&args.output, matches, false);
     // Before signals are handled: reading patterns and keys may block.
-    let options = settings::check_output(&args.output, matches)
+    let made = settings::check_output(&args.output, matches)
         .and_then(|()| settings::verify(args, matches));
-    let (against, time) = match &options {
-        Ok((options, against)) => (against.is_some(), options.depth.time()),
+    let (against, time) = match &made {
+        Ok(Verifying::Recorded(verify)) => (false, verify.options().depth.time()),
+        Ok(Verifying::Against(_)) => (true, None),
         Err(_) => (args.against.is_some(), None),
     };
     let kind = if against { Kind::Against } else { Kind::Verify };
@@ -41,13 +42,12 @@ pub(crate) fn run(args: &VerifyArgs, matches: &ArgMatches) -> Exit {
         allows_incomplete: args.allow_incomplete,
         presenting: Presenting::new(human, args.output.json, watch),
     };
-    verification.present(|observer, progress, stop| {
-        let (options, against) = options?;
-        match against {
-            None => verify(&options, observer, progress, stop).map(Verified::Recorded),
-            Some(against) => {
-                verify_against(&options, &against, observer, progress, stop).map(Verified::Against)
-            }
+    verification.present(|observer, progress, stop| match made? {
+        Verifying::Recorded(verify) => {
+            verify.observed(observer, progress, stop).map(Verified::Recorded)
+        }
+        Verifying::Against(verify) => {
+            verify.observed(observer, progress, stop).map(Verified::Against)
         }
     })
 }

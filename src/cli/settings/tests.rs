@@ -13,19 +13,19 @@ pub(super) fn parse(words: &[&str]) -> (MirrorArgs, ArgMatches) {
     (*args, matches)
 }
 
-fn options(words: &[&str]) -> Result<MirrorOptions, String> {
+fn made(words: &[&str]) -> Result<Mirror, String> {
     let (args, matches) = parse(words);
     mirror(&args, &matches).map_err(|error| error.to_string())
 }
 
 #[test]
 fn a_pattern_file_that_cannot_be_read_is_named() {
-    let error = options(&["s", "t", "--exclude-from", "/nowhere/x"]).unwrap_err();
+    let error = made(&["s", "t", "--exclude-from", "/nowhere/x"]).err().unwrap();
     assert_eq!(error, "cannot read patterns from \"/nowhere/x\"");
     let mut file = tempfile::NamedTempFile::new().unwrap();
     file.write_all(b"a\n\xff\n").unwrap();
-    let error = options(&["s", "t", "--include-from", file.path().to_str().unwrap()]);
-    assert!(error.unwrap_err().ends_with("line 2 is not UTF-8"));
+    let error = made(&["s", "t", "--include-from", file.path().to_str().unwrap()]);
+    assert!(error.err().unwrap().ends_with("line 2 is not UTF-8"));
 }
 
 #[test]
@@ -36,19 +36,19 @@ fn options_of_deletion_are_refused_without_it() {
         &["--accept-source"],
         &["--max-delete", "3"],
     ] {
-        let error = options(&[flags, &["s", "t"]].concat()).unwrap_err();
+        let error = made(&[flags, &["s", "t"]].concat()).err().unwrap();
         assert!(error.contains("needs --delete"), "{error}");
-        options(&[flags, &["--delete", "s", "t"]].concat()).unwrap();
+        made(&[flags, &["--delete", "s", "t"]].concat()).unwrap();
     }
-    assert!(options(&["s", "t"]).unwrap().delete.is_none());
+    assert!(made(&["s", "t"]).unwrap().options().delete.is_none());
 }
 
 #[test]
 fn flags_that_contradict_each_other_are_refused() {
-    assert!(options(&["-c", "--size-only", "s", "t"]).unwrap_err().contains("--size-only"));
+    assert!(made(&["-c", "--size-only", "s", "t"]).err().unwrap().contains("--size-only"));
     let sizes = ["--min-size", "2KiB", "--max-size", "1KiB", "s", "t"];
-    assert!(options(&sizes).unwrap_err().contains("--min-size"));
-    assert!(options(&["a", "b", "c"]).unwrap_err().contains("3 locations"));
+    assert!(made(&sizes).err().unwrap().contains("--min-size"));
+    assert!(made(&["a", "b", "c"]).err().unwrap().contains("3 locations"));
 }
 
 #[test]

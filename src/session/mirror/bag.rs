@@ -46,9 +46,17 @@ const CHUNK: usize = 256 << 10;
 
 /// Options of a bag.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct BagOptions {
     /// The mode of its directory. Its tag files have the same mode without execute permissions.
     pub mode: u32,
+}
+
+impl Default for BagOptions {
+    /// The owner may write, everybody may read.
+    fn default() -> Self {
+        Self { mode: 0o755 }
+    }
 }
 
 /// Refuses a directory that is something else already, or that has other manifests, which would
