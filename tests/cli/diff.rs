@@ -298,7 +298,9 @@ fn a_manifest_that_was_tampered_with_is_not_believed() {
 fn what_is_no_directory_or_not_there_is_named() {
     let env = mirrored(&sample());
     diff(&env, &["target", "nowhere"]).expect(7).names("\"nowhere\"");
-    diff(&env, &["source/README.md", "target"]).expect(7).names("not a directory");
+    diff(&env, &["source/README.md", "target"])
+        .expect(7)
+        .names("is a file, but not one of a manifest");
     diff(&env, &["target"]).expect(2);
 }
 

@@ -93,7 +93,7 @@ fn by_the_manifest_alone_a_killed_run_is_named_by_the_lock_that_it_left() {
     let left = r#"{"run":"dead","pid":7,"host":"h","started":"2026-11-21T03:38:00Z"}"#;
     fs::write(env.target.join(".vidimus/lock"), left).expect("write");
     env.verify(&[]).expect(3).names("run dead, whose lock is still there, was killed");
-    env.verify(&["--allow-incomplete"]).expect(0).names("run dead, whose lock is left");
+    env.verify(&["--allow-incomplete"]).expect(0).names("run dead, whose lock is still there");
     env.mirrored(&[]);
     env.verify(&[]).expect(0).is_silent_about("run dead");
 }

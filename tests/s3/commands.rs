@@ -478,7 +478,7 @@ fn put_names_one_object() {
         place.fed(b"x", &["put", "-", location]).expect(2).names("names a directory");
     }
     for location in ["s3://bucket/.vidimus/lock", "s3://bucket/d/.vidimus"] {
-        place.fed(b"x", &["put", "-", location]).expect(2).names("keeps for itself");
+        place.fed(b"x", &["put", "-", location]).expect(2).names("is reserved for vidimus");
     }
     place.fed(b"x", &["put", "file", "s3://bucket/d"]).expect(2).names("put - LOCATION");
     assert!(place.server.log().is_empty());

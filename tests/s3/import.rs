@@ -72,7 +72,7 @@ fn keys_that_vidimus_keeps_for_itself_are_no_part_of_a_tree_and_stay() {
     for key in site.bucket.keys().into_iter().filter(|key| key.starts_with("m/.vidimus/")) {
         site.bucket.delete(&key);
     }
-    site.run(&single).expect(2).names("keeps for itself");
+    site.run(&single).expect(2).names("is reserved for vidimus");
 }
 
 #[test]
