@@ -193,3 +193,48 @@ impl fmt::Display for DiffFinding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(kind: EntryKind, size: u64, link: Option<&[u8]>) -> DiffEntry {
+        let link = link.map(Into::into);
+        let key = Key::new(&b"a/\xff"[..]);
+        DiffEntry { key, kind: Some(kind), size, digest: None, metadata: None, link }
+    }
+
+    fn differs(mismatch: Mismatch) -> DiffFinding {
+        let (a, b) = (entry(EntryKind::File, 3, None), entry(EntryKind::File, 4, None));
+        DiffFinding::Differs { mismatch, a, b }
+    }
+
+    #[test]
+    fn findings_come_back_as_they_were_and_print_as_one_line() {
+        let link = || entry(EntryKind::Symlink, 0, Some(b"x\n\xff"));
+        let of_content = |sign| differs(Mismatch::Content(sign));
+        let of_links = DiffFinding::Differs { mismatch: Mismatch::Link, a: link(), b: link() };
+        let cases = [
+            (DiffFinding::Only { which: Which::A, entry: link() }, r"only in A a/\xff"),
+            (DiffFinding::Only { which: Which::B, entry: link() }, r"only in B a/\xff"),
+            (
+                DiffFinding::NoLink { which: Which::B, entry: link() },
+                r"metadata a/\xff (none -> symbolic link: A has no links)",
+            ),
+            (differs(Mismatch::Type), r"type a/\xff (file -> file)"),
+            (of_content(ContentSign::Digest), r"content a/\xff (digest)"),
+            (of_content(ContentSign::Size), r"content a/\xff (size 3 -> 4)"),
+            (of_content(ContentSign::Time), r"content a/\xff (same size, other mtime)"),
+            (of_links, r#"link a/\xff ("x\n\xff" -> "x\n\xff")"#),
+            (
+                differs(Mismatch::Metadata("mode 0644 -> 0600".to_owned())),
+                r"metadata a/\xff (mode 0644 -> 0600)",
+            ),
+        ];
+        for (finding, line) in cases {
+            assert_eq!(finding.to_string(), line);
+            let value = serde_json::to_value(&finding).unwrap();
+            assert_eq!(serde_json::from_value::<DiffFinding>(value).unwrap(), finding);
+        }
+    }
+}

@@ -127,6 +127,35 @@ impl fmt::Display for Finding {
 mod tests {
     use super::*;
 
+    /// Returns the next difference; starting from [`Difference::Missing`] this yields all of them.
+    /// It doesn't compile if a new one is missing.
+    fn following(difference: &Difference) -> Option<Difference> {
+        let (one, other) = (Some(Digest([1; 32])), Some(Digest([2; 32])));
+        Some(match difference {
+            Difference::Missing => Difference::Corrupt { expected: one, found: other },
+            Difference::Corrupt { .. } => Difference::Content { source: one, target: None },
+            Difference::Content { .. } => Difference::Metadata("mode 0644 -> 0600".to_owned()),
+            Difference::Metadata(_) => Difference::Touched("inode 1 -> 2".to_owned()),
+            Difference::Touched(_) => Difference::Extra,
+            Difference::Extra => Difference::Unknown("another size".to_owned()),
+            Difference::Unknown(_) => return None,
+        })
+    }
+
+    #[test]
+    fn differences_have_codes_that_stay_and_come_back_as_they_were() {
+        let mut codes = Vec::new();
+        for difference in std::iter::successors(Some(Difference::Missing), following) {
+            let finding = Finding::new(&Key::new(&b"a/\xff"[..]), difference, true);
+            let value = serde_json::to_value(&finding).unwrap();
+            assert_eq!(value["difference"], finding.difference.code());
+            assert_eq!(serde_json::from_value::<Finding>(value).unwrap(), finding);
+            codes.push(finding.difference.code());
+        }
+        let all = ["missing", "corrupt", "content", "metadata", "touched", "extra", "unknown"];
+        assert_eq!(codes, all);
+    }
+
     #[test]
     fn a_finding_is_one_line_that_names_the_entry() {
         let line = |difference, counted| {
