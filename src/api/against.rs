@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 /// A verification of a target against a source: both are listed, and content is read on both sides,
-/// whatever is recorded.
+/// whatever is recorded. What differs is an [`Event::Difference`](crate::model::Event::Difference).
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -91,7 +91,8 @@ impl RunOutcome for AgainstOutcome {
     }
 }
 
-/// Builds a verification against a source. Options that aren't set have the command line's defaults.
+/// Builds a verification against a source. Options that aren't set have the command line's
+/// defaults.
 #[must_use = "nothing is verified before `run`"]
 pub struct VerifyAgainstBuilder {
     target: OsString,

@@ -151,7 +151,7 @@ pub(super) use common_options;
 /// The method of a builder whose run can count its work ahead.
 macro_rules! count_option {
     () => {
-        /// Counts beside the run how much there is to do, which the command's presenters estimate by.
+        /// Counts beside the run how much there is to do, by which presenters estimate.
         pub(crate) fn count_ahead(mut self, count_ahead: bool) -> Self {
             self.common.count_ahead = count_ahead;
             self

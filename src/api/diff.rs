@@ -12,7 +12,7 @@ use std::ffi::{OsStr, OsString};
 use std::sync::Arc;
 
 /// A comparison of two places, by the digests in their manifests as far as the recorded stamps
-/// still match.
+/// still match. What differs is an [`Event::SideDifference`](crate::model::Event::SideDifference).
 pub struct Diff {
     options: DiffOptions,
     running: Running,

@@ -1,8 +1,8 @@
 //! The library's interface: builders of runs, with defaults for all options.
 //!
-//! [`Mirror`], [`Verify`], [`VerifyAgainst`] and [`Diff`] take locations as a user would type them. Callbacks report
-//! events, and outcomes are data. The command makes its runs by the same builders, with its
-//! presenters as observers. An incomplete run is an error ([`RunError::Incomplete`] has its
+//! [`Mirror`], [`Verify`], [`VerifyAgainst`] and [`Diff`] take locations as a user would type them.
+//! Callbacks report events, and outcomes are data. The command makes its runs by the same builders,
+//! with its presenters as observers. An incomplete run is an error ([`RunError::Incomplete`] has its
 //! outcome), so that `?` never takes an incomplete mirror for a complete one.
 
 mod against;

@@ -13,6 +13,9 @@ use std::sync::Arc;
 
 /// A verification of a target: every recorded entry exists, and content that is read has the
 /// recorded digest. [`VerifyAgainst`](super::VerifyAgainst) compares with a source instead.
+///
+/// What differs is an [`Event::Difference`](crate::model::Event::Difference), and what is repaired
+/// an [`Event::Mended`](crate::model::Event::Mended).
 pub struct Verify {
     options: VerifyOptions,
     running: Running,
