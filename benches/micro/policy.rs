@@ -46,6 +46,7 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
         surplus: Surplus::Delete,
         from: SourceNumber::FIRST,
         has_links: true,
+        hard_links: vidimus::compare::HardLinks::Separate,
     };
     let pair = pair(case);
     bencher

@@ -204,6 +204,13 @@ impl MirrorBuilder {
         self
     }
 
+    /// Keeps hard links: names of one file in the source are names of one file in the target. The
+    /// default; without it each name is copied by itself.
+    pub fn hard_links(mut self, hard_links: bool) -> Self {
+        self.policy.preserve.links = hard_links;
+        self
+    }
+
     /// Accepts another ctime as evidence that a file is unchanged, for file systems that change it.
     pub fn ignore_ctime(mut self, ignore_ctime: bool) -> Self {
         self.policy.trust.ignore_ctime = ignore_ctime;

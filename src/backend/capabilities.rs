@@ -41,6 +41,8 @@ pub struct Capabilities {
     /// Changes are durable only after [`Target::barrier`](super::Target::barrier), so that batches
     /// pay off.
     pub needs_barrier: bool,
+    /// A file can have several names ([`Target::donor`](super::Target::donor)).
+    pub hard_links: bool,
     /// The best number of entries for one [`Target::remove_all`](super::Target::remove_all), at
     /// least 1.
     pub delete_batch: usize,
@@ -61,6 +63,7 @@ impl Capabilities {
         atomic_put: false,
         writes_anywhere: true,
         needs_barrier: false,
+        hard_links: true,
         delete_batch: 1,
     };
 
@@ -80,6 +83,7 @@ impl Capabilities {
             atomic_put: true,
             writes_anywhere: false,
             needs_barrier: false,
+            hard_links: false,
             delete_batch,
         }
     }

@@ -366,6 +366,27 @@ impl<'a> From<&'a Metadata> for Intended<'a> {
     }
 }
 
+/// A file of a target that can be given other names.
+pub trait Donor {
+    /// Makes a key another name of the file. What is in its place is replaced, if `place` says so.
+    ///
+    /// # Errors
+    /// [`Cause::NameTaken`] if something else is there than that.
+    fn link(&self, key: &Key, place: Precondition) -> Result<Linked, Cause>;
+}
+
+/// The result of giving a file another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Linked {
+    /// It has the name.
+    Done,
+    /// It has as many names as a file can have there.
+    Full,
+    /// It can't have that name: another file system is mounted there, or this one has no hard
+    /// links, or protects this file from them.
+    Impossible,
+}
+
 /// A place that entries go to.
 pub trait Target: Source {
     /// Begins a file that stays invisible until it is published.
@@ -399,6 +420,15 @@ pub trait Target: Source {
     /// Makes a symbolic link with its metadata. Returns its stamp if that is known without reading
     /// it back.
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause>;
+
+    /// Opens a leaf to give it other names, if it still has the stamp with which it was recorded.
+    /// Only for targets that have [hard links](Capabilities::hard_links).
+    ///
+    /// # Errors
+    /// [`Cause::TargetChanged`] if it is another leaf.
+    fn donor(&self, _key: &Key, _recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
+        Err(Cause::TargetChanged)
+    }
 
     /// Sets those of an entry's mode, owner, group and mtime that differ from what is intended.
     /// Returns its stamp if that is known without reading it back. An object must be the version

@@ -116,6 +116,7 @@ fn mirror_builder(
         .size_only(chosen == Chosen::First)
         .update(flags.update)
         .ignore_existing(flags.ignore_existing)
+        .hard_links(!flags.no_hard_links)
         .digests(digests);
     Ok((builder, origins))
 }

@@ -7,4 +7,4 @@ pub mod join;
 pub mod policy;
 
 pub use join::{Conflict, Join, Pair, RecordedRows, Seen};
-pub use policy::{Policy, PolicyOptions};
+pub use policy::{HardLinks, Policy, PolicyOptions};

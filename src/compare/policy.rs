@@ -12,7 +12,7 @@ use crate::model::error::Side;
 use crate::model::stamp::{COARSEST_TIMES, StampFields, StampMatch};
 use crate::model::{
     Action, Cause, Check, Decision, Digest, Entry, EntryKind, ExtraKinds, Metadata, Preserve,
-    Reason,
+    Reason, Stamp,
 };
 use std::sync::Arc;
 
@@ -50,6 +50,17 @@ pub enum Surplus {
     DeleteExcluded,
 }
 
+/// What becomes of several names of one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HardLinks {
+    /// They become names of one file in the target.
+    Made,
+    /// Each is copied by itself. Which are of one file is recorded, so that a restore links them.
+    Recorded,
+    /// Each is a file of its own.
+    Separate,
+}
+
 fn decide(action: Action, reason: Reason) -> Decision {
     Decision::new(action, reason)
 }
@@ -66,6 +77,8 @@ pub struct Policy {
     pub from: SourceNumber,
     /// Whether the target can store symbolic links.
     pub has_links: bool,
+    /// What becomes of several names of one file.
+    pub hard_links: HardLinks,
 }
 
 impl Policy {
@@ -131,6 +144,35 @@ impl Policy {
                 && row.metadata.mode & GROUP & !wanted.mode == 0
         });
         narrowed.map_or(wanted, |row| Metadata { mode: row.metadata.mode, ..wanted })
+    }
+
+    /// Returns whether a leaf that is one of several names of a file, in the source or in the
+    /// target, may have to be linked or to come apart: not if both sides are as they were recorded.
+    /// Each name that is added to a file or taken from it changes the ctime of the others.
+    pub fn links_changed(&self, source: &Entry, target: Option<&Entry>, row: Option<&Row>) -> bool {
+        if source.group().is_none() && target.and_then(Entry::group).is_none() {
+            return false;
+        }
+        let is_same_group = |row: &Row| match (row.group(), source.group()) {
+            (None, None) => true,
+            // A manifest doesn't say how many names there were.
+            (Some(before), Some(now)) => {
+                before.id == now.id
+                    && (before.names == now.names || before.names == 0 || now.names == 0)
+            }
+            _ => false,
+        };
+        let is_as_recorded = |row: &Row| {
+            let trust = self.options.trust;
+            let is_same = |found: &Entry, recorded: &Stamp| {
+                found.stamp.compare(recorded, trust) == StampMatch::Same
+            };
+            row.knows_source(self.from)
+                && is_same_group(row)
+                && is_same(source, &row.source)
+                && target.is_some_and(|target| is_same(target, &row.target))
+        };
+        !row.is_some_and(is_as_recorded)
     }
 
     /// Returns whether a source's directory was touched since its row was written: its ACL, for

@@ -13,8 +13,8 @@ use crate::backend::Precondition;
 use crate::manifest::{PendingRow, Row, Writer};
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{
-    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Feature, Key,
-    Metadata, Operation, Outcome, Stamp,
+    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Feature, Features,
+    Key, Metadata, Operation, Outcome, Stamp,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
@@ -88,6 +88,27 @@ impl<'a> Committer<'a> {
     pub(super) fn forget(&mut self, key: Key) {
         self.batch.forget(key);
         self.commit_full();
+    }
+
+    /// Records an entry that is in its place, with the target's stamp as it is now. The entry must
+    /// be the one that had the stamp `recorded`, whatever changed of it but content and time.
+    pub(super) fn refresh(&mut self, row: PendingRow, recorded: Stamp) {
+        let mut finished = CompletedStep {
+            row,
+            staged: None,
+            done: None,
+            target_stamp: None,
+            failure_reported: false,
+            lost: Features::default(),
+            record: Record::Row,
+        };
+        let Some(stamp) = self.settle(&mut finished, Some(recorded)) else { return };
+        let row = finished.row.with_target(stamp);
+        self.published.push(Published { row, record: Record::Row });
+        self.since.get_or_insert_with(Instant::now);
+        if self.published.len() >= BATCH_FILES {
+            self.advance(Batch::default());
+        }
     }
 
     fn commit_full(&mut self) {

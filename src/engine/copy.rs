@@ -137,7 +137,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             | Action::RemoveSetAside
             | Action::Sweep
             | Action::Forget
-            | Action::AfterDeletion => Err(EntryError::on_target(
+            | Action::AfterDeletion
+            | Action::Link => Err(EntryError::on_target(
                 Operation::MakeDirectory,
                 &step.source.key,
                 Cause::NoParent,
@@ -197,7 +198,10 @@ impl<'c, 'a> Worker<'c, 'a> {
         let entry = read_entry.unwrap_or(entry);
         match copied {
             Copied::Same => self.update(step, entry, step.target.clone(), Some(hashed)).map(Some),
-            Copied::Link if context.policy.has_links => self.link(step, entry).map(Some),
+            Copied::Link if context.policy.has_links => {
+                context.learn_link(&step.source, &entry, hashed.digest);
+                self.link(step, entry).map(Some)
+            }
             Copied::Link => {
                 context.target.count_loss(&entry);
                 context.progress.skip(Some(entry.kind));
@@ -206,6 +210,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 Ok(None)
             }
             Copied::Staged(staged) => {
+                context.learn_link(&step.source, &entry, hashed.digest);
                 let mut finished = self.finished(step, entry, Some(Action::Copy { unless: None }));
                 finished.lost = lost;
                 prove(&mut finished.row, hashed, row);
@@ -275,7 +280,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         *target_stamp = Some(written.stamp);
     }
 
-    fn link(&mut self, step: &Step, entry: Entry) -> Result<CompletedStep, EntryError> {
+    pub(super) fn link(&mut self, step: &Step, entry: Entry) -> Result<CompletedStep, EntryError> {
         let context = self.context;
         let (mut written, mut target_stamp) = (None, None);
         let made = match &self.building {

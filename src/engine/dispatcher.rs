@@ -5,9 +5,11 @@ use super::batch::{Batch, Batches, Ending};
 use super::commit::Committer;
 use super::copy::{Work, Worker};
 use super::delete::{delete, for_each_planned, settle};
+use super::links;
 use super::set_aside::{self, Deletions, SetAside, Since};
 use super::successors::Successors;
 use crate::backend::Precondition;
+use crate::manifest::State;
 use crate::model::{
     Action, Cause, Entry, EntryError, Error, ErrorKind, Key, Operation, Outcome, Reason, Status,
 };
@@ -27,7 +29,8 @@ const WHOLE_BYTES: u64 = 32 << 20;
 /// Groups that wait for each worker: this bounds the memory for steps.
 const GROUPS_WAITING: usize = 4;
 
-/// Executes a plan: all steps, then what had to wait for them. Entries are deleted if `allow`
+/// Executes a plan: all steps, then what had to wait for them: first the names of hard-linked
+/// files, which need the state that the committer writes to. Entries are deleted if `allow`
 /// permits it and no copy failed; the same holds for leaves set aside for directories. Returns the
 /// error of `allow` if it refused.
 ///
@@ -38,7 +41,7 @@ pub fn execute<P: Steps>(
     context: &Context<'_>,
     plan: P,
     committer: Committer<'_>,
-    deletes: Option<&DeleteOptions>,
+    (state, deletes): (Option<&State>, Option<&DeleteOptions>),
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
     let batches = Batches::default();
@@ -94,7 +97,10 @@ pub fn execute<P: Steps>(
     }
     let remainder = remainder?;
     let refusal = match remainder.filter(|_| !context.is_over()) {
-        Some(remainder) => work_off(context, remainder, set_aside, &mut committer, deletes, allow)?,
+        Some(remainder) => {
+            let waiting = Waiting { remainder, set_aside };
+            work_off(context, waiting, &mut committer, (state, deletes), allow)?
+        }
         None => None,
     };
     committer.flush();
@@ -104,14 +110,17 @@ pub fn execute<P: Steps>(
 /// Does what had to wait for all steps; returns the error of `allow` if it refused.
 fn work_off(
     context: &Context<'_>,
-    remainder: Remainder,
-    set_aside: SetAside,
+    Waiting { remainder, set_aside }: Waiting,
     committer: &mut Committer<'_>,
-    deletes: Option<&DeleteOptions>,
+    (state, deletes): (Option<&State>, Option<&DeleteOptions>),
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
-    let Remainder { deletions, tally, after_deletion, directories, broke_off } = remainder;
+    let Remainder { deletions, tally, after_deletion, links, directories, broke_off } = remainder;
     let Context { progress, observer, .. } = *context;
+    let unrecorded = match state {
+        Some(state) => links::make(context, links, state, committer)?,
+        None => None,
+    };
     let mut settled = settle(progress, observer, deletes, &tally, broke_off, allow);
     let mut successors = Successors::new(after_deletion, context.spool_dir);
     if settled.deletions == Some(Status::Done) {
@@ -135,8 +144,17 @@ fn work_off(
         _ => {}
     }
     successors.put_in_place(context, settled.deletions, committer)?;
+    if let (Some(unrecorded), Some(state)) = (unrecorded, state) {
+        unrecorded.record(context, state, committer)?;
+    }
     super::finish::directories(context, directories, committer)?;
     Ok(settled.refusal)
+}
+
+/// What has to wait for all steps.
+struct Waiting {
+    remainder: Remainder,
+    set_aside: SetAside,
 }
 
 struct Dispatcher<'c, 'a> {

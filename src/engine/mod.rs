@@ -18,6 +18,7 @@ mod delete;
 mod dispatcher;
 mod finish;
 mod hash;
+mod links;
 mod mend;
 mod preview;
 mod ranges;
@@ -33,17 +34,21 @@ pub use collisions::Collisions;
 pub use commit::{Committer, not_kept};
 pub use dispatcher::execute;
 pub use hash::{BUFFER, Cores, Hashed, ReadSide, Wanted};
+pub use links::stands_linked;
 pub use preview::Preview;
 
 use crate::backend::layer::BandwidthLimit;
-use crate::backend::{Source, Target};
-use crate::compare::Policy;
+use crate::backend::{Precondition, Source, Target};
+use crate::compare::{HardLinks, Policy};
 use crate::manifest::{RecordedBy, RunNumber};
 use crate::model::error::Side;
 use crate::model::{
-    Action, Cause, EntryError, EntryKind, Error, ErrorKind, Event, Feature, Features, Hint, Key,
-    Notice, Observer, Operation, Outcome, Progress, Reason, Stop, Timestamp,
+    Action, Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Feature,
+    Features, Hint, Key, Notice, Observer, Operation, Outcome, Progress, Reason, Stop, Timestamp,
 };
+use crate::plan::links::{Follower, Links};
+use crate::plan::spool_error;
+use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -97,6 +102,8 @@ pub struct Context<'a> {
     pub filtered: bool,
     /// Failed entries, which keep others from being deleted.
     pub collisions: Collisions,
+    /// Names of files with several, of which a store told that only when they were read.
+    pub learned_links: Mutex<Links>,
     /// The directory of spool files.
     pub spool_dir: &'a Path,
     /// Returns whether a key lies in a directory of the target into which another run is under way.
@@ -144,6 +151,24 @@ impl Context<'_> {
         self.stop.requested() || self.fatal.get().is_some()
     }
 
+    /// Keeps a name for the end, of which `listed` didn't tell that its file has others.
+    fn learn_link(&self, listed: &Entry, read: &Entry, digest: Digest) {
+        let Some(group) = read.group().filter(|_| listed.group().is_none()) else { return };
+        if self.policy.hard_links != HardLinks::Made {
+            return;
+        }
+        let follower = Follower {
+            file: group.id,
+            source: Entry { recorded: Some(digest), ..read.clone() },
+            target: None,
+            place: Precondition::Leaf,
+            is_foreseen: true,
+        };
+        if let Err(error) = self.learned_links.lock().follow(&follower) {
+            self.abort(spool_error(error));
+        }
+    }
+
     /// Counts and reports a directory that was made.
     fn made_directory(&self, key: &Key, reason: Reason) {
         self.progress.directories_created.add(1);
@@ -160,7 +185,15 @@ impl Context<'_> {
     }
 
     /// Counts and reports features of the source's entry that the target's copy lacks.
-    fn report_lost(&self, key: &Key, features: Features) {
+    fn report_lost(&self, key: &Key, mut features: Features) {
+        if self.policy.hard_links != HardLinks::Separate {
+            features.remove(Feature::HardLinks);
+        }
+        self.report_missing(key, features);
+    }
+
+    /// Counts and reports features that the target's copy lacks for sure.
+    fn report_missing(&self, key: &Key, features: Features) {
         if features.is_empty() {
             return;
         }

@@ -9,6 +9,7 @@ use crate::model::{
     Action, Decision, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation,
     Outcome, Progress, Reason, Status, Stop,
 };
+use crate::plan::links::Follower;
 use crate::plan::{
     DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Step, spool_error,
 };
@@ -77,8 +78,17 @@ impl Preview<'_> {
         set_aside: SetAside,
         allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
     ) -> Result<Option<Error>, Error> {
-        let Remainder { deletions, tally, mut after_deletion, mut directories, broke_off } =
+        let Remainder { deletions, tally, mut after_deletion, links, mut directories, broke_off } =
             remainder;
+        let mut followers = links.followers.finish().map_err(spool_error)?;
+        while let Some(record) = followers.next().map_err(spool_error)? {
+            let Follower { source, is_foreseen, .. } =
+                Follower::decode(record).ok_or_else(spool_damaged)?;
+            if is_foreseen {
+                let kind = Some(source.kind);
+                self.report(Outcome::new(&source.key, kind, Action::Link, Reason::HardLink));
+            }
+        }
         let (progress, options) = (self.progress, self.deletes);
         let settled = settle(progress, self.observer, options, &tally, broke_off, allow);
         let mut set_aside = set_aside.finish()?;

@@ -21,7 +21,7 @@ struct InspectedEntry {
 impl Worker<'_, '_> {
     /// Takes the target's entry as it is, and records it. Its mode is set if it is wider than the
     /// source's ACL grants, which a listing doesn't show.
-    pub(super) fn adopt(&self, step: &Step) -> Result<CompletedStep, EntryError> {
+    pub(super) fn adopt(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
         let inspected = self.inspected(step.source.clone())?;
         if inspected.entry.metadata.mode != step.source.metadata.mode {
             return self.update_inspected(step, inspected, step.target.clone(), None);
@@ -49,7 +49,7 @@ impl Worker<'_, '_> {
 
     /// Sets the metadata where it differs and refreshes the row; the content is right.
     pub(super) fn update(
-        &self,
+        &mut self,
         step: &Step,
         entry: Entry,
         existing: Option<Entry>,
@@ -60,7 +60,7 @@ impl Worker<'_, '_> {
     }
 
     fn update_inspected(
-        &self,
+        &mut self,
         step: &Step,
         InspectedEntry { entry, lost }: InspectedEntry,
         existing: Option<Entry>,
@@ -78,6 +78,9 @@ impl Worker<'_, '_> {
                 if entry.kind == EntryKind::Symlink { wanted.mode } else { existing.metadata.mode };
             crate::model::Metadata { mode, ..existing.metadata } != wanted
         });
+        if differs && existing.as_ref().and_then(Entry::group).is_some() {
+            return self.make_anew(step, entry);
+        }
         let mut target_stamp = None;
         if differs {
             target_stamp = self
@@ -123,8 +126,11 @@ impl Worker<'_, '_> {
 
     /// Sets mode, owner and group of a file that has the source's size. As its content is unknown,
     /// nothing is recorded.
-    pub(super) fn update_rights(&self, step: &Step) -> Result<CompletedStep, EntryError> {
+    pub(super) fn update_rights(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
         let InspectedEntry { entry, lost } = self.inspected(step.source.clone())?;
+        if step.target.as_ref().and_then(Entry::group).is_some() {
+            return self.make_anew(step, entry);
+        }
         let existing = step.target.as_ref().map(|existing| &existing.metadata);
         let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing);
         let mtime = existing.map_or(wanted.mtime, |existing| existing.mtime);
@@ -139,6 +145,18 @@ impl Worker<'_, '_> {
         (finished.target_stamp, finished.lost, finished.record) =
             (target_stamp, lost, Record::Nothing);
         Ok(finished)
+    }
+
+    /// Makes an entry anew whose file in the target has other names: what is set of it would be set
+    /// of these, too, and they may be anybody's.
+    fn make_anew(&mut self, step: &Step, entry: Entry) -> Result<CompletedStep, EntryError> {
+        if entry.kind == EntryKind::Symlink {
+            return self.link(step, entry);
+        }
+        self.context.progress.plan_copy(&step.source);
+        let changed = || Cause::Changed { attempts: 1 };
+        let key = entry.key;
+        self.copy(step, None)?.ok_or_else(|| EntryError::on_source(Operation::Read, key, changed()))
     }
 
     /// Takes over the digests from a row that a run from another source recorded. The row describes

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The format version that this code writes. Older versions are converted.
-const VERSION: i64 = 5;
+pub(super) const VERSION: i64 = 5;
 /// The first version with one file for each target. Older ones had one for each pair of source and
 /// target.
 const FIRST_OF_TARGET: i64 = 4;

@@ -19,17 +19,18 @@
 //! put aside and a new one created.
 
 use super::database::{
-    Access, Trouble, begin, cannot_make, cannot_open, cannot_put_aside, check, connect, failed,
-    has_journal, is_journaled, path_of, pragma, put_aside, refusal, upgrade,
+    Access, Trouble, VERSION, begin, cannot_make, cannot_open, cannot_put_aside, check, connect,
+    failed, has_journal, is_journaled, path_of, pragma, put_aside, refusal, upgrade,
 };
 use super::row::{self, Row, RunNumber, SourceNumber};
 use super::runs::{self, CutOff, RootIdentity, RunRecord, latest_run};
 use crate::model::key::Escaped;
 use crate::model::notice::Instead;
-use crate::model::{Error, ErrorKind, Key, Notice, RunId, Timestamp, Totals, Verdict};
+use crate::model::{Error, ErrorKind, GroupId, Key, Notice, RunId, Timestamp, Totals, Verdict};
 use pairs::{Obstacle, Pair};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use rustix::fs::FlockOperation;
+use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -44,6 +45,10 @@ pub const STREAM: &str = "-";
 pub const IMPORTED: &str = "a list of digests";
 /// Pages of the log (of 4 KiB) after which it is written back into the file: 32 MiB.
 const LOG_PAGES: u32 = 8_192;
+
+/// The most rows of names of one file that are looked for. Each is of another file in the target,
+/// if it could not be linked or can't have more names.
+const NAMES: usize = 16;
 
 /// What earlier runs into one target did, as seen by a run from one source.
 #[derive(Debug)]
@@ -393,6 +398,38 @@ impl State {
         let query = format!("SELECT {} FROM entries WHERE key = ?1", row::columns(version));
         let found = self.connection.query_row(&query, [key.as_bytes()], |row| Ok(row::decode(row)));
         Ok(found.optional().map_err(|error| self.failed("read", error))?.flatten())
+    }
+
+    /// Returns what `take` makes of the rows of names of one file, at most 16.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] if the state can't be read.
+    pub fn rows_of(
+        &self,
+        file: GroupId,
+        take: impl Fn(Row) -> Option<Row>,
+    ) -> Result<VecDeque<Row>, Error> {
+        let query = format!(
+            "SELECT {} FROM links JOIN entries USING (key) WHERE id = ?1",
+            row::columns(VERSION)
+        );
+        let read = || {
+            let mut statement = self.connection.prepare_cached(&query)?;
+            let mut found = statement.query([file.0 as i64])?;
+            let mut rows = VecDeque::new();
+            while let Some(row) = found.next()?.filter(|_| rows.len() < NAMES) {
+                let is_of_file = |row: &Row| row.group().is_some_and(|group| group.id == file);
+                rows.extend(row::decode(row).filter(is_of_file).and_then(&take));
+            }
+            Ok(rows)
+        };
+        // An older version has no groups.
+        match pragma(&self.connection, "user_version") {
+            Ok(version) if version < VERSION => Ok(VecDeque::new()),
+            Ok(_) => read(),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| self.failed("read", error))
     }
 
     /// Returns the totals of the source's latest run that processed all entries, as a basis for

@@ -46,6 +46,8 @@ pub enum Action {
     Record,
     /// Create the symbolic link.
     MakeLink,
+    /// Make the entry another name of a file that the target has (a hard link).
+    Link,
     /// Create the directory.
     MakeDirectory,
     /// Keep the existing directory; its metadata is compared once everything in it is done.
@@ -96,6 +98,7 @@ impl Action {
             Self::UpdateRights => "update_rights",
             Self::Record => "record",
             Self::MakeLink => "make_link",
+            Self::Link => "link",
             Self::MakeDirectory => "make_directory",
             Self::KeepDirectory => "keep_directory",
             Self::Delete => "delete",
@@ -120,6 +123,7 @@ impl Action {
             }
             Self::Record => "record",
             Self::MakeLink => "make link",
+            Self::Link => "link",
             Self::MakeDirectory => "make directory",
             Self::Delete => "delete",
             Self::RemoveSetAside | Self::Sweep => "sweep",

@@ -192,6 +192,14 @@ impl Entry {
     pub fn group(&self) -> Option<LinkGroup> {
         self.extras.as_ref()?.group
     }
+
+    /// Makes it a file of its own, whatever other names it has.
+    pub fn ungroup(&mut self) {
+        if let Some(mut extras) = self.extras.take() {
+            extras.group = None;
+            self.extras = extras.boxed();
+        }
+    }
 }
 
 impl Entry {

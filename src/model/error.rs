@@ -21,6 +21,8 @@ pub enum Operation {
     MakeDirectory,
     /// Making a symbolic link.
     MakeLink,
+    /// Giving a file another name (a hard link).
+    Link,
     /// Putting a finished file in its place.
     Publish,
     /// Setting mode, owner, group or times.
@@ -48,6 +50,7 @@ impl Operation {
             Self::Write => "write",
             Self::MakeDirectory => "make directory",
             Self::MakeLink => "make symbolic link",
+            Self::Link => "link",
             Self::Publish => "put in place",
             Self::SetMetadata => "set metadata of",
             Self::KeepTime => "keep the time of",
@@ -427,6 +430,7 @@ impl EntryError {
             | Operation::Write
             | Operation::MakeDirectory
             | Operation::MakeLink
+            | Operation::Link
             | Operation::Publish
             | Operation::Sync => true,
             // A special file has no content; an entry that merely lost metadata has been copied.
@@ -631,6 +635,7 @@ mod tests {
             O::Write,
             O::MakeDirectory,
             O::MakeLink,
+            O::Link,
             O::Publish,
             O::SetMetadata,
             O::KeepTime,

@@ -46,6 +46,11 @@ impl Features {
         self.0 |= 1 << feature as u8;
     }
 
+    /// Removes a feature.
+    pub fn remove(&mut self, feature: Feature) {
+        self.0 &= !(1 << feature as u8);
+    }
+
     /// Returns whether the set contains a feature.
     pub fn has(self, feature: Feature) -> bool {
         self.0 & 1 << feature as u8 != 0

@@ -70,11 +70,15 @@ pub enum Reason {
     Unknown,
     /// The target has no symbolic links.
     NoLinks,
+    /// It is another name of a file in the source.
+    HardLink,
+    /// It is a name of another file than the one in the target.
+    OwnFile,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::New,
         Self::Size,
         Self::Mtime,
@@ -104,6 +108,8 @@ impl Reason {
         Self::Gone,
         Self::Unknown,
         Self::NoLinks,
+        Self::HardLink,
+        Self::OwnFile,
     ];
 }
 
@@ -145,6 +151,8 @@ impl Reason {
             Self::Gone => "on neither side",
             Self::Unknown => "could not be listed",
             Self::NoLinks => "the target's file system has no symbolic links",
+            Self::HardLink => "hard link",
+            Self::OwnFile => "a file of its own in the source, hard-linked in the target",
         })
     }
 }
@@ -163,7 +171,7 @@ mod tests {
     #[test]
     fn the_list_of_all_is_complete() {
         // A variant added at the end of the enum must be added to the list, too.
-        assert_eq!(Reason::NoLinks as usize + 1, Reason::ALL.len());
+        assert_eq!(Reason::OwnFile as usize + 1, Reason::ALL.len());
         assert!(Reason::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
     }
 }

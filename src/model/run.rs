@@ -114,6 +114,8 @@ totals! {
     files_unchanged,
     /// Of these, symbolic links.
     links_unchanged,
+    /// Names that were made other names of a file in the target (hard links).
+    hard_links_made,
     /// Files found in the target and taken as they are, without a digest.
     files_adopted,
     /// Of these, symbolic links.
@@ -241,6 +243,7 @@ impl Totals {
     /// Returns whether the run changed the target.
     pub fn changed_anything(&self) -> bool {
         self.files_copied
+            + self.hard_links_made
             + self.files_deleted
             + self.metadata_updated
             + self.directories_created

@@ -7,6 +7,7 @@
 
 mod directory;
 pub mod guard;
+pub mod links;
 mod step;
 mod steps;
 mod tally;
@@ -19,7 +20,7 @@ pub use tally::DeletionTally;
 
 use crate::backend::Precondition;
 use crate::compare::join::Joined;
-use crate::compare::{Conflict, Pair, Policy, Seen};
+use crate::compare::{Conflict, HardLinks, Pair, Policy, Seen};
 use crate::manifest::Row;
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -32,6 +33,7 @@ use crate::model::{
 };
 use crate::spool::{Spool, SpoolReader};
 use directory::{Open, known_metadata};
+use links::{Held, LinkPlan, Links};
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -46,6 +48,8 @@ pub struct Remainder {
     pub tally: DeletionTally,
     /// The source's leaves to make once the directories in their place are deleted.
     pub after_deletion: SpoolReader,
+    /// Names of hard-linked files that wait for another name.
+    pub links: Links,
     /// The source's directories to finish, children first: a [`Finish`] byte, then the entry.
     pub directories: SpoolReader,
     /// A listing broke off, so that even what it gave before is doubtful, and nothing may be
@@ -65,6 +69,8 @@ pub struct Planning<'a> {
     pub count_loss: &'a dyn Fn(&Entry),
     /// Returns why the target can't have an entry with a key.
     pub accepts: &'a dyn Fn(&Key) -> Result<(), Cause>,
+    /// Returns whether another name of an entry's file stands in the target as it was recorded.
+    pub stands_linked: &'a dyn Fn(&Entry) -> Result<bool, Error>,
     /// Returns why an entry of the source takes no part although it could be mirrored. It is
     /// reported, and then treated as if the source lacked it.
     pub leaves_out: &'a dyn Fn(&Entry) -> Option<&'static str>,
@@ -74,6 +80,9 @@ pub struct Planning<'a> {
     pub progress: &'a Progress,
     /// The directory of spool files.
     pub spool_dir: &'a Path,
+    /// Whether no run from the source has completed yet, so that the target has hardly any of its
+    /// entries.
+    pub is_first_contact: bool,
     /// Whether this run made the target's root: then setting its metadata isn't an update.
     pub root_is_new: bool,
     /// Whether changes of entries in the target change the mtime of their directory.
@@ -90,6 +99,7 @@ pub struct Plan<'a, J> {
     deletions: Spool,
     after_deletion: Spool,
     directories: Spool,
+    links: LinkPlan,
     tally: DeletionTally,
     /// A directory of the target that is left alone, with all in it, like the source's leaf of its
     /// name.
@@ -113,6 +123,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             deletions: spool(),
             after_deletion: spool(),
             directories: spool(),
+            links: LinkPlan::new(with.spool_dir),
             tally: DeletionTally::default(),
             protected: None,
             broke_off: false,
@@ -132,6 +143,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             deletions: self.deletions.into_reader().map_err(spool_error)?,
             after_deletion: self.after_deletion.into_reader().map_err(spool_error)?,
             directories: self.directories.into_reader().map_err(spool_error)?,
+            links: self.links.finish(),
             tally: self.tally,
             broke_off: self.broke_off,
         })
@@ -139,6 +151,11 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 
     fn plan(&mut self, mut pair: Pair) -> Result<Option<Planned>, Error> {
         self.close(&pair.key)?;
+        if self.with.policy.hard_links == HardLinks::Separate
+            && let Seen::Present(source) = &mut pair.source
+        {
+            source.ungroup();
+        }
         self.tally(&pair);
         if let Some(why) = pair.source.entry().and_then(self.with.leaves_out) {
             self.with.progress.skip(kind_of(&pair.source));
@@ -176,6 +193,20 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if self.is_blocked(&key, &source) {
             return Ok(Some(Planned::Failed(no_parent(key))));
         }
+        let precondition = precondition(conflict.as_ref(), &target);
+        let decided = (Decision { action, reason }, precondition);
+        let Decision { action, reason } =
+            match self.links.hold(&self.with, &source, &target, row.as_ref(), decided)? {
+                Held::Now(decision) => decision,
+                Held::Waits => {
+                    self.touch();
+                    return Ok(None);
+                }
+                Held::Refused(cause) => {
+                    let error = EntryError::on_source(Operation::Mirror, key, cause);
+                    return Ok(Some(Planned::Failed(error)));
+                }
+            };
         match action {
             Action::Keep => return Ok(self.keep(&key, &source, reason)),
             Action::Skip => {
@@ -204,7 +235,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 return Ok(None);
             }
             Action::AfterDeletion => {
-                if let Seen::Present(source) = source {
+                if let Seen::Present(mut source) = source {
+                    // It is a file of its own until the next run.
+                    source.ungroup();
                     self.plan_copy(&source);
                     self.after_deletion.push(&source.encode()).map_err(spool_error)?;
                     self.touch();
@@ -224,6 +257,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             | Action::UpdateRights
             | Action::Record
             | Action::MakeLink
+            | Action::Link
             | Action::MakeDirectory
             | Action::Sweep
             | Action::Mend
@@ -231,7 +265,6 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
         // The policy decides on all other actions only for entries that the source has.
         let Seen::Present(source) = source else { return Ok(None) };
-        let precondition = precondition(conflict.as_ref(), &target);
         let decision = Decision::new(action, reason);
         Ok(Some(self.step(Step { decision, source, target: None, row, precondition }, target)))
     }
@@ -537,10 +570,24 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                 }
                 None => match self.open.pop() {
                     Some(open) => self.spool(open)?,
-                    None => return Ok(None),
+                    None => return self.undecided_link(),
                 },
             }
         }
+    }
+
+    /// Returns the step of the next name of a hard-linked file that turned out to have no other in
+    /// the target.
+    fn undecided_link(&mut self) -> Result<Option<Planned>, Error> {
+        let Some(name) = self.links.next_undecided()? else { return Ok(None) };
+        let action = match name.source.kind {
+            EntryKind::Symlink => Action::MakeLink,
+            _ => Action::Copy { unless: None },
+        };
+        let decision = Decision::new(action, Reason::New);
+        let (source, precondition) = (name.source, name.place);
+        let step = Step { decision, source, target: None, row: None, precondition };
+        Ok(Some(self.step(step, Seen::Absent)))
     }
 
     fn take(&mut self, joined: Joined) -> Result<Option<Planned>, Error> {

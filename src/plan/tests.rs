@@ -102,6 +102,8 @@ fn planned(
         achievable: &|metadata, _, _| *metadata,
         count_loss: &|_| {},
         accepts: &|_| Ok(()),
+        stands_linked: &|_| Ok(false),
+        is_first_contact: true,
         leaves_out: &|_| None,
         surplus: &surplus,
         progress: &progress,
@@ -131,6 +133,7 @@ fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
         surplus,
         from: SourceNumber::FIRST,
         has_links: true,
+        hard_links: crate::compare::HardLinks::Separate,
     }
 }
 

@@ -111,6 +111,7 @@ pub(crate) struct Would {
     pub(crate) update_metadata: u64,
     pub(crate) make_directory: u64,
     pub(crate) make_link: u64,
+    pub(crate) link: u64,
     pub(crate) delete: u64,
     pub(crate) delete_links: u64,
     pub(crate) delete_directories: u64,
@@ -161,6 +162,7 @@ impl Would {
             ) => (&mut self.update_metadata, None, None),
             (Status::Done, Action::MakeDirectory) => (&mut self.make_directory, None, None),
             (Status::Done, Action::MakeLink) => (&mut self.make_link, None, None),
+            (Status::Done, Action::Link) => (&mut self.link, None, None),
             (Status::Done, Action::Sweep | Action::RemoveSetAside) => (&mut self.sweep, None, None),
             (
                 Status::Done,
@@ -253,7 +255,8 @@ impl Watch {
     }
 
     pub(crate) fn would_change(&self) -> bool {
-        let Would { copy, update_metadata, make_directory, make_link, delete, .. } = self.would;
-        copy + update_metadata + make_directory + make_link + delete > 0
+        let Would { copy, update_metadata, make_directory, make_link, link, delete, .. } =
+            self.would;
+        copy + update_metadata + make_directory + make_link + link + delete > 0
     }
 }

@@ -207,7 +207,11 @@ fn done_rows(ending: &MirrorEnding) -> Vec<(&'static str, String)> {
     let files = |number| counted(number, "file", "files");
     let copied = files_and_links(totals.files_copied, totals.links_copied, totals.bytes_copied);
     let unchanged = files_and_links(totals.files_unchanged, totals.links_unchanged, None);
-    let mut rows = vec![("copied", copied), ("unchanged", unchanged)];
+    let mut rows = vec![("copied", copied)];
+    if totals.hard_links_made > 0 {
+        rows.push(("hard-linked", counted(totals.hard_links_made, "name", "names")));
+    }
+    rows.push(("unchanged", unchanged));
     let mut add = |number: u64, label, value: String| {
         if number > 0 {
             rows.push((label, value));
@@ -289,6 +293,7 @@ fn would_rows(watch: &Watch, ending: &MirrorEnding) -> Vec<(&'static str, String
     let all = would.copy + would.make_link;
     let mut rows = vec![("copy", files_and_links(all, would.make_link, would.copy_bytes))];
     for (number, label, value) in [
+        (would.link, "hard-link", counted(would.link, "name", "names")),
         (would.check, "check content of", files(would.check)),
         (would.adopt, "adopt", kinds(would.adopt, would.adopt_links, 0)),
         (would.update_metadata, "update metadata", {

@@ -19,7 +19,7 @@ use crate::backend::layer::{BandwidthLimit, PacedTarget};
 use crate::backend::object::StoreSettings;
 use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
-use crate::compare::{Policy, PolicyOptions};
+use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
 use crate::filter::Filter;
 use crate::limits::LimitOptions;
@@ -39,9 +39,11 @@ use crate::model::{
     Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
 };
 use crate::place::{MadeDirectories, OpenOptions, Opener, Sides};
+use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
 pub use bag::BagOptions;
+use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -373,6 +375,7 @@ impl Session<'_> {
             keeper.achievable_metadata(metadata, kind, existing)
         };
         let accepts = |key: &Key| keeper.accepts(key);
+        let stands_linked = |entry: &Entry| stands_linked(&*keeper, Some(state), entry);
         let lockable = self.places.target.lockable()?;
         let is_under_way = |key: &Key| lockable.is_held_below(key);
         let is_remote = source.capabilities().remote || target.capabilities().remote;
@@ -397,6 +400,7 @@ impl Session<'_> {
             fatal: OnceLock::new(),
             filtered: self.hides_of_target(),
             collisions: Collisions::default(),
+            learned_links: Mutex::new(Links::new(&options.state_dir)),
             spool_dir: &options.state_dir,
             is_under_way: &is_under_way,
         };
@@ -406,6 +410,8 @@ impl Session<'_> {
             achievable: &holds,
             count_loss: &|entry| keeper.count_loss(entry),
             accepts: &accepts,
+            stands_linked: &stands_linked,
+            is_first_contact,
             leaves_out: self.leaves_out(),
             surplus,
             progress: self.progress,
@@ -416,7 +422,8 @@ impl Session<'_> {
         };
         let plan = Plan::new(join, planning);
         let committer = Committer::new(&context, Some(state.writer()?));
-        let result = execute(&context, plan, committer, options.delete.as_ref(), |tally| {
+        let deletes = options.delete.as_ref();
+        let result = execute(&context, plan, committer, (Some(state), deletes), |tally| {
             let identity = self.places.source.root_identity()?;
             self.allow(tally, state.last_allowed_root()?, &identity)?;
             *allowed_root = Some(identity);
@@ -472,6 +479,7 @@ impl Session<'_> {
         Policy {
             from,
             has_links: target.keeps().is_none_or(|keeps| keeps.links),
+            hard_links: self.hard_links(target),
             options: self.options.policy,
             filter: Arc::clone(&self.filter),
             surplus: match &self.options.delete {
@@ -479,6 +487,20 @@ impl Session<'_> {
                 Some(delete) if delete.excluded => Surplus::DeleteExcluded,
                 Some(_) => Surplus::Delete,
             },
+        }
+    }
+
+    /// Returns what becomes of several names of one file.
+    fn hard_links(&self, target: &dyn Target) -> HardLinks {
+        let capabilities = target.capabilities();
+        if !self.options.policy.preserve.links || self.options.bag.is_some() {
+            HardLinks::Separate
+        } else if capabilities.hard_links {
+            HardLinks::Made
+        } else if capabilities.lists_metadata {
+            HardLinks::Separate
+        } else {
+            HardLinks::Recorded
         }
     }
 
@@ -523,6 +545,12 @@ impl Session<'_> {
     fn notices(&self, notices: impl IntoIterator<Item = Notice>) {
         notices.into_iter().for_each(|notice| self.notice(notice));
     }
+}
+
+/// Returns whether another name of an entry's file stands in the target as it was recorded.
+fn stands_linked(target: &dyn Target, state: Option<&State>, entry: &Entry) -> Result<bool, Error> {
+    let Some(state) = state else { return Ok(false) };
+    engine::stands_linked(target, state, state.number()?, entry)
 }
 
 /// Returns the metadata that a run sets on a file that both sides have, if it is more restrictive

@@ -23,6 +23,7 @@ use crate::model::{
     Action, Cause, Decision, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Progress,
     Reason, Stop,
 };
+use crate::plan::links::Links;
 use crate::plan::{
     DeletionTally, Finish, Planned, Remainder, Step, Steps, precondition_of, spool_error,
 };
@@ -75,6 +76,7 @@ impl Mending<'_> {
             from: SourceNumber::NONE,
             // Links that can't be made fail one by one.
             has_links: true,
+            hard_links: crate::compare::HardLinks::Separate,
         };
         let repair_observer = RepairObserver { tally, state: Mutex::default() };
         let spool_dir = super::open::spool_dir(options);
@@ -98,6 +100,7 @@ impl Mending<'_> {
             fatal: OnceLock::new(),
             filtered: false,
             collisions: Collisions::default(),
+            learned_links: Mutex::new(Links::new(&spool_dir)),
             spool_dir: &spool_dir,
             // A repair neither sweeps nor deletes.
             is_under_way: &|_| false,
@@ -113,7 +116,8 @@ impl Mending<'_> {
             directories: Spool::new(&*spool_dir, SPOOL_MEMORY),
             next: VecDeque::new(),
         };
-        let executed = execute(&context, steps, Committer::new(&context, writer), None, |_| Ok(()));
+        let committer = Committer::new(&context, writer);
+        let executed = execute(&context, steps, committer, (None, None), |_| Ok(()));
         context.fatal.into_inner().map_or(executed, Err)?;
         Ok(repair_observer.state.lock().differences)
     }
@@ -409,6 +413,7 @@ impl Steps for MendSteps<'_> {
             deletions: none()?,
             tally: DeletionTally::default(),
             after_deletion: none()?,
+            links: Links::new(self.spool_dir),
             directories: self.directories.into_reader().map_err(spool_error)?,
             broke_off: false,
         })

@@ -5,7 +5,7 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vidimus::backend::{
-    Capabilities, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions, Listing,
+    Capabilities, Donor, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions, Listing,
     Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Staged, Target, WriteAt,
     Written,
 };
@@ -137,6 +137,10 @@ impl Target for Layer<dyn Target> {
 
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
         self.0.make_link(entry, precondition)
+    }
+
+    fn donor(&self, key: &Key, recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
+        self.0.donor(key, recorded)
     }
 
     fn set_metadata(

@@ -367,6 +367,7 @@ fn runs(checker: &mut Checker) {
         "mirror",
         &mirror(&["-v", "--sign", "ada.key", "--exclude", "*.log", "--include", "no"]),
     );
+    checker.take("mirror", &run(&["mirror", &source, "separate", "-v", "--no-hard-links"]));
     checker.take("manifest show", &run(&["manifest", "show", "target"]));
     checker.take("manifest check", &run(&["manifest", "check", "target"]));
     fs::write(env.source.join("changes"), "newer").expect("write");

@@ -26,6 +26,9 @@ fn old() -> TestTree {
         .file("becomes a directory", "file")
         .file("directory becomes file/x", "x")
         .symlink("link", "old text")
+        .file("group/one", "grouped")
+        .link("group/two", "group/one")
+        .link("other/three", "group/one")
         .file("touched", "touched")
 }
 
@@ -43,6 +46,11 @@ fn new() -> TestTree {
         .symlink("built/link", "whole")
         .symlink("link", "new text")
         .symlink("fresh/link", "../same")
+        .file("group/one", "regrouped")
+        .link("group/five", "group/one")
+        .link("other/four", "group/one")
+        .file("group/two", "grouped")
+        .link("other/three", "group/two")
         .file("touched", "touched")
         .mode(0o600)
         .mtime(77, 7)
@@ -195,6 +203,11 @@ fn killed_at_write() {
 #[test]
 fn killed_at_rename() {
     sweep("/^rename", "batch");
+}
+
+#[test]
+fn killed_at_link() {
+    sweep("linkat", "batch");
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod faults;
 mod file_systems;
 mod filters;
 mod filters_git;
+mod hard_links;
 mod heads;
 mod import;
 mod interrupts;

@@ -42,7 +42,7 @@ fn rsync_sees_no_difference_after_a_mirror_of_real_trees() {
         let run = env.vidimus(&["mirror", "-q", "--delete", text(&tree), text(&env.target)]);
         assert!(run.code() == 0, "{}\n{}", tree.display(), run.told());
         let judged = Command::new("rsync")
-            .args(["-an", "--delete", "--itemize-changes", "--exclude=/.vidimus/"])
+            .args(["-aHn", "--delete", "--itemize-changes", "--exclude=/.vidimus/"])
             .args([format!("{}/", tree.display()), format!("{}/", env.target.display())])
             .output()
             .unwrap();

@@ -5,8 +5,8 @@
 //! `PATH_MAX`.
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chmodat, chownat, mkdirat,
-    mknodat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chmodat, chownat, linkat,
+    mkdirat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
@@ -61,13 +61,16 @@ struct Node {
 #[derive(Clone, Debug)]
 pub struct TestTree {
     nodes: BTreeMap<Vec<u8>, Node>,
+    /// Other names of entries, each with the key that the entry is stated at.
+    links: BTreeMap<Vec<u8>, Vec<u8>>,
     last: Vec<u8>,
 }
 
 impl TestTree {
     pub fn new() -> Self {
         let root = Node { kind: Kind::Directory, mode: None, owner: None, mtime: None };
-        Self { nodes: BTreeMap::from([(Vec::new(), root)]), last: Vec::new() }
+        let nodes = BTreeMap::from([(Vec::new(), root)]);
+        Self { nodes, links: BTreeMap::new(), last: Vec::new() }
     }
 
     fn with(mut self, key: impl AsRef<[u8]>, kind: Kind) -> Self {
@@ -100,6 +103,12 @@ impl TestTree {
     /// Adds a character device like `/dev/null` (needs root).
     pub fn device(self, key: impl AsRef<[u8]>) -> Self {
         self.with(key, Kind::CharacterDevice)
+    }
+
+    /// Adds another name of the entry at `to` (a hard link).
+    pub fn link(mut self, key: impl AsRef<[u8]>, to: impl AsRef<[u8]>) -> Self {
+        self.links.insert(key.as_ref().to_vec(), to.as_ref().to_vec());
+        self
     }
 
     fn last(&mut self) -> &mut Node {
@@ -147,6 +156,20 @@ impl TestTree {
                 node.make(parent.as_fd(), &leaf(key));
             }
         }
+        for (key, to) in &self.links {
+            let (parent, name) = (open_parent(&root, key, true), leaf(key));
+            let (old_parent, old) = (open_parent(&root, to, false), leaf(to));
+            let found = statat(&parent, &name, AtFlags::SYMLINK_NOFOLLOW).ok();
+            let of = statat(&old_parent, &old, AtFlags::SYMLINK_NOFOLLOW).expect("it is made");
+            match found {
+                Some(found) if found.st_ino == of.st_ino => continue,
+                Some(found) => {
+                    remove(parent.as_fd(), &name, FileType::from_raw_mode(found.st_mode));
+                }
+                None => {}
+            }
+            linkat(&old_parent, &old, &parent, &name, AtFlags::empty()).expect("link");
+        }
         // Deepest first, since making an entry changes the time of its directory.
         for (key, node) in self.nodes.iter().rev() {
             if key.is_empty() {
@@ -163,7 +186,7 @@ impl TestTree {
         let found = Snapshot::read(root);
         let mut wrong = Vec::new();
         let mut implied = BTreeSet::new();
-        for key in self.nodes.keys() {
+        for key in self.nodes.keys().chain(self.links.keys()) {
             for (at, _) in key.iter().enumerate().filter(|&(_, &byte)| byte == b'/') {
                 implied.insert(key[..at].to_vec());
             }
@@ -190,10 +213,17 @@ impl TestTree {
                     }
                 }
                 None if implied.contains(key) && seen.kind == Kind::Directory => {}
+                None if self.links.contains_key(key) => {
+                    let to = &self.links[key];
+                    if found.get(to).is_none_or(|of| of.inode != seen.inode) {
+                        wrong.push(format!("{}: not a name of {}", show(key), show(to)));
+                    }
+                }
                 None => wrong.push(format!("{}: unexpected {:?}", show(key), seen.kind)),
             }
         }
-        for key in self.nodes.keys().filter(|&key| !found.entries.contains_key(key)) {
+        let stated = self.nodes.keys().chain(self.links.keys());
+        for key in stated.filter(|&key| !found.entries.contains_key(key)) {
             wrong.push(format!("{}: missing", show(key)));
         }
         assert!(wrong.is_empty(), "{} is not as stated:\n{}", root.display(), wrong.join("\n"));
@@ -335,7 +365,25 @@ impl Snapshot {
                 (None, None) => {}
             }
         }
+        if matches!(closeness, Closeness::Mirror) {
+            let (expected, found) = (self.groups(), found.groups());
+            let shown = |group: &BTreeSet<&[u8]>| {
+                group.iter().map(|key| show(key)).collect::<Vec<_>>().join(", ")
+            };
+            lines
+                .extend(expected.difference(&found).map(|it| format!("not linked: {}", shown(it))));
+            lines.extend(found.difference(&expected).map(|it| format!("linked: {}", shown(it))));
+        }
         lines
+    }
+
+    /// Returns the keys of each entry that has several.
+    pub fn groups(&self) -> BTreeSet<BTreeSet<&[u8]>> {
+        let mut groups: BTreeMap<u64, BTreeSet<&[u8]>> = BTreeMap::new();
+        for (key, seen) in self.entries.iter().filter(|(_, seen)| seen.kind != Kind::Directory) {
+            groups.entry(seen.inode).or_default().insert(key);
+        }
+        groups.into_values().filter(|keys| keys.len() > 1).collect()
     }
 }
 

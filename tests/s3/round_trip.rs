@@ -33,6 +33,28 @@ fn a_tree_comes_back_as_it_was_from_what_the_objects_tell_alone() {
 }
 
 #[test]
+fn names_of_one_file_come_back_as_hard_links() {
+    let tree = TestTree::new().file("a", "linked").link("d/b", "a").link("z", "a");
+    let tree = tree.file("same", "linked").symlink("s", "a").link("t", "s");
+    let site = Site::of(&tree);
+    let up = site.up(&[]).expect(0);
+    up.finished().counts(&[("files_copied", 6), ("hard_links_made", 0), ("hard_links_lost", 0)]);
+    assert_eq!(site.bucket.content("m/d/b"), "linked");
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 0), ("bytes_hashed", 0)]);
+    // By what is published in the bucket, and by what the objects tell.
+    for copied in [3, 6] {
+        if copied == 6 {
+            site.lose_state();
+            std::fs::remove_dir_all(&site.env.target).expect("remove the target");
+        }
+        let down = site.down(&[]).expect(0);
+        down.finished().counts(&[("files_copied", copied), ("hard_links_made", 3)]);
+        tree.assert_at(&site.env.target);
+        site.down(&[]).expect(0).finished().counts(&[("files_copied", 0), ("hard_links_made", 0)]);
+    }
+}
+
+#[test]
 fn a_tree_comes_back_from_the_root_of_a_bucket() {
     let site = Site::of(&everything());
     let (source, target) = (text(&site.env.source), text(&site.env.target));

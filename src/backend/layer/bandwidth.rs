@@ -5,8 +5,8 @@
 //! Without a limit there is no layer.
 
 use crate::backend::{
-    Capabilities, Facts, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions, Listing,
-    Precondition, Ranges, ReadError, Reading, Sink, Source, Stage, StageDirectory, Staged,
+    Capabilities, Donor, Facts, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions,
+    Listing, Precondition, Ranges, ReadError, Reading, Sink, Source, Stage, StageDirectory, Staged,
     StagedDirectory, Target, WriteAt, Written,
 };
 use crate::limits::{Bandwidth, LimitOptions};
@@ -256,6 +256,10 @@ impl Target for PacedTarget {
 
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
         self.inner.make_link(entry, precondition)
+    }
+
+    fn donor(&self, key: &Key, recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
+        self.inner.donor(key, recorded)
     }
 
     fn set_metadata(

@@ -108,8 +108,10 @@ impl Root {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
         let file_systems = Arc::<FileSystems>::default();
+        let directory = Directory::from_fd(fd, &file_systems)?;
+        directory.capabilities.set_mounted_at(&[]);
         Ok(Self {
-            directory: Arc::new(Directory::from_fd(fd, &file_systems)?),
+            directory: Arc::new(directory),
             file_systems,
             handles: Mutex::new(Handles::new()),
             without_openat2: AtomicBool::new(false),

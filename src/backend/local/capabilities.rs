@@ -7,10 +7,10 @@
 //! known and never probed.
 
 use super::entries::listed_number;
-use super::metadata::{look_at, mtime_of};
+use super::metadata::{kind_of, look_at, mtime_of};
 use crate::model::notice::Kept;
 use crate::model::stamp::COARSEST_TIMES;
-use crate::model::{EntryKind, Keeps, Metadata, Notice, Timestamp};
+use crate::model::{EntryKind, GroupId, Keeps, LinkGroup, Metadata, Notice, Timestamp};
 use parking_lot::Mutex;
 use rustix::fs::{Statx, StatxAttributes, fstatfs};
 use rustix::io::Errno;
@@ -108,6 +108,8 @@ pub(super) struct Capabilities {
     /// Whether a directory that is not empty can be renamed.
     pub(super) renames_directories: OnceLock<bool>,
     keeps: OnceLock<Keeps>,
+    /// The key of the directory below the root at which it is mounted.
+    mounted_at: OnceLock<Box<[u8]>>,
     pub(super) lost: Lost,
 }
 
@@ -127,6 +129,7 @@ impl Capabilities {
             links: OnceLock::new(),
             renames_directories: OnceLock::new(),
             keeps: OnceLock::new(),
+            mounted_at: OnceLock::new(),
             lost: Lost::default(),
         }
     }
@@ -138,6 +141,28 @@ impl Capabilities {
     /// Returns the inode number that `statx` reports; `None` if the numbers don't identify files.
     pub(super) fn number(&self, stat: &Statx) -> Option<u64> {
         self.identifies().then_some(stat.stx_ino)
+    }
+
+    /// Records where the file system is mounted; the first answer stays.
+    pub(super) fn set_mounted_at(&self, key: &[u8]) {
+        self.mounted_at.get_or_init(|| key.into());
+    }
+
+    /// Returns the group of hard links that a leaf belongs to, if it has other names and they can
+    /// be told from other files'. Device numbers change from mount to mount, so the group is that
+    /// of the directory at which the file system is mounted.
+    pub(super) fn group(&self, stat: &Statx) -> Option<LinkGroup> {
+        if stat.stx_nlink < 2 || kind_of(stat) == EntryKind::Directory {
+            return None;
+        }
+        let number = self.number(stat)?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(self.mounted_at.get().map_or(&[][..], |key| key));
+        hasher.update(&[0]);
+        hasher.update(&number.to_le_bytes());
+        let mut id = [0; 8];
+        id.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+        Some(LinkGroup { id: GroupId(u64::from_be_bytes(id)), names: stat.stx_nlink })
     }
 
     /// Returns whether inode numbers are used: yes, unless the opposite is known.

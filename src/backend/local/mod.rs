@@ -11,6 +11,7 @@ mod capabilities;
 mod entries;
 mod file_system;
 mod inspect;
+mod link;
 mod metadata;
 mod misplaced;
 mod paths;

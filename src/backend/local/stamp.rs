@@ -5,7 +5,7 @@ use super::capabilities::{Capabilities, Kind};
 use super::metadata::{ASKED, born, kind_of, look_at, metadata_of, mtime_of};
 use crate::model::entry::Completeness;
 use crate::model::stamp::Inode;
-use crate::model::{Entry, Key, Stamp, Timestamp};
+use crate::model::{Entry, Extras, Key, Stamp, Timestamp};
 use rustix::fs::{AtFlags, Statx, statx};
 use std::os::fd::AsFd;
 
@@ -46,7 +46,7 @@ pub(super) fn entry(
         link,
         completeness: Completeness::Full,
         recorded: None,
-        extras: None,
+        extras: Extras { group: capabilities.group(stat), ..Extras::default() }.boxed(),
         born: born(stat),
     }
 }

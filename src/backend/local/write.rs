@@ -6,6 +6,7 @@ use super::attributes::{
 use super::beneath::{Directory, Root, open_child};
 use super::capabilities::Capabilities;
 use super::entries::for_each_entry;
+use super::link::LocalDonor;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::probe::probe;
 use super::set_aside::set_aside_leaf;
@@ -14,8 +15,8 @@ use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::{LocalSource, Walking, read};
 use crate::backend::{
-    self, Inspected, Intended, ListItem, ListOptions, Listing, Precondition, Ranges, ReadError,
-    Sink, Source, Stage, StageDirectory, Target,
+    self, Donor, Inspected, Intended, ListItem, ListOptions, Listing, Precondition, Ranges,
+    ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -236,6 +237,10 @@ impl Target for LocalTarget {
             link.publish()?;
             set.map(|()| None)
         })
+    }
+
+    fn donor(&self, key: &Key, recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
+        Ok(Box::new(LocalDonor::open(&self.shared, key, recorded)?))
     }
 
     fn set_metadata(

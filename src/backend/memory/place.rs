@@ -59,6 +59,7 @@ impl Source for MemoryPlace {
             folds_names: false,
             writes_anywhere: false,
             needs_barrier: self.memory.0.options.needs_barrier,
+            hard_links: false,
             ..Capabilities::FILE_SYSTEM
         }
     }

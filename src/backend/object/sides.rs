@@ -236,9 +236,8 @@ impl Target for ObjectTarget {
     }
 
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
-        let text = entry.link.as_deref().unwrap_or_default();
-        let (key, metadata) = (&entry.key, &entry.metadata);
-        let stamp = self.place().put_link(key, metadata, text, precondition)?;
+        let key = &entry.key;
+        let stamp = self.place().put_link(entry, precondition)?;
         if precondition == Precondition::EmptyDirectory {
             let marker = Key::child(key.parent(), key.name(), true);
             self.delete(&self.place().object_key(&marker)?)?;

@@ -489,14 +489,14 @@ impl BucketPrefix {
     /// Writes a symbolic link: an object whose content is the link's text.
     pub(super) fn put_link(
         &self,
-        key: &Key,
-        metadata: &Metadata,
-        text: &[u8],
+        entry: &Entry,
         precondition: Precondition,
     ) -> Result<Stamp, Cause> {
-        let object = self.object_key(key)?;
-        let digest = Digest::of(text);
-        let headers = headers(&object, EntryKind::Symlink, metadata, None, Some(&digest));
+        let object = self.object_key(&entry.key)?;
+        let text = entry.link.as_deref().unwrap_or_default();
+        let (metadata, extras, digest) =
+            (&entry.metadata, entry.extras.as_deref(), Digest::of(text));
+        let headers = headers(&object, EntryKind::Symlink, metadata, extras, Some(&digest));
         let body = Bytes::copy_from_slice(text);
         let tag = self.put_whole(&object, &body.into(), &headers, precondition)?;
         Ok(Stamp::of_object(text.len() as u64, tag))

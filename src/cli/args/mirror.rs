@@ -104,6 +104,13 @@ pub(crate) struct MirrorFlags {
     #[arg(long, help_heading = "Comparing", env = "VIDIMUS_IGNORE_EXISTING",
         value_parser = values::switch)]
     pub(crate) ignore_existing: bool,
+    /// Copy each name of a hard-linked file by itself
+    ///
+    /// Else names of one file in the source are names of one file in the target, where its file system
+    /// has hard links. What is linked there stays so, as long as it isn't copied anew.
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_HARD_LINKS",
+        value_parser = values::switch)]
+    pub(crate) no_hard_links: bool,
     /// Record these digests too, beside BLAKE3: sha256, md5, or both (sha256,md5)
     ///
     /// For tools that don't know BLAKE3: `vidimus manifest export` writes them. They are computed while

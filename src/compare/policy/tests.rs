@@ -102,7 +102,8 @@ impl Case {
         let Self { source, target, row, conflict, options, filter, surplus, achievable, has_links } =
             self;
         let (filter, from) = (Arc::new(filter), SourceNumber::FIRST);
-        let policy = Policy { options, filter, surplus, from, has_links };
+        let hard_links = HardLinks::Made;
+        let policy = Policy { options, filter, surplus, from, has_links, hard_links };
         let pair = Pair { key, source, target, row, conflict };
         let decided = policy.decide(&pair, |metadata, _, _| achievable(metadata));
         let Decision { action, reason } = match decided {

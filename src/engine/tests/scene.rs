@@ -13,6 +13,7 @@ use crate::model::run::Counter;
 use crate::model::{
     EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop, Totals, Verdict,
 };
+use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, DeletionTally, MaxDelete, Plan, Planning};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -132,6 +133,7 @@ impl Scene {
         let policy = Policy {
             from: state.number().expect("the source's number"),
             has_links: true,
+            hard_links: crate::compare::HardLinks::Separate,
             options: self.policy,
             filter,
             surplus: if self.delete.is_some() { Surplus::Delete } else { Surplus::Keep },
@@ -156,6 +158,7 @@ impl Scene {
             fatal: OnceLock::new(),
             filtered: !self.exclude.is_empty(),
             collisions: Collisions::default(),
+            learned_links: Mutex::new(Links::new(state_dir)),
             spool_dir: state_dir,
             is_under_way: &|_| false,
         };
@@ -167,6 +170,8 @@ impl Scene {
             },
             count_loss: &|_| {},
             accepts: &|key: &Key| target.accepts(key),
+            stands_linked: &|_| Ok(false),
+            is_first_contact: true,
             leaves_out: &|_| None,
             surplus: &surplus,
             progress: &progress,
@@ -191,7 +196,7 @@ impl Scene {
             let refused = || Error::new(crate::model::ErrorKind::Refused, "refused");
             if self.refuses { Err(refused()) } else { Ok(()) }
         };
-        let ended = execute(&context, plan, committer, self.delete.as_ref(), allow);
+        let ended = execute(&context, plan, committer, (Some(&state), self.delete.as_ref()), allow);
         let fatal = context.fatal.into_inner();
         let (refusal, fatal) = match (ended, fatal) {
             (Ok(refusal), fatal) => (refusal, fatal),

@@ -108,6 +108,7 @@ impl Scene {
             surplus: self.surplus,
             from: SourceNumber::FIRST,
             has_links: true,
+            hard_links: crate::compare::HardLinks::Separate,
         };
         let listing = ListOptions { filter, only: None, key_space: KeySpace::Tree };
         let listed = |side, place: &dyn crate::backend::Source| {
@@ -128,6 +129,8 @@ impl Scene {
             policy: &policy,
             achievable: &|metadata, _, _| *metadata,
             count_loss: &|_| {},
+            stands_linked: &|_| Ok(false),
+            is_first_contact: true,
             accepts: &|key| {
                 if is_one_of(&self.refused, key) { Err(Cause::IllegalName) } else { Ok(()) }
             },
@@ -145,8 +148,9 @@ impl Scene {
             come.set(come.get() + 1);
             steps.push(line(&planned.unwrap()));
         }
-        let Remainder { mut deletions, tally, mut after_deletion, mut directories, broke_off } =
-            plan.finish().unwrap();
+        let Remainder {
+            mut deletions, tally, mut after_deletion, mut directories, broke_off, ..
+        } = plan.finish().unwrap();
         let entries = |spool: &mut SpoolReader| {
             let mut keys = Vec::new();
             while let Some(record) = spool.next().unwrap() {

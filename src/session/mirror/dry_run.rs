@@ -152,12 +152,14 @@ impl Session<'_> {
             achievable: &holds,
             count_loss: &|entry| target.count_loss(entry),
             accepts: &accepts,
+            stands_linked: &|entry| super::stands_linked(&**target, state, entry),
             leaves_out: self.leaves_out(),
             surplus: &Counter::default(),
             progress: self.progress,
             // Only what exceeds memory is written there, to unlinked files: a dry run makes no
             // state.
             spool_dir,
+            is_first_contact,
             root_is_new: !exists,
             directories_change: target.capabilities().directory_times,
             is_over: &is_over,

@@ -120,6 +120,7 @@ impl Walk {
         let directory = open_child(parent.as_fd(), key.name())
             .and_then(|fd| self.directory(fd))
             .map_err(|error| self.error(key.clone(), error))?;
+        directory.capabilities.set_mounted_at(key.as_bytes());
         self.read(directory, key)
     }
 

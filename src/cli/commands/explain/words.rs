@@ -121,6 +121,7 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
     sentences
 }
 
+#[expect(clippy::too_many_lines, reason = "a sentence for each action")]
 fn what(explained: &Explained, options: &MirrorOptions) -> String {
     let pair = &explained.pair;
     let (source, target) = (pair.source.entry(), pair.target.entry());
@@ -189,6 +190,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
         ),
         Action::Record => "would record the target's entry as it is, and do no more".to_owned(),
         Action::MakeLink => format!("would make the symbolic link: {}", why(explained)),
+        Action::Link => format!("would be made a hard link: {}", why(explained)),
         Action::MakeDirectory => {
             format!("would make the directory, and set its metadata last: {}", why(explained))
         }

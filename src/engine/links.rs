@@ -1,0 +1,428 @@
+//! Hard links: names of files that the target has by now.
+//!
+//! When all steps are done, each name that waits is given to the file of another name of the same
+//! source file: to one that this run put in place, or to one that stands as it was recorded. Names
+//! that the target has of one file and the source of several come apart. What linking, and deleting
+//! other names, changes of a file is its ctime, so that the rows of all of them are written when
+//! deletions are done.
+
+use super::Context;
+use super::commit::Committer;
+use super::copy::Worker;
+use super::finish::spool_damaged;
+use crate::backend::{Donor, Linked, Precondition, Target};
+use crate::compare::{Pair, Seen};
+use crate::manifest::{PendingRow, Row, SourceNumber, State};
+use crate::model::stamp::{StampFields, StampMatch};
+use crate::model::{
+    Action, Decision, Entry, EntryError, EntryKind, Error, Feature, Features, GroupId, Key,
+    Operation, Outcome, Reason,
+};
+use crate::plan::links::{Follower, Links, Role, SharedName};
+use crate::plan::{Step, spool_error};
+use crate::spool::{Sorted, Sorter, Spool};
+use std::collections::VecDeque;
+
+/// In bytes: as much of what is recorded at the end stays in memory.
+const SPOOL_MEMORY: usize = 256 << 10;
+
+/// Returns whether another name of the same file as an entry of the source stands in the target as
+/// it was recorded.
+///
+/// # Errors
+/// Fails if the state can't be read.
+pub fn stands_linked(
+    target: &dyn Target,
+    state: &State,
+    from: SourceNumber,
+    entry: &Entry,
+) -> Result<bool, Error> {
+    let Some(group) = entry.group() else { return Ok(false) };
+    let stands = |row: Row| {
+        let is_other = row.key != entry.key && row.from == from && is_same_file(&row, entry);
+        let found = is_other.then(|| target.look(&row.key));
+        let stands = matches!(&found, Some(Ok(Some(found))) if found.stamp.is_still(&row.target));
+        stands.then_some(row)
+    };
+    Ok(!state.rows_of(group.id, stands)?.is_empty())
+}
+
+/// Returns whether an entry of the source is a name of the file whose other name has this row: all
+/// that its stamp tells is the same. Names in a store have no stamps in common; there the content
+/// decides, as it is recorded of both.
+fn is_same_file(row: &Row, entry: &Entry) -> bool {
+    row.kind == entry.kind
+        && match (row.source.inode(), entry.stamp.inode()) {
+            (Some(_), Some(_)) => row.source == entry.stamp,
+            _ if row.kind == EntryKind::Symlink => row.link == entry.link,
+            _ => row.digest.is_some() && row.digest == entry.recorded,
+        }
+}
+
+/// What has to be recorded when all names are made and others deleted.
+pub(super) struct Unrecorded {
+    /// Keys whose rows are right but for the target's stamp.
+    touched: Sorter,
+    /// Names that were linked: the length of another name's key, that key, and the source's entry.
+    linked: Spool,
+}
+
+/// Makes the names that wait; returns what is to be recorded of them, if there are any.
+///
+/// # Errors
+/// Fails if the state or the spools can't be read.
+pub(super) fn make(
+    context: &Context<'_>,
+    links: Links,
+    state: &State,
+    committer: &mut Committer<'_>,
+) -> Result<Option<Unrecorded>, Error> {
+    let none = Links::new(context.spool_dir);
+    let learned = std::mem::replace(&mut *context.learned_links.lock(), none);
+    if links.count + learned.count == 0 {
+        return Ok(None);
+    }
+    // The rows of this run say which files names are given to.
+    committer.flush();
+    let mut linking = Linking {
+        context,
+        state,
+        committer,
+        worker: Worker::new(context, 0),
+        unrecorded: Unrecorded {
+            touched: Sorter::new(context.spool_dir, SPOOL_MEMORY),
+            linked: Spool::new(context.spool_dir, SPOOL_MEMORY),
+        },
+    };
+    linking.take_apart(links.shared.finish().map_err(spool_error)?)?;
+    linking.follow(links.followers.finish().map_err(spool_error)?)?;
+    linking.follow(learned.followers.finish().map_err(spool_error)?)?;
+    Ok(Some(linking.unrecorded))
+}
+
+struct Linking<'l, 'k, 'c, 'a> {
+    context: &'c Context<'a>,
+    state: &'l State,
+    committer: &'l mut Committer<'k>,
+    worker: Worker<'c, 'a>,
+    unrecorded: Unrecorded,
+}
+
+/// The file that names are being given to.
+struct Leading {
+    file: GroupId,
+    /// Rows of names that stand in the target.
+    standing: VecDeque<Row>,
+    /// The one that is open.
+    open: Option<OpenName>,
+    /// Whether a name was made by itself since these were found.
+    is_outdated: bool,
+}
+
+/// A name that stands in the target, and its file, which is open.
+struct OpenName {
+    row: Row,
+    file: Box<dyn Donor>,
+}
+
+impl Linking<'_, '_, '_, '_> {
+    /// Makes files of their own of names that the target has of one file, and the source of
+    /// several.
+    fn take_apart(&mut self, mut shared: Sorted) -> Result<(), Error> {
+        let mut first: Option<SharedName> = None;
+        let mut is_any_apart = false;
+        while let Some(record) = shared.next().map_err(spool_error)? {
+            if self.context.is_over() {
+                return Ok(());
+            }
+            let name = SharedName::decode(record).ok_or_else(spool_damaged)?;
+            // A name that follows gets the right file anyway.
+            if name.role == Role::Follower {
+                continue;
+            }
+            if self.stands(&name.source.key)? {
+                self.touched(&name.source.key)?;
+            }
+            let Some(first) = first.as_ref().filter(|first| first.file == name.file) else {
+                first = Some(name);
+                continue;
+            };
+            let file = |name: &SharedName| name.source.group().map(|group| group.id);
+            let is_same = file(&name).is_some() && file(&name) == file(first);
+            if !is_same && self.is_still_of(&name) {
+                self.copy(name.source, Precondition::Leaf, Reason::OwnFile);
+                is_any_apart = true;
+            }
+        }
+        if is_any_apart {
+            self.committer.flush();
+        }
+        Ok(())
+    }
+
+    /// Returns whether an entry stands in the target as it is recorded by now.
+    fn stands(&self, key: &Key) -> Result<bool, Error> {
+        let Some(row) = self.state.row(key)? else { return Ok(false) };
+        let found = self.context.target.look(key);
+        Ok(matches!(found, Ok(Some(found)) if found.stamp.is_still(&row.target)))
+    }
+
+    /// Returns whether a name in the target is still one of the file that it was.
+    fn is_still_of(&self, name: &SharedName) -> bool {
+        let found = self.context.target.look(&name.source.key);
+        matches!(found, Ok(Some(found))
+            if found.group().is_some_and(|group| group.id == name.file))
+    }
+
+    /// Gives the names that follow their files.
+    fn follow(&mut self, mut followers: Sorted) -> Result<(), Error> {
+        let mut leading: Option<Leading> = None;
+        while let Some(record) = followers.next().map_err(spool_error)? {
+            if self.context.is_over() {
+                return Ok(());
+            }
+            let follower = Follower::decode(record).ok_or_else(spool_damaged)?;
+            let leading = match &mut leading {
+                Some(leading) if leading.file == follower.file => leading,
+                other => other.insert(Leading {
+                    file: follower.file,
+                    standing: VecDeque::new(),
+                    open: None,
+                    is_outdated: true,
+                }),
+            };
+            self.give(leading, follower)?;
+        }
+        Ok(())
+    }
+
+    fn give(&mut self, leading: &mut Leading, mut follower: Follower) -> Result<(), Error> {
+        let context = self.context;
+        let mut is_looked_at = false;
+        while let Some(OpenName { row, file }) = self.open(leading, &follower.source)? {
+            let key = &follower.source.key;
+            if row.key == *key {
+                return Ok(());
+            }
+            if !is_same_file(row, &follower.source) {
+                match context.source.look(key) {
+                    Ok(Some(now)) if !is_looked_at && is_same_file(row, &now) => {
+                        follower.source = now;
+                        is_looked_at = true;
+                    }
+                    // It was replaced meanwhile. Without a file in its row it is looked at again.
+                    _ => {
+                        follower.source.ungroup();
+                        return self.make_alone(leading, follower);
+                    }
+                }
+                continue;
+            }
+            let number = row.target.inode().and_then(|inode| inode.number);
+            if follower.place == Precondition::Leaf
+                && number.is_some()
+                && let Ok(Some(found)) = context.target.look(key)
+                && found.stamp.inode().is_some_and(|inode| inode.number == number)
+            {
+                context.progress.files_unchanged.add(1);
+                let is_symlink = follower.source.kind == EntryKind::Symlink;
+                context.progress.links_unchanged.add(u64::from(is_symlink));
+                let donor = row.key.clone();
+                return self.linked(&donor, &follower.source);
+            }
+            match file.link(key, follower.place) {
+                Ok(Linked::Done) => {
+                    context.progress.hard_links_made.add(1);
+                    let kind = Some(follower.source.kind);
+                    context.report(|| Outcome::new(key, kind, Action::Link, Reason::HardLink));
+                    let donor = row.key.clone();
+                    return self.linked(&donor, &follower.source);
+                }
+                Ok(Linked::Full) => leading.open = None,
+                Ok(Linked::Impossible) => {
+                    let mut lost = Features::default();
+                    lost.add(Feature::HardLinks);
+                    context.report_missing(key, lost);
+                    return self.make_alone(leading, follower);
+                }
+                Err(cause) => {
+                    context.fail(EntryError::on_target(Operation::Link, key, cause));
+                    return Ok(());
+                }
+            }
+        }
+        self.make_alone(leading, follower)
+    }
+
+    /// Returns a file of the target that names can be given to, and the row of its name; `None` if
+    /// there is none.
+    fn open<'l>(
+        &mut self,
+        leading: &'l mut Leading,
+        entry: &Entry,
+    ) -> Result<Option<&'l OpenName>, Error> {
+        while leading.open.is_none() {
+            let Some(row) = leading.standing.pop_front() else {
+                if !std::mem::take(&mut leading.is_outdated) {
+                    return Ok(None);
+                }
+                self.committer.flush();
+                leading.standing = self.standing(leading.file, entry)?;
+                continue;
+            };
+            // One that changed since it was looked at is none to give names to.
+            if let Ok(file) = self.context.target.donor(&row.key, &row.target) {
+                self.touched(&row.key)?;
+                leading.open = Some(OpenName { row, file });
+            }
+        }
+        Ok(leading.open.as_ref())
+    }
+
+    /// Returns rows of names of the same file as an entry of the source, of those that stand in the
+    /// target as they were recorded, with the stamps that they have now. A name that this run
+    /// recorded stands also if it was changed since in nothing but the ctime: the run took other
+    /// names from its file.
+    fn standing(&self, file: GroupId, entry: &Entry) -> Result<VecDeque<Row>, Error> {
+        let context = self.context;
+        let of_names = StampFields { ignore_ctime: true, ignore_inode: false };
+        self.state.rows_of(file, |row| {
+            if row.from != context.policy.from || !is_same_file(&row, entry) {
+                return None;
+            }
+            let found = context.target.look(&row.key).ok()??;
+            let stands = found.stamp.is_still(&row.target)
+                || row.run == context.run
+                    && found.stamp.may_be_since(context.began)
+                    && found.stamp.compare(&row.target, of_names) == StampMatch::Same;
+            (found.kind == row.kind && stands).then_some(Row { target: found.stamp, ..row })
+        })
+    }
+
+    /// Makes a name a file of its own, as if it had no other.
+    fn make_alone(&mut self, leading: &mut Leading, follower: Follower) -> Result<(), Error> {
+        let Follower { source, target, place, .. } = follower;
+        leading.is_outdated = leading.open.is_none();
+        let Some(target) = target else {
+            self.copy(source, place, Reason::New);
+            return Ok(());
+        };
+        let context = self.context;
+        let row = self.state.row(&source.key)?;
+        let key = source.key.clone();
+        let pair = Pair {
+            key: key.clone(),
+            source: Seen::Present(source.clone()),
+            target: Seen::Present(target.clone()),
+            row: row.clone(),
+            conflict: None,
+        };
+        let achievable = |metadata: &_, kind, existing: Option<&_>| {
+            context.target.achievable_metadata(metadata, kind, existing)
+        };
+        let decision = match context.policy.decide(&pair, achievable) {
+            Ok(Decision { action: Action::Keep, reason }) => Decision::new(Action::Record, reason),
+            Ok(decision) => decision,
+            Err(cause) => {
+                context.fail(EntryError::on_source(Operation::Mirror, &key, cause));
+                return Ok(());
+            }
+        };
+        let target = Some(target);
+        self.carry_out(&Step { decision, source, target, row, precondition: place });
+        Ok(())
+    }
+
+    fn copy(&mut self, source: Entry, precondition: Precondition, reason: Reason) {
+        let action = match source.kind {
+            EntryKind::Symlink => Action::MakeLink,
+            _ => Action::Copy { unless: None },
+        };
+        let decision = Decision::new(action, reason);
+        self.carry_out(&Step { decision, source, target: None, row: None, precondition });
+    }
+
+    fn carry_out(&mut self, step: &Step) {
+        if matches!(step.decision.action, Action::Copy { .. }) {
+            self.context.progress.plan_copy(&step.source);
+        }
+        match self.worker.step(step) {
+            Ok(Some(finished)) => self.committer.take(finished),
+            Ok(None) => {}
+            Err(error) => self.context.fail(error),
+        }
+    }
+
+    fn touched(&mut self, key: &Key) -> Result<(), Error> {
+        self.unrecorded.touched.push(key.as_bytes()).map_err(spool_error)
+    }
+
+    fn linked(&mut self, donor: &Key, entry: &Entry) -> Result<(), Error> {
+        let mut record = (donor.as_bytes().len() as u32).to_le_bytes().to_vec();
+        record.extend_from_slice(donor.as_bytes());
+        record.extend_from_slice(&entry.encode());
+        self.unrecorded.linked.push(&record).map_err(spool_error)
+    }
+}
+
+impl Unrecorded {
+    /// Records the names, with the stamps that their files have when nothing more changes these.
+    ///
+    /// # Errors
+    /// Fails if the state or the spools can't be read.
+    pub(super) fn record(
+        self,
+        context: &Context<'_>,
+        state: &State,
+        committer: &mut Committer<'_>,
+    ) -> Result<(), Error> {
+        committer.flush();
+        let mut touched = self.touched.finish().map_err(spool_error)?;
+        let mut last = None;
+        while let Some(record) = touched.next().map_err(spool_error)? {
+            if context.is_over() {
+                return Ok(());
+            }
+            let key = Key::new(record);
+            if last.as_ref() == Some(&key) {
+                continue;
+            }
+            if let Some(row) = state.row(&key)? {
+                let written = row.target;
+                committer.refresh(row.into(), written);
+            }
+            last = Some(key);
+        }
+        let mut linked = self.linked.into_reader().map_err(spool_error)?;
+        let mut donor: Option<Row> = None;
+        while let Some(record) = linked.next().map_err(spool_error)? {
+            if context.is_over() {
+                return Ok(());
+            }
+            let (key, entry) = decode(record).ok_or_else(spool_damaged)?;
+            if donor.as_ref().is_none_or(|donor| donor.key != key) {
+                donor = state.row(&key)?;
+            }
+            if let Some(donor) = &donor {
+                let by = context.recorded_by();
+                let of_donor = PendingRow::from(donor.clone());
+                let row = PendingRow {
+                    digest: of_donor.digest,
+                    extra: of_donor.extra,
+                    origin: of_donor.origin,
+                    source_racy: of_donor.source_racy,
+                    verified_at: of_donor.verified_at,
+                    ..PendingRow::of(entry, of_donor.metadata, by)
+                };
+                committer.refresh(row, donor.target);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn decode(record: &[u8]) -> Option<(Key, Entry)> {
+    let (length, rest) = record.split_first_chunk::<4>()?;
+    let (key, entry) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+    Some((Key::new(key), Entry::decode(entry)?))
+}
