@@ -38,6 +38,8 @@ pub struct Capabilities {
     pub atomic_put: bool,
     /// A staged file takes content in any order ([`Stage::anywhere`](super::Stage::anywhere)).
     pub writes_anywhere: bool,
+    /// What is never written of a file takes no space and no time, and reads as zeros.
+    pub holes: bool,
     /// Changes are durable only after [`Target::barrier`](super::Target::barrier), so that batches
     /// pay off.
     pub needs_barrier: bool,
@@ -62,6 +64,7 @@ impl Capabilities {
         writes_by_key: false,
         atomic_put: false,
         writes_anywhere: true,
+        holes: false,
         needs_barrier: false,
         hard_links: true,
         delete_batch: 1,
@@ -82,6 +85,7 @@ impl Capabilities {
             writes_by_key: true,
             atomic_put: true,
             writes_anywhere: false,
+            holes: false,
             needs_barrier: false,
             hard_links: false,
             delete_batch,

@@ -172,6 +172,12 @@ pub trait Ranges: Sync {
     /// Returns the facts that only reading reveals, if any.
     fn facts(&self) -> Option<&Facts>;
 
+    /// Inspects the open file, as [`Inspect::inspect`] does; `None` if there is nothing that a
+    /// listing doesn't give.
+    fn inspect(&self) -> Option<Inspected> {
+        None
+    }
+
     /// Returns the size in bytes of each range but the last: a power of two, at least 1 MiB, so
     /// that each is a subtree of BLAKE3's tree.
     fn length(&self) -> u64;

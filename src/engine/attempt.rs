@@ -1,13 +1,13 @@
 //! One attempt to copy a file: each chunk is hashed and written as it is read.
 
-use super::hash::{Hashed, Hasher};
+use super::hash::{Hashed, Hasher, part_for};
 use super::{Context, Purpose, now};
 use crate::backend::{
-    Facts, Inspect, Inspected, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
+    Facts, Inspected, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
 };
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
-use crate::model::{Cause, Digest, Entry, EntryKind, Features, InFlight, Timestamp};
+use crate::model::{Cause, Digest, Entry, EntryKind, ExtraDigests, Features, InFlight, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// In bytes: files of at least this size are shown while they are copied.
@@ -48,11 +48,11 @@ pub(super) struct Attempt<'w, 'a> {
 }
 
 /// The state of an attempt.
-struct Copying<'w> {
+struct Copying {
     began: Timestamp,
-    hasher: Hasher<'w>,
-    /// The digest of all content, where it isn't in `hasher`.
+    /// The digest of all content, once that is known.
     digest: Option<Digest>,
+    extra: ExtraDigests,
     stage: Option<Box<dyn Stage>>,
     /// Bytes written.
     done: u64,
@@ -65,14 +65,14 @@ struct Copying<'w> {
     purpose: Purpose,
 }
 
-impl Copying<'_> {
+impl Copying {
     /// Finds out which features of the file a copy lacks. The copy has no ACL, so its mode is
     /// narrowed to the rights that the ACL grants.
-    fn inspect(&mut self, entry: &Entry, file: &dyn Inspect) {
+    fn inspect(&mut self, entry: &Entry, inspect: impl FnOnce() -> Inspected) {
         if self.purpose != Purpose::Mirror {
             return;
         }
-        let Inspected { features, mode } = file.inspect();
+        let Inspected { features, mode } = inspect();
         self.lost = features;
         if mode != entry.metadata.mode {
             let mut read_entry = entry.clone();
@@ -100,8 +100,8 @@ impl Attempt<'_, '_> {
         let context = self.context;
         let mut so_far = Copying {
             began: now(),
-            hasher: context.cores.hasher(context.policy.options.digests),
             digest: None,
+            extra: ExtraDigests::default(),
             stage: None,
             done: 0,
             facts: None,
@@ -112,17 +112,7 @@ impl Attempt<'_, '_> {
             purpose: context.purpose,
         };
         let read = match self.read_ranges(entry, buffer, &mut so_far) {
-            Ok(false) => context.source.read(entry, buffer, &mut |reading| match reading {
-                Reading::Opened(file) => {
-                    so_far.inspect(entry, file);
-                    Ok(())
-                }
-                Reading::Chunk(chunk) => self.take(entry, chunk, &mut so_far),
-                Reading::Facts(facts) => {
-                    so_far.set_facts(entry, facts);
-                    Ok(())
-                }
-            }),
+            Ok(false) => self.read_in_order(entry, buffer, &mut so_far),
             read => read.map(|_| ()),
         };
         let read = match so_far.fault.take() {
@@ -135,7 +125,7 @@ impl Attempt<'_, '_> {
         match read.and_then(|()| self.finish(entry, &mut so_far)) {
             Ok((copied, digest)) => {
                 let racy = entry.stamp.is_racy(so_far.began);
-                let extra = so_far.hasher.extra.finish();
+                let extra = so_far.extra;
                 let hashed = Hashed { digest, extra, racy, is_tagged: false, object_info: None };
                 Ok(Done { copied, hashed, read_entry: so_far.read_entry, lost: so_far.lost })
             }
@@ -146,28 +136,58 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// Copies the file in ranges that arrive in any order, if both sides support that; returns
-    /// whether it did.
+    fn read_in_order(
+        &self,
+        entry: &Entry,
+        buffer: &mut [u8],
+        so_far: &mut Copying,
+    ) -> Result<(), ReadError> {
+        let context = self.context;
+        let mut hasher = context.cores.hasher(context.policy.options.digests);
+        let buffer = part_for(buffer, entry.size());
+        context.source.read(entry, buffer, &mut |reading| match reading {
+            Reading::Opened(file) => {
+                so_far.inspect(entry, || file.inspect());
+                Ok(())
+            }
+            Reading::Chunk(chunk) => self.take(entry, chunk, &mut hasher, so_far),
+            Reading::Facts(facts) => {
+                so_far.set_facts(entry, facts);
+                Ok(())
+            }
+        })?;
+        so_far.digest.get_or_insert_with(|| hasher.finalize());
+        so_far.extra = hasher.extra.finish();
+        Ok(())
+    }
+
+    /// Copies the file in ranges that several threads read, hash and write, if both sides support
+    /// that; returns whether it did.
     fn read_ranges(
         &self,
         entry: &Entry,
         buffer: &mut [u8],
-        so_far: &mut Copying<'_>,
+        so_far: &mut Copying,
     ) -> Result<bool, ReadError> {
         let (context, slot) = (self.context, self.slot);
-        // A local file is read and written in order, and so is hashing for digests other than
-        // BLAKE3.
-        if !context.source.capabilities().remote
-            || !context.target.capabilities().writes_anywhere
-            || context.policy.options.digests.any()
-        {
+        let (source, target) = (context.source.capabilities(), context.target.capabilities());
+        // Content that takes long to come is written out of order at any price.
+        let takes_ranges = target.writes_anywhere && (source.remote || target.holes);
+        // Digests other than BLAKE3 need content in order.
+        if !takes_ranges || context.policy.options.digests.any() {
             return Ok(false);
         }
         let Some(ranges) = context.source.read_ranges(entry)? else { return Ok(false) };
-        let Some(facts) = ranges.facts().filter(|facts| facts.kind == EntryKind::File) else {
-            return Ok(false);
-        };
-        so_far.set_facts(entry, Box::new(facts.clone()));
+        match ranges.facts() {
+            Some(facts) if facts.kind == EntryKind::File => {
+                so_far.set_facts(entry, Box::new(facts.clone()));
+            }
+            Some(_) => return Ok(false),
+            None => {}
+        }
+        if let Some(inspected) = ranges.inspect() {
+            so_far.inspect(entry, || inspected);
+        }
         let stage = so_far.stage.insert(self.stage(entry).map_err(ReadError::Sink)?);
         let Some(anywhere) = stage.anywhere() else { return Ok(false) };
         let done = AtomicU64::new(0);
@@ -193,7 +213,13 @@ impl Attempt<'_, '_> {
         }
     }
 
-    fn take(&self, entry: &Entry, chunk: &[u8], so_far: &mut Copying<'_>) -> Result<(), Cause> {
+    fn take(
+        &self,
+        entry: &Entry,
+        chunk: &[u8],
+        hasher: &mut Hasher<'_>,
+        so_far: &mut Copying,
+    ) -> Result<(), Cause> {
         let context = self.context;
         let bytes = chunk.len() as u64;
         check_stop(context)?;
@@ -206,7 +232,7 @@ impl Attempt<'_, '_> {
         if bytes == entry.stamp.size {
             let digest = Digest::of(chunk);
             so_far.digest = Some(digest);
-            so_far.hasher.extra.update(chunk);
+            hasher.extra.update(chunk);
             if entry.kind == EntryKind::Symlink {
                 so_far.link = Some(chunk.into());
                 return Ok(());
@@ -228,7 +254,7 @@ impl Attempt<'_, '_> {
         if so_far.digest.is_some() {
             stage.write(chunk)?;
         } else {
-            so_far.hasher.update_beside(chunk, || stage.write(chunk))?;
+            hasher.update_and(chunk, || stage.write(chunk))?;
         }
         so_far.done += bytes;
         context.progress.bytes_moved.add(bytes);
@@ -238,13 +264,9 @@ impl Attempt<'_, '_> {
         Ok(())
     }
 
-    fn finish(
-        &self,
-        entry: &Entry,
-        so_far: &mut Copying<'_>,
-    ) -> Result<(Copied, Digest), ReadError> {
+    fn finish(&self, entry: &Entry, so_far: &mut Copying) -> Result<(Copied, Digest), ReadError> {
         let context = self.context;
-        let found = so_far.digest.unwrap_or_else(|| so_far.hasher.finalize());
+        let found = so_far.digest.expect("content that was read has a digest");
         context.progress.bytes_hashed.add(entry.stamp.size);
         let stored = so_far.facts.as_ref().and_then(|facts| facts.digest);
         if let Some(recorded) = entry.recorded.or(stored)

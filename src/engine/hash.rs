@@ -17,9 +17,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const ATTEMPTS: u32 = 3;
 /// The size of a read buffer in bytes; a smaller file takes one read and one write.
 pub const BUFFER: usize = 1 << 20;
-/// In bytes: larger chunks are hashed with the help of free cores; for smaller ones handing over
-/// costs more than it gains.
-const PARALLEL_CHUNK: usize = 512 << 10;
+/// How much of a larger file is read at once, in bytes: little enough to stay in a core's cache
+/// until it is hashed and written.
+const CHUNK: usize = 256 << 10;
+/// In bytes: digests other than BLAKE3 of smaller chunks are not computed beside other work, since
+/// handing over would cost more than it gains.
+const SHARED_CHUNK: usize = 64 << 10;
 
 /// The machine's cores, and how many of them hash. A free core helps with another one's file, but
 /// two that each have a file would only slow each other down.
@@ -98,7 +101,7 @@ impl Cores {
             let mut hasher = self.hasher(wanted.extra);
             let mut by_tag = wanted.tagged.map(Tagged::hasher);
             let mut object_info = None;
-            source.read(entry, buffer, &mut |reading| {
+            source.read(entry, part_for(buffer, entry.size()), &mut |reading| {
                 let chunk = match reading {
                     Reading::Chunk(chunk) => chunk,
                     Reading::Opened(_) => return Ok(()),
@@ -197,19 +200,12 @@ pub(super) struct Hasher<'a> {
 impl Hasher<'_> {
     /// Hashes a chunk.
     pub(super) fn update(&mut self, chunk: &[u8]) {
-        if !self.has_help(chunk) {
-            self.blake3.update(chunk);
-            self.extra.update(chunk);
-        } else if self.extra.is_any() {
-            let (blake3, extra) = (&mut self.blake3, &mut self.extra);
-            rayon::join(|| blake3.update_rayon(chunk), || extra.update(chunk));
-        } else {
-            self.blake3.update_rayon(chunk);
-        }
+        self.update_and(chunk, || ());
     }
 
-    /// Hashes a chunk while `other` runs.
-    pub(super) fn update_beside<T>(&mut self, chunk: &[u8], other: impl FnOnce() -> T) -> T {
+    /// Hashes a chunk, then calls `other`. The digests other than BLAKE3, which take longer than
+    /// everything else, are left to a free core meanwhile.
+    pub(super) fn update_and<T>(&mut self, chunk: &[u8], other: impl FnOnce() -> T) -> T {
         if !self.has_help(chunk) {
             self.blake3.update(chunk);
             self.extra.update(chunk);
@@ -217,19 +213,16 @@ impl Hasher<'_> {
         }
         let (blake3, extra) = (&mut self.blake3, &mut self.extra);
         rayon::in_place_scope(|scope| {
-            scope.spawn(move |_| {
-                blake3.update(chunk);
-            });
-            if extra.is_any() {
-                scope.spawn(move |_| extra.update(chunk));
-            }
+            scope.spawn(move |_| extra.update(chunk));
+            blake3.update(chunk);
             other()
         })
     }
 
     /// Returns whether a free core can help with a chunk.
     fn has_help(&self, chunk: &[u8]) -> bool {
-        chunk.len() >= PARALLEL_CHUNK
+        self.extra.is_any()
+            && chunk.len() >= SHARED_CHUNK
             && self.hashing.0.hashing.load(Ordering::Relaxed) < self.hashing.0.all
     }
 
@@ -273,6 +266,13 @@ impl Drop for Hashing<'_> {
     fn drop(&mut self) {
         self.0.hashing.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Returns the part of a buffer for reading a file of `size` bytes.
+pub(super) fn part_for(buffer: &mut [u8], size: u64) -> &mut [u8] {
+    let fits = size < buffer.len() as u64;
+    let bytes = if fits { buffer.len() } else { buffer.len().min(CHUNK) };
+    &mut buffer[..bytes]
 }
 
 /// Calls `attempt` to read an entry. If the entry changed, it is looked up and read again; if its

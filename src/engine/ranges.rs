@@ -1,6 +1,6 @@
 //! Content that is read in ranges and hashed by the threads that read it.
 
-use super::hash::{Cores, Hashing};
+use super::hash::{Cores, Hashing, part_for};
 use crate::backend::{Ranges, ReadError};
 use crate::model::{Cause, Digest};
 use blake3::hazmat::{
@@ -25,6 +25,7 @@ impl Cores {
         take: &TakeAt<'_>,
     ) -> Result<Digest, ReadError> {
         let length = ranges.length();
+        let buffer = part_for(buffer, size);
         let reading = Reading {
             cores: self,
             ranges,

@@ -162,6 +162,10 @@ impl Ranges for PacedRanges<'_> {
         self.inner.facts()
     }
 
+    fn inspect(&self) -> Option<Inspected> {
+        self.inner.inspect()
+    }
+
     fn length(&self) -> u64 {
         self.inner.length()
     }

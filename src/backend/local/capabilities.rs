@@ -229,6 +229,11 @@ impl Capabilities {
         (self.renames_new.get(), self.links.get()) == (Some(&false), Some(&false))
     }
 
+    /// Returns whether a file has a hole where nothing was written. FAT writes zeros there.
+    pub(super) fn makes_holes(&self) -> bool {
+        self.kind != Kind::Other
+    }
+
     /// Returns which metadata the file system keeps: all, unless the opposite is known.
     pub(super) fn keeps(&self) -> Keeps {
         self.keeps.get().copied().unwrap_or_default()

@@ -1,9 +1,11 @@
 //! A large file in ranges that several threads read at the same time.
 
 use super::beneath::Root;
+use super::inspect::OpenFile;
 use super::read::{Listed, check, open_listed};
-use crate::backend::{Facts, Ranges, ReadError};
+use crate::backend::{Facts, Inspect as _, Inspected, Ranges, ReadError};
 use crate::model::{Cause, Entry};
+use rustix::fs::{Advice, Statx, fadvise};
 use rustix::io::{Errno, pread};
 
 /// Smallest size of a range in bytes. Threads take one range after the other, so that a disk still
@@ -17,6 +19,7 @@ const MIN_FILE: u64 = 8 << 20;
 /// A file that is read in ranges.
 pub(super) struct FileRanges<'a> {
     file: Listed,
+    stat: Statx,
     entry: &'a Entry,
     length: u64,
 }
@@ -36,13 +39,19 @@ pub(super) fn begin<'a>(
         return Ok(None);
     }
     let file = open_listed(root, entry)?;
-    check(&file, &entry.stamp)?;
-    Ok(Some(FileRanges { file, entry, length: length(entry.stamp.size) }))
+    let stat = check(&file, &entry.stamp)?;
+    // Only a hint.
+    fadvise(&file.0, 0, None, Advice::Sequential).ok();
+    Ok(Some(FileRanges { file, stat, entry, length: length(entry.stamp.size) }))
 }
 
 impl Ranges for FileRanges<'_> {
     fn facts(&self) -> Option<&Facts> {
         None
+    }
+
+    fn inspect(&self) -> Option<Inspected> {
+        Some(OpenFile::new(&self.file.0, &self.stat).inspect())
     }
 
     fn length(&self) -> u64 {

@@ -128,7 +128,8 @@ impl LocalTarget {
 impl Source for LocalTarget {
     fn capabilities(&self) -> backend::Capabilities {
         let needs_barrier = self.shared.syncing.needs_barrier();
-        backend::Capabilities { needs_barrier, ..self.reader.capabilities() }
+        let holes = self.shared.root.directory().capabilities.makes_holes();
+        backend::Capabilities { needs_barrier, holes, ..self.reader.capabilities() }
     }
 
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
