@@ -12,7 +12,7 @@ use vidimus::backend::{
     KeySpace, ListItem, ListOptions, Precondition, Reading, Source as _, Target as _,
 };
 use vidimus::compare::PolicyOptions;
-use vidimus::engine::{BUFFER, Cores, ReadSide, Wanted};
+use vidimus::engine::{BUFFER, Cores, Holes, ReadSide, Wanted};
 use vidimus::filter::Filter;
 use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
@@ -79,7 +79,7 @@ fn small_files_without_hashing(bencher: Bencher<'_, '_>) {
                         target.stage(entry, Precondition::Absent).expect("there is room");
                     source
                         .read(entry, &mut buffer, &mut |reading| match reading {
-                            Reading::Chunk(chunk) => stage.write(chunk),
+                            Reading::Content(piece) => piece.bytes(&mut |chunk| stage.write(chunk)),
                             Reading::Opened(_) | Reading::Facts(_) => Ok(()),
                         })
                         .expect("nobody changes it");
@@ -128,6 +128,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             sign: None,
             manifest_mode: None,
             markers: true,
+            holes: Holes::default(),
             durability: Durability::None,
             transfers: 1,
             checkers: 1,

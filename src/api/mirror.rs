@@ -4,6 +4,7 @@ use super::common::{self, Common, Running, common_options, count_option, filter_
 use super::environment;
 use super::error::{RunError, RunOutcome, complete};
 use crate::compare::PolicyOptions;
+use crate::engine::Holes;
 use crate::filter::FilterSpec;
 use crate::location::Location;
 use crate::manifest::ManifestMode;
@@ -44,6 +45,7 @@ impl Mirror {
             sign: None,
             manifest_mode: None,
             markers: true,
+            holes: Holes::default(),
             durability: Durability::default(),
             transfers: None,
             common: Common::default(),
@@ -127,6 +129,7 @@ pub struct MirrorBuilder {
     sign: Option<SecretKey>,
     manifest_mode: Option<ManifestMode>,
     markers: bool,
+    holes: Holes,
     durability: Durability,
     transfers: Option<u16>,
     common: Common,
@@ -262,6 +265,12 @@ impl MirrorBuilder {
         self
     }
 
+    /// Sets what becomes of holes in a target that can have them; by default they are kept.
+    pub fn holes(mut self, holes: Holes) -> Self {
+        self.holes = holes;
+        self
+    }
+
     /// Sets what is synced before a file counts as done.
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -303,6 +312,7 @@ impl MirrorBuilder {
             sign: self.sign,
             manifest_mode: self.manifest_mode,
             markers: self.markers,
+            holes: self.holes,
             durability: self.durability,
             transfers: environment::at_least_one("transfers", self.transfers)
                 .map(|transfers| environment::workers(transfers, has_store))?,

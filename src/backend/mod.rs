@@ -26,11 +26,14 @@ use crate::model::{
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// Buffer size in bytes for reading a small file.
 const SMALL: usize = 64 << 10;
+/// What holes read as.
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// One item of a listing.
 #[derive(Debug)]
@@ -102,7 +105,7 @@ pub enum ReadError {
 }
 
 /// Takes what is read of a file: first facts that only reading reveals, if any, then the content in
-/// chunks. A file that fits in one chunk comes as one.
+/// order, piece by piece. A file without holes that fits in one chunk comes as one.
 pub type Sink<'a> = dyn FnMut(Reading<'_>) -> Result<(), Cause> + 'a;
 
 /// One piece of information from reading an entry.
@@ -112,8 +115,53 @@ pub enum Reading<'a> {
     Opened(&'a dyn Inspect),
     /// Facts that the listing couldn't give.
     Facts(Box<Facts>),
-    /// Bytes of its content.
+    /// A piece of its content.
+    Content(Piece<'a>),
+}
+
+/// A piece of a file's content.
+#[derive(Clone, Copy, Debug)]
+pub enum Piece<'a> {
+    /// Bytes that were read.
     Chunk(&'a [u8]),
+    /// A hole of this size in bytes: zeros that are stored nowhere and were not read.
+    Hole(u64),
+}
+
+impl Piece<'_> {
+    /// Returns the size of the piece in bytes.
+    pub fn size(self) -> u64 {
+        match self {
+            Self::Chunk(chunk) => chunk.len() as u64,
+            Self::Hole(size) => size,
+        }
+    }
+
+    /// Returns how many bytes were read.
+    pub fn stored(self) -> u64 {
+        match self {
+            Self::Chunk(chunk) => chunk.len() as u64,
+            Self::Hole(_) => 0,
+        }
+    }
+
+    /// Passes on the bytes of the piece, those of a hole as zeros.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub fn bytes(self, take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>) -> Result<(), Cause> {
+        match self {
+            Self::Chunk(chunk) => take(chunk),
+            Self::Hole(mut left) => {
+                while left > 0 {
+                    let zeros = &ZEROS[..left.min(ZEROS.len() as u64) as usize];
+                    take(zeros)?;
+                    left -= zeros.len() as u64;
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 /// What a closer look at an entry found than a listing gives.
@@ -186,6 +234,11 @@ pub trait Ranges: Sync {
     /// there are free cores.
     fn readers(&self) -> Option<usize>;
 
+    /// Returns whether all of these bytes are known to be a hole.
+    fn is_hole(&self, _bytes: Range<u64>) -> bool {
+        false
+    }
+
     /// Reads range `number` (from 0) in order. `buffer` may be used for the data.
     ///
     /// # Errors
@@ -194,7 +247,7 @@ pub trait Ranges: Sync {
         &self,
         number: u64,
         buffer: &mut [u8],
-        take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
+        take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
     ) -> Result<(), ReadError>;
 
     /// Checks that the ranges, all of which have been read, make up the whole content.
@@ -245,8 +298,8 @@ pub trait Source: Send + Sync {
     /// Fails if the location can't be read.
     fn list_name(&self, name: &[u8], options: &ListOptions) -> Result<Vec<ListItem>, Error>;
 
-    /// Reads the content of a regular file once, in chunks that fit in `buffer`, and verifies that
-    /// it was the listed entry from the first byte to the last.
+    /// Reads the content of a regular file once, in chunks that fit in `buffer` and holes, and
+    /// verifies that it was the listed entry from the first byte to the last.
     ///
     /// # Errors
     /// [`ReadError`] says which side failed. The chunks given to `sink` are invalid then.
@@ -300,10 +353,11 @@ pub trait Source: Send + Sync {
         let mut bytes = Vec::new();
         let mut buffer = vec![0; SMALL];
         let read = self.read(&entry, &mut buffer, &mut |reading| {
-            if let Reading::Chunk(chunk) = reading {
+            let Reading::Content(piece) = reading else { return Ok(()) };
+            piece.bytes(&mut |chunk| {
                 bytes.extend_from_slice(chunk);
-            }
-            Ok(())
+                Ok(())
+            })
         });
         match read {
             Ok(()) => Ok(Some(bytes)),
@@ -559,6 +613,11 @@ pub trait Stage {
     /// Appends a chunk.
     fn write(&mut self, chunk: &[u8]) -> Result<(), Cause>;
 
+    /// Appends this many zeros; as a hole, if the target has [holes](Capabilities::holes).
+    fn skip(&mut self, bytes: u64) -> Result<(), Cause> {
+        Piece::Hole(bytes).bytes(&mut |zeros| self.write(zeros))
+    }
+
     /// Returns a writer that takes content in any order instead, if that is possible.
     fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
         None
@@ -572,10 +631,13 @@ pub trait Stage {
     ) -> Result<Box<dyn Staged>, Cause>;
 }
 
-/// Takes content in any order, from several threads. Each byte must be written once.
+/// Takes content in any order, from several threads. Each byte must be written or skipped once.
 pub trait WriteAt: Sync {
     /// Writes a chunk at an offset.
     fn write_at(&self, offset: u64, chunk: &[u8]) -> Result<(), Cause>;
+
+    /// Leaves a hole of this many bytes, where the target has [holes](Capabilities::holes).
+    fn skip_at(&self, offset: u64, bytes: u64) -> Result<(), Cause>;
 }
 
 /// A complete file that is not visible yet. Dropping it unpublished removes it.

@@ -17,6 +17,7 @@ use crate::api::{
     Diff, DiffBuilder, Mirror, MirrorBuilder, Verify, VerifyAgainst, VerifyAgainstBuilder,
     VerifyBuilder,
 };
+use crate::engine::Holes;
 use crate::limits::LimitOptions;
 use crate::location::{Location, SingleLocation};
 use crate::manifest::list::ListFormat;
@@ -108,10 +109,22 @@ fn mirror_builder(
         usage("--digest and --size-only can't be used together")
             .help("--size-only takes files as equal without reading them: leave it out")
     })?;
+    let sparse = Switch { id: "sparse", is_on: flags.sparse };
+    let no_holes = Switch { id: "no_holes", is_on: flags.no_holes };
+    let holes = match choose(matches, sparse, no_holes) {
+        Some(Chosen::First) => Holes::Make,
+        Some(Chosen::Second) => Holes::Fill,
+        Some(Chosen::Neither) => Holes::Keep,
+        None => {
+            return Err(usage("--sparse and --no-holes can't be used together")
+                .help("--sparse makes holes of zeros, --no-holes writes them out: choose one"));
+        }
+    };
     let digests = if chosen == Chosen::Second { digests(&flags.digest) } else { NO_DIGESTS };
     let builder = with(builder, flags.manifest_mode, MirrorBuilder::manifest_mode);
     let builder = builder
         .markers(!flags.no_markers)
+        .holes(holes)
         .checksum(checksum)
         .size_only(chosen == Chosen::First)
         .update(flags.update)

@@ -1,17 +1,16 @@
 //! One attempt to copy a file: each chunk is hashed and written as it is read.
 
+use super::copying::{Copying, in_flight, is_shown, show};
 use super::hash::{Hashed, Hasher, part_for};
-use super::{Context, Purpose, now};
+use super::holes::Holes;
+use super::{Context, now};
 use crate::backend::{
-    Facts, Inspected, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
+    Facts, Piece, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
 };
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
-use crate::model::{Cause, Digest, Entry, EntryKind, ExtraDigests, Features, InFlight, Timestamp};
+use crate::model::{Cause, Digest, Entry, EntryKind, ExtraDigests, Feature, Features};
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// In bytes: files of at least this size are shown while they are copied.
-const SHOWN_SIZE: u64 = 4 << 20;
 
 /// How a copy ended.
 pub(super) enum Copied {
@@ -41,57 +40,12 @@ pub(super) struct Attempt<'w, 'a> {
     /// The directory that is being built, if one is.
     pub(super) building: Option<&'w dyn StageDirectory>,
     pub(super) precondition: Precondition,
+    /// The target's file, if there is one.
+    pub(super) target: Option<&'w Entry>,
     /// The row of an earlier run.
     pub(super) row: Option<&'w Row>,
     /// The digest of the target's file: the same content is not written again.
     pub(super) unless: Option<Digest>,
-}
-
-/// The state of an attempt.
-struct Copying {
-    began: Timestamp,
-    /// The digest of all content, once that is known.
-    digest: Option<Digest>,
-    extra: ExtraDigests,
-    stage: Option<Box<dyn Stage>>,
-    /// Bytes written.
-    done: u64,
-    facts: Option<Box<Facts>>,
-    read_entry: Option<Entry>,
-    link: Option<Box<[u8]>>,
-    lost: Features,
-    /// Why the source's content can't be copied, where reading was aborted for it.
-    fault: Option<Cause>,
-    purpose: Purpose,
-}
-
-impl Copying {
-    /// Finds out which features of the file a copy lacks. The copy has no ACL, so its mode is
-    /// narrowed to the rights that the ACL grants.
-    fn inspect(&mut self, entry: &Entry, inspect: impl FnOnce() -> Inspected) {
-        if self.purpose != Purpose::Mirror {
-            return;
-        }
-        let Inspected { features, mode } = inspect();
-        self.lost = features;
-        if mode != entry.metadata.mode {
-            let mut read_entry = entry.clone();
-            read_entry.metadata.mode = mode;
-            self.read_entry = Some(read_entry);
-        }
-    }
-
-    /// Keeps the facts about the entry that reading returned.
-    fn set_facts(&mut self, entry: &Entry, facts: Box<Facts>) {
-        match self.purpose {
-            Purpose::Mirror => {}
-            Purpose::Mend { headers: true } => return self.facts = Some(facts),
-            Purpose::Mend { headers: false } => return,
-        }
-        let mut read_entry = entry.clone();
-        facts.apply_to(&mut read_entry);
-        (self.read_entry, self.facts) = (Some(read_entry), Some(facts));
-    }
 }
 
 impl Attempt<'_, '_> {
@@ -104,6 +58,7 @@ impl Attempt<'_, '_> {
             extra: ExtraDigests::default(),
             stage: None,
             done: 0,
+            skipped: 0,
             facts: None,
             read_entry: None,
             link: None,
@@ -127,7 +82,11 @@ impl Attempt<'_, '_> {
                 let racy = entry.stamp.is_racy(so_far.began);
                 let extra = so_far.extra;
                 let hashed = Hashed { digest, extra, racy, is_tagged: false, object_info: None };
-                Ok(Done { copied, hashed, read_entry: so_far.read_entry, lost: so_far.lost })
+                context.progress.settled.bytes_unmoved.add(so_far.skipped);
+                let kept =
+                    if self.keeps_holes() { Feature::Holes.into() } else { Features::default() };
+                let lost = so_far.lost.without(kept);
+                Ok(Done { copied, hashed, read_entry: so_far.read_entry, lost })
             }
             Err(error) => {
                 context.progress.bytes_moved.sub(so_far.done);
@@ -150,7 +109,7 @@ impl Attempt<'_, '_> {
                 so_far.inspect(entry, || file.inspect());
                 Ok(())
             }
-            Reading::Chunk(chunk) => self.take(entry, chunk, &mut hasher, so_far),
+            Reading::Content(piece) => self.take(entry, piece, &mut hasher, so_far),
             Reading::Facts(facts) => {
                 so_far.set_facts(entry, facts);
                 Ok(())
@@ -190,18 +149,27 @@ impl Attempt<'_, '_> {
         }
         let stage = so_far.stage.insert(self.stage(entry).map_err(ReadError::Sink)?);
         let Some(anywhere) = stage.anywhere() else { return Ok(false) };
-        let done = AtomicU64::new(0);
-        let digest =
-            context.cores.hash_ranges(&*ranges, entry.stamp.size, buffer, &|offset, chunk| {
-                let bytes = chunk.len() as u64;
-                check_stop(context)?;
-                anywhere.write_at(offset, chunk)?;
-                context.progress.bytes_moved.add(bytes);
-                let done = done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-                show(context, slot, Some(in_flight(entry, done)));
-                Ok(())
-            });
-        so_far.done = done.into_inner();
+        let (done, skipped) = (AtomicU64::new(0), AtomicU64::new(0));
+        let holes = self.holes();
+        let put = &|offset, piece: Piece<'_>| {
+            match piece {
+                Piece::Chunk(chunk) => anywhere.write_at(offset, chunk)?,
+                Piece::Hole(bytes) => anywhere.skip_at(offset, bytes)?,
+            }
+            context.progress.bytes_moved.add(piece.stored());
+            done.fetch_add(piece.stored(), Ordering::Relaxed);
+            skipped.fetch_add(piece.size() - piece.stored(), Ordering::Relaxed);
+            Ok(())
+        };
+        let take = |offset, piece: Piece<'_>| {
+            check_stop(context)?;
+            holes.split(offset, piece, &mut &*put)?;
+            let so_far = done.load(Ordering::Relaxed) + skipped.load(Ordering::Relaxed);
+            show(context, slot, Some(in_flight(entry, so_far)));
+            Ok(())
+        };
+        let digest = context.cores.hash_ranges(&*ranges, entry.stamp.size, buffer, &take);
+        (so_far.done, so_far.skipped) = (done.into_inner(), skipped.into_inner());
         so_far.digest = Some(digest?);
         Ok(true)
     }
@@ -216,12 +184,11 @@ impl Attempt<'_, '_> {
     fn take(
         &self,
         entry: &Entry,
-        chunk: &[u8],
+        piece: Piece<'_>,
         hasher: &mut Hasher<'_>,
         so_far: &mut Copying,
     ) -> Result<(), Cause> {
         let context = self.context;
-        let bytes = chunk.len() as u64;
         check_stop(context)?;
         let entry = so_far.read_entry.as_ref().unwrap_or(entry);
         if entry.kind == EntryKind::Symlink && entry.stamp.size > LONGEST_LINK {
@@ -229,7 +196,9 @@ impl Attempt<'_, '_> {
             so_far.fault = Some(Cause::Other(why.to_owned()));
             return Err(Cause::Stopped);
         }
-        if bytes == entry.stamp.size {
+        if let Piece::Chunk(chunk) = piece
+            && piece.size() == entry.stamp.size
+        {
             let digest = Digest::of(chunk);
             so_far.digest = Some(digest);
             hasher.extra.update(chunk);
@@ -241,27 +210,79 @@ impl Attempt<'_, '_> {
                 return Ok(());
             }
         }
-        let stage = match &mut so_far.stage {
-            Some(stage) => stage,
-            none => {
-                let mut stage = self.stage(entry)?;
-                if let Some(facts) = &so_far.facts {
-                    stage.keep(&facts.headers);
+        let (holes, offset) = (self.holes(), so_far.done + so_far.skipped);
+        let stage = self.staged(entry, &mut so_far.stage, so_far.facts.as_deref())?;
+        let mut skipped = 0;
+        let mut put = || {
+            holes.split(offset, piece, &mut |_, piece| match piece {
+                Piece::Chunk(chunk) => stage.write(chunk),
+                Piece::Hole(bytes) => {
+                    skipped += bytes;
+                    stage.skip(bytes)
                 }
-                none.insert(stage)
-            }
+            })
         };
-        if so_far.digest.is_some() {
-            stage.write(chunk)?;
-        } else {
-            hasher.update_and(chunk, || stage.write(chunk))?;
+        match piece {
+            Piece::Chunk(_) if so_far.digest.is_some() => put()?,
+            Piece::Chunk(chunk) => hasher.update_and(chunk, put)?,
+            Piece::Hole(_) => {
+                piece.bytes(&mut |zeros| {
+                    check_stop(context)?;
+                    hasher.update(zeros);
+                    Ok(())
+                })?;
+                put()?;
+            }
         }
-        so_far.done += bytes;
-        context.progress.bytes_moved.add(bytes);
+        so_far.skipped += skipped;
+        so_far.done += piece.size() - skipped;
+        context.progress.bytes_moved.add(piece.size() - skipped);
         if is_shown(entry) {
-            show(context, self.slot, Some(in_flight(entry, so_far.done)));
+            let done = so_far.done + so_far.skipped;
+            show(context, self.slot, Some(in_flight(entry, done)));
         }
         Ok(())
+    }
+
+    /// Returns the stage, which is begun by the first piece of content.
+    fn staged<'s>(
+        &self,
+        entry: &Entry,
+        stage: &'s mut Option<Box<dyn Stage>>,
+        facts: Option<&Facts>,
+    ) -> Result<&'s mut Box<dyn Stage>, Cause> {
+        match stage {
+            Some(stage) => Ok(stage),
+            none => {
+                let mut begun = self.stage(entry)?;
+                if let Some(facts) = facts {
+                    begun.keep(&facts.headers);
+                }
+                Ok(none.insert(begun))
+            }
+        }
+    }
+
+    /// Returns what becomes of holes.
+    fn holes(&self) -> Holes {
+        if self.keeps_holes() { self.context.holes } else { Holes::Fill }
+    }
+
+    /// Returns whether the target's files can have holes.
+    fn keeps_holes(&self) -> bool {
+        self.context.target.capabilities().holes
+    }
+
+    /// Returns whether the target's file of the same content has holes where the copy has none, or
+    /// the other way round. A store doesn't say where the holes of its objects were.
+    fn changes_holes(&self, so_far: &Copying) -> bool {
+        let context = self.context;
+        let is_comparable =
+            self.keeps_holes() && !context.source.capabilities().remote && so_far.stage.is_some();
+        let Some(existing) = self.target.filter(|_| is_comparable) else { return false };
+        // What can't be looked at stays as it is.
+        let found = context.target.inspect(existing);
+        found.is_ok_and(|found| found.features.has(Feature::Holes) != (so_far.skipped > 0))
     }
 
     fn finish(&self, entry: &Entry, so_far: &mut Copying) -> Result<(Copied, Digest), ReadError> {
@@ -287,7 +308,7 @@ impl Attempt<'_, '_> {
             read_entry.link = Some(link);
             return Ok((Copied::Link, found));
         }
-        if self.unless == Some(found) {
+        if self.unless == Some(found) && !self.changes_holes(so_far) {
             return Ok((Copied::Same, found));
         }
         let entry = so_far.read_entry.as_ref().unwrap_or(entry);
@@ -301,20 +322,4 @@ impl Attempt<'_, '_> {
 /// Returns an error once the run is over, to abort a copy.
 fn check_stop(context: &Context<'_>) -> Result<(), Cause> {
     if context.is_over() { Err(Cause::Stopped) } else { Ok(()) }
-}
-
-fn is_shown(entry: &Entry) -> bool {
-    entry.size() >= SHOWN_SIZE
-}
-
-fn in_flight(entry: &Entry, done: u64) -> InFlight {
-    InFlight { key: entry.key.clone(), size: entry.stamp.size, done }
-}
-
-fn show(context: &Context<'_>, slot: usize, in_flight: Option<InFlight>) {
-    let mut slots = context.progress.in_flight.lock();
-    if slots.len() <= slot {
-        slots.resize(slot + 1, None);
-    }
-    slots[slot] = in_flight;
 }

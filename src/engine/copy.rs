@@ -189,7 +189,8 @@ impl<'c, 'a> Worker<'c, 'a> {
         let (slot, precondition, building) =
             (self.slot, step.precondition, self.building.as_deref());
         let row = step.row.as_ref();
-        let attempt = Attempt { context, slot, building, precondition, row, unless };
+        let target = step.target.as_ref();
+        let attempt = Attempt { context, slot, building, precondition, target, row, unless };
         let buffer = &mut self.buffer;
         let copied = with_retries(ReadSide::source(&*context.source), &step.source, |entry| {
             attempt.run(entry, buffer)

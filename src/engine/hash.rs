@@ -2,7 +2,7 @@
 
 use super::now;
 use super::tag::{TagHasher, Tagged};
-use crate::backend::{Facts, ReadError, Reading, Source};
+use crate::backend::{Facts, Piece, ReadError, Reading, Source};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::run::Counter;
@@ -63,8 +63,8 @@ impl Cores {
     }
 
     /// Hashes the content of a regular file, and reads it again if it changed; returns the entry as
-    /// it was read. `pass` is called before each chunk with its size in bytes; it may wait, and its
-    /// error aborts the read.
+    /// it was read. `pass` is called with the number of bytes that come next, 0 for those of a hole;
+    /// it may wait, and its error aborts the read.
     ///
     /// # Errors
     /// The error of `pass`, and errors of reading.
@@ -89,9 +89,9 @@ impl Cores {
                 && !wanted.extra.any()
                 && let Some(ranges) = source.read_ranges(entry)?
             {
-                let take = |_, chunk: &[u8]| {
-                    pass(chunk.len() as u64)?;
-                    bytes.add(chunk.len() as u64);
+                let take = |_, piece: Piece<'_>| {
+                    pass(piece.stored())?;
+                    bytes.add(piece.size());
                     Ok(())
                 };
                 let object_info = ranges.facts().map(ObjectInfo::from);
@@ -102,21 +102,24 @@ impl Cores {
             let mut by_tag = wanted.tagged.map(Tagged::hasher);
             let mut object_info = None;
             source.read(entry, part_for(buffer, entry.size()), &mut |reading| {
-                let chunk = match reading {
-                    Reading::Chunk(chunk) => chunk,
+                let piece = match reading {
+                    Reading::Content(piece) => piece,
                     Reading::Opened(_) => return Ok(()),
                     Reading::Facts(facts) => {
                         object_info = Some(ObjectInfo::from(&*facts));
                         return pass(0);
                     }
                 };
-                pass(chunk.len() as u64)?;
-                hasher.update(chunk);
-                if let Some(by_tag) = &mut by_tag {
-                    by_tag.update(chunk);
-                }
-                bytes.add(chunk.len() as u64);
-                Ok(())
+                pass(piece.stored())?;
+                piece.bytes(&mut |chunk| {
+                    pass(0)?;
+                    hasher.update(chunk);
+                    if let Some(by_tag) = &mut by_tag {
+                        by_tag.update(chunk);
+                    }
+                    bytes.add(chunk.len() as u64);
+                    Ok(())
+                })
             })?;
             let is_tagged = by_tag.is_some_and(TagHasher::finish);
             found(hasher.finalize(), hasher.extra.finish(), is_tagged, object_info)

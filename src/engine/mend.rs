@@ -25,7 +25,15 @@ impl Worker<'_, '_> {
         let entry = found;
         let (slot, precondition, building) =
             (self.slot, step.precondition, self.building.as_deref());
-        let attempt = Attempt { context, slot, building, precondition, row: None, unless: None };
+        let attempt = Attempt {
+            context,
+            slot,
+            building,
+            precondition,
+            target: None,
+            row: None,
+            unless: None,
+        };
         let buffer = &mut self.buffer;
         // A file that changed and is read again must have the same recorded content.
         let copied = with_retries(ReadSide::source(&*context.source), &entry, |found| {

@@ -1,7 +1,8 @@
 //! The engine: executes a plan.
 //!
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands everything
-//! else in groups to workers (`copy`, `check`, `update`; `attempt`, `hash`, `ranges`, `tag`).
+//! else in groups to workers (`copy`, `check`, `update`; `attempt` with `copying` and `holes`;
+//! `hash`, `ranges` with `zeros`, `tag`).
 //! Finished steps are collected in a `batch`, which the `commit` stage makes durable, puts in place
 //! and records. When all steps are done, `delete` (except what `collisions` spares), `set_aside`,
 //! `successors` and `finish` do what had to wait. `mend` repairs what a verification found, by a
@@ -14,10 +15,12 @@ mod check;
 mod collisions;
 mod commit;
 mod copy;
+mod copying;
 mod delete;
 mod dispatcher;
 mod finish;
 mod hash;
+mod holes;
 mod links;
 mod mend;
 mod preview;
@@ -28,12 +31,14 @@ mod tag;
 #[cfg(test)]
 pub(crate) mod tests;
 mod update;
+mod zeros;
 
 pub use ahead::CountAhead;
 pub use collisions::Collisions;
 pub use commit::{Committer, not_kept};
 pub use dispatcher::execute;
 pub use hash::{BUFFER, Cores, Hashed, ReadSide, Wanted};
+pub use holes::Holes;
 pub use links::stands_linked;
 pub use preview::Preview;
 
@@ -88,6 +93,8 @@ pub struct Context<'a> {
     /// Whether the target's store can copy from the source without the content passing through
     /// here.
     pub can_copy_server_side: bool,
+    /// What becomes of holes in a target that can have them.
+    pub holes: Holes,
     /// The size of a worker's read buffer, in bytes.
     pub buffer: usize,
     /// The number of workers, at least 1.

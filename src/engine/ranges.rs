@@ -1,22 +1,24 @@
 //! Content that is read in ranges and hashed by the threads that read it.
 
 use super::hash::{Cores, Hashing, part_for};
-use crate::backend::{Ranges, ReadError};
+use super::zeros;
+use crate::backend::{Piece, Ranges, ReadError};
 use crate::model::{Cause, Digest};
 use blake3::hazmat::{
     ChainingValue, HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root,
     merge_subtrees_root,
 };
+use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{Builder, Scope};
 
-/// Takes the offset of a chunk of content, and the chunk.
-pub(super) type TakeAt<'a> = dyn Fn(u64, &[u8]) -> Result<(), Cause> + Sync + 'a;
+/// Takes the offset of a piece of content, and the piece.
+pub(super) type TakeAt<'a> = dyn Fn(u64, Piece<'_>) -> Result<(), Cause> + Sync + 'a;
 
 impl Cores {
     /// Reads and hashes content of `size` bytes. Several threads call `take` with the offset of
-    /// each chunk and the chunk; each of them has a buffer of the size of `buffer`.
+    /// each piece and the piece; each of them has a buffer of the size of `buffer`.
     pub(super) fn hash_ranges(
         &self,
         ranges: &dyn Ranges,
@@ -29,6 +31,7 @@ impl Cores {
         let reading = Reading {
             cores: self,
             ranges,
+            size,
             values: (0..size.div_ceil(length)).map(|_| OnceLock::new()).collect(),
             next: AtomicU64::new(0),
             failed: OnceLock::new(),
@@ -51,7 +54,7 @@ impl Cores {
         ranges.end()?;
         let values: Option<Vec<_>> = reading.values.into_iter().map(OnceLock::into_inner).collect();
         let values = values.expect("without an error all ranges are read");
-        Ok(root(&values, length, size))
+        Ok(Tree { values: &values, length }.root(size))
     }
 }
 
@@ -59,8 +62,10 @@ impl Cores {
 struct Reading<'a> {
     cores: &'a Cores,
     ranges: &'a dyn Ranges,
+    /// The size of the content in bytes.
+    size: u64,
     /// The hashes of the ranges.
-    values: Vec<OnceLock<ChainingValue>>,
+    values: Vec<OnceLock<Value>>,
     /// The number of the range that is read next.
     next: AtomicU64,
     /// The first error.
@@ -95,42 +100,81 @@ impl Reading<'_> {
         }
     }
 
-    fn read(&self, number: u64, buffer: &mut [u8]) -> Result<ChainingValue, ReadError> {
-        let mut offset = number * self.ranges.length();
+    fn read(&self, number: u64, buffer: &mut [u8]) -> Result<Value, ReadError> {
+        let length = self.ranges.length();
+        let mut offset = number * length;
+        if let Some(block) = zeros::block_around(offset, length)
+            && block.end <= self.size
+            && self.ranges.is_hole(block)
+        {
+            (self.take)(offset, Piece::Hole(length)).map_err(ReadError::Sink)?;
+            return Ok(Value::Zeros);
+        }
         let mut hasher = blake3::Hasher::new();
         hasher.set_input_offset(offset);
-        self.ranges.read(number, buffer, &mut |chunk| {
+        self.ranges.read(number, buffer, &mut |piece| {
             if self.failed.get().is_some() {
                 return Err(Cause::Stopped);
             }
-            hasher.update(chunk);
-            (self.take)(offset, chunk)?;
-            offset += chunk.len() as u64;
+            piece.bytes(&mut |chunk| {
+                hasher.update(chunk);
+                Ok(())
+            })?;
+            (self.take)(offset, piece)?;
+            offset += piece.size();
             Ok(())
         })?;
-        Ok(hasher.finalize_non_root())
+        Ok(Value::Hash(hasher.finalize_non_root()))
     }
 }
 
-/// Returns the hash of the whole content from those of its ranges, at least two.
-fn root(values: &[ChainingValue], length: u64, size: u64) -> Digest {
-    let (left, right) = halves(values, length, size);
-    merge_subtrees_root(&left, &right, Mode::Hash).into()
+/// What is known of a range's content.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Value {
+    /// Its hash.
+    Hash(ChainingValue),
+    /// It is in a [block](zeros::block_around) of zeros, whose hash is known.
+    Zeros,
 }
 
-/// Returns the hashes of both halves of the tree over two or more ranges.
-fn halves(values: &[ChainingValue], length: u64, size: u64) -> (ChainingValue, ChainingValue) {
-    let left = left_subtree_len(size);
-    let (before, behind) = values.split_at((left / length) as usize);
-    (subtree(before, length, left), subtree(behind, length, size - left))
+/// BLAKE3's tree over the ranges of a content.
+#[derive(Clone, Copy)]
+struct Tree<'a> {
+    values: &'a [Value],
+    /// The size of each range but the last, in bytes.
+    length: u64,
 }
 
-fn subtree(values: &[ChainingValue], length: u64, size: u64) -> ChainingValue {
-    if let [one] = values {
-        return *one;
+impl Tree<'_> {
+    /// Returns the hash of the whole content, of at least two ranges.
+    fn root(self, size: u64) -> Digest {
+        let (left, right) = self.halves(0..size);
+        merge_subtrees_root(&left, &right, Mode::Hash).into()
     }
-    let (left, right) = halves(values, length, size);
-    merge_subtrees_non_root(&left, &right, Mode::Hash)
+
+    /// Returns the hashes of both halves of a subtree of two or more ranges.
+    fn halves(self, bytes: Range<u64>) -> (ChainingValue, ChainingValue) {
+        let middle = bytes.start + left_subtree_len(bytes.end - bytes.start);
+        (self.subtree(bytes.start..middle), self.subtree(middle..bytes.end))
+    }
+
+    fn subtree(self, bytes: Range<u64>) -> ChainingValue {
+        let numbers = bytes.start / self.length..bytes.end.div_ceil(self.length);
+        let values = &self.values[numbers.start as usize..numbers.end as usize];
+        if values.iter().all(|value| *value == Value::Zeros)
+            && let Some(known) = zeros::known(bytes.clone())
+        {
+            return known;
+        }
+        match values {
+            [Value::Hash(one)] => *one,
+            [Value::Zeros] => zeros::hash(bytes),
+            _ => {
+                let (left, right) = self.halves(bytes);
+                merge_subtrees_non_root(&left, &right, Mode::Hash)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -148,12 +192,99 @@ mod tests {
                     .map(|(number, chunk)| {
                         let mut hasher = blake3::Hasher::new();
                         hasher.set_input_offset((number * LENGTH) as u64);
-                        hasher.update(chunk).finalize_non_root()
+                        Value::Hash(hasher.update(chunk).finalize_non_root())
                     })
                     .collect();
-                let found = root(&values, LENGTH as u64, content.len() as u64);
+                let tree = Tree { values: &values, length: LENGTH as u64 };
+                let found = tree.root(content.len() as u64);
                 assert_eq!(found, Digest::of(content), "{ranges} ranges, {short} bytes short");
             }
         }
+    }
+
+    /// Content with data in some ranges only, which counts what is read of it.
+    struct Sparse {
+        size: u64,
+        length: u64,
+        /// The ranges with data, each a single byte at its end.
+        data: Vec<u64>,
+        read: AtomicU64,
+    }
+
+    impl Ranges for Sparse {
+        fn facts(&self) -> Option<&crate::backend::Facts> {
+            None
+        }
+
+        fn length(&self) -> u64 {
+            self.length
+        }
+
+        fn readers(&self) -> Option<usize> {
+            None
+        }
+
+        fn is_hole(&self, bytes: Range<u64>) -> bool {
+            !self.data.iter().any(|number| bytes.contains(&(number * self.length)))
+        }
+
+        fn read(
+            &self,
+            number: u64,
+            _buffer: &mut [u8],
+            take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
+        ) -> Result<(), ReadError> {
+            self.read.fetch_add(1, Ordering::Relaxed);
+            let start = number * self.length;
+            let length = self.length.min(self.size - start);
+            if !self.data.contains(&number) {
+                return take(Piece::Hole(length)).map_err(ReadError::Sink);
+            }
+            take(Piece::Hole(length - 1)).map_err(ReadError::Sink)?;
+            take(Piece::Chunk(b"x")).map_err(ReadError::Sink)
+        }
+
+        fn end(&self) -> Result<(), ReadError> {
+            Ok(())
+        }
+    }
+
+    /// Returns the digest of sparse content, and how many ranges of it were read.
+    fn digest(size: u64, length: u64, data: &[u64]) -> (Digest, u64) {
+        let sparse = Sparse { size, length, data: data.to_vec(), read: AtomicU64::new(0) };
+        let taken = AtomicU64::new(0);
+        let digest = Cores::default().hash_ranges(&sparse, size, &mut [0; 8], &|_, piece| {
+            taken.fetch_add(piece.size(), Ordering::Relaxed);
+            Ok(())
+        });
+        assert_eq!(taken.into_inner(), size);
+        (digest.expect("nothing fails"), sparse.read.into_inner())
+    }
+
+    #[test]
+    fn holes_are_hashed_as_the_zeros_that_they_are() {
+        const MIB: u64 = 1 << 20;
+        for size in [64 * MIB, 128 * MIB, 200 * MIB + 1] {
+            for data in [&[][..], &[0], &[70], &[63, 64, 127]] {
+                let data: Vec<u64> =
+                    data.iter().copied().filter(|number| number * MIB < size).collect();
+                let mut content = vec![0; size as usize];
+                for number in &data {
+                    content[((number + 1) * MIB).min(size) as usize - 1] = b'x';
+                }
+                let mut hasher = blake3::Hasher::new();
+                let expected = Digest::from(hasher.update_rayon(&content).finalize());
+                assert_eq!(digest(size, MIB, &data).0, expected, "{size} bytes, data in {data:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_of_a_tebibyte_costs_what_its_data_cost() {
+        let (length, ranges) = (16 << 20, 1 << 16);
+        let (one, read) = digest(length * ranges, length, &[5, 40_000]);
+        // A block of 64 MiB around each.
+        assert_eq!(read, 8);
+        assert_ne!(one, digest(length * ranges, length, &[5, 40_001]).0);
     }
 }

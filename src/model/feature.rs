@@ -73,6 +73,14 @@ impl Features {
     }
 }
 
+impl From<Feature> for Features {
+    fn from(feature: Feature) -> Self {
+        let mut features = Self::default();
+        features.add(feature);
+        features
+    }
+}
+
 impl fmt::Display for Features {
     /// Prints as in `hard links, ACL`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {

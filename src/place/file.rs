@@ -269,9 +269,8 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
             let Inspected { features, mode } =
                 target.inspect(&found).map_err(|cause| cannot_write(location, cause))?;
             // New content makes holes of its own.
-            let mut holes = Features::default();
-            holes.add(Feature::Holes);
-            let (directory, place, lost) = (parent, Precondition::Leaf, features.without(holes));
+            let lost = features.without(Feature::Holes.into());
+            let (directory, place) = (parent, Precondition::Leaf);
             let existing = Some(Metadata { mode, ..found.metadata });
             return Ok(LocalFile { root, target, directory, key, place, existing, lost });
         }

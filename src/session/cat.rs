@@ -122,24 +122,27 @@ struct Copying<'a> {
 impl Copying<'_> {
     fn take(&mut self, reading: Reading<'_>) -> Result<(), Cause> {
         match reading {
-            Reading::Opened(_) => {}
+            Reading::Opened(_) => Ok(()),
             Reading::Facts(facts) => {
                 self.recorded = facts.digest.map(|digest| (digest, Box::default()));
+                Ok(())
             }
-            Reading::Chunk(chunk) => {
-                if let Some((_, hasher)) = &mut self.recorded {
-                    hasher.update(chunk);
-                }
-                if self.held_back == Some(chunk.len() as u64) {
-                    self.check()?;
-                }
-                if let Err(error) = self.out.write_all(chunk) {
-                    self.fault = Some(error);
-                    return Err(Cause::Stopped);
-                }
-                self.written += chunk.len() as u64;
-            }
+            Reading::Content(piece) => piece.bytes(&mut |chunk| self.write(chunk)),
         }
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
+        if let Some((_, hasher)) = &mut self.recorded {
+            hasher.update(chunk);
+        }
+        if self.held_back == Some(chunk.len() as u64) {
+            self.check()?;
+        }
+        if let Err(error) = self.out.write_all(chunk) {
+            self.fault = Some(error);
+            return Err(Cause::Stopped);
+        }
+        self.written += chunk.len() as u64;
         Ok(())
     }
 

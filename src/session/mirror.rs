@@ -20,7 +20,9 @@ use crate::backend::object::StoreSettings;
 use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{HardLinks, Policy, PolicyOptions};
-use crate::engine::{self, Collisions, Committer, Context, Cores, CountAhead, Purpose, execute};
+use crate::engine::{
+    self, Collisions, Committer, Context, Cores, CountAhead, Holes, Purpose, execute,
+};
 use crate::filter::Filter;
 use crate::limits::LimitOptions;
 use crate::location::Location;
@@ -79,6 +81,8 @@ pub struct MirrorOptions {
     pub manifest_mode: Option<ManifestMode>,
     /// Write markers of directories if the target is a store.
     pub markers: bool,
+    /// What becomes of the holes of files.
+    pub holes: Holes,
     /// What is synced before a file counts as done.
     pub durability: Durability,
     /// Files copied at the same time, at least 1.
@@ -389,6 +393,7 @@ impl Session<'_> {
             policy: &policy,
             buffer: if is_remote { STORE_BUFFER } else { engine::BUFFER },
             purpose: Purpose::Mirror,
+            holes: options.holes,
             run: number,
             began,
             progress: self.progress,

@@ -14,7 +14,7 @@ use crate::backend::{KeySpace, Precondition, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions};
 use crate::engine::{
-    BUFFER, Collisions, Committer, Context, Cores, Purpose, execute, not_kept, now,
+    BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, execute, not_kept, now,
 };
 use crate::location::Location;
 use crate::manifest::{RunNumber, SourceNumber, State};
@@ -93,6 +93,7 @@ impl Mending<'_> {
             stop,
             policy: &policy,
             can_copy_server_side: false,
+            holes: Holes::default(),
             buffer: BUFFER,
             transfers: options.checkers,
             cores: Cores::default(),

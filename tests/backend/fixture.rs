@@ -160,7 +160,7 @@ pub(crate) fn look(source: &dyn Source, at: impl AsRef<[u8]>) -> Entry {
     found.unwrap_or_else(|| panic!("nothing stands at {at:?}"))
 }
 
-/// Reads an entry with a buffer of so many bytes; the chunks.
+/// Reads an entry with a buffer of so many bytes; the chunks, those of holes too.
 pub(crate) fn read(
     source: &dyn Source,
     entry: &Entry,
@@ -169,10 +169,11 @@ pub(crate) fn read(
     let mut chunks = Vec::new();
     let mut buffer = vec![0; buffer];
     source.read(entry, &mut buffer, &mut |reading| {
-        if let Reading::Chunk(chunk) = reading {
+        let Reading::Content(piece) = reading else { return Ok(()) };
+        piece.bytes(&mut |chunk| {
             chunks.push(chunk.to_vec());
-        }
-        Ok(())
+            Ok(())
+        })
     })?;
     Ok(chunks)
 }

@@ -240,6 +240,10 @@ impl Stage for LayerStage {
         self.0.write(chunk)
     }
 
+    fn skip(&mut self, bytes: u64) -> Result<(), Cause> {
+        self.0.skip(bytes)
+    }
+
     fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
         self.0.anywhere()
     }

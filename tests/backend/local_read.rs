@@ -11,7 +11,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 use vidimus::backend::local::LocalSource;
 use vidimus::backend::{
-    Capabilities, ListItem, ListOptions, Listing, ReadError, Reading, Sink, Source,
+    Capabilities, ListItem, ListOptions, Listing, Piece, ReadError, Reading, Sink, Source,
 };
 use vidimus::engine::{Cores, ReadSide, Wanted};
 use vidimus::model::run::Counter;
@@ -50,9 +50,11 @@ fn read_whole(source: &LocalSource, entry: &Entry) -> Result<Vec<Vec<u8>>, ReadE
     let Some(ranges) = source.read_ranges(entry)? else { return read(source, entry, BUFFER) };
     let mut chunks = Vec::new();
     for number in 0..entry.stamp.size.div_ceil(ranges.length()) {
-        ranges.read(number, &mut [0; 10_000], &mut |chunk| {
-            chunks.push(chunk.to_vec());
-            Ok(())
+        ranges.read(number, &mut [0; 10_000], &mut |piece| {
+            piece.bytes(&mut |chunk| {
+                chunks.push(chunk.to_vec());
+                Ok(())
+            })
         })?;
     }
     ranges.end()?;
@@ -201,7 +203,7 @@ fn a_file_that_was_opened_is_read_whole_though_its_name_goes() {
     let before = path.metadata().expect("look");
     let mut whole = Vec::new();
     let read = local.source().read(&listed, &mut [0; BUFFER], &mut |reading| {
-        let Reading::Chunk(chunk) = reading else { return Ok(()) };
+        let Reading::Content(Piece::Chunk(chunk)) = reading else { return Ok(()) };
         whole.extend_from_slice(chunk);
         if path.exists() {
             std::fs::remove_file(&path).expect("remove");

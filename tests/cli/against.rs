@@ -209,7 +209,7 @@ fn a_signal_ends_the_reading() {
     let env = Environment::new();
     for side in [&env.source, &env.target] {
         fs::create_dir_all(side).unwrap();
-        fs::File::create(side.join("large")).unwrap().set_len(64 << 20).unwrap();
+        fs::write(side.join("large"), vec![0; 64 << 20]).unwrap();
     }
     let arguments = ["verify", "--json", "--against", "source", "target", "--bwlimit", "1MiB/s"];
     let mut command = env.command(&arguments);

@@ -68,7 +68,7 @@ fn an_interrupted_run_deletes_nothing() {
     fs::File::create(env.source.join("large")).unwrap().set_len(8 << 20).unwrap();
     let extra = (0..100).fold(TestTree::new(), |tree, n| tree.file(format!("extra-{n}"), "x"));
     extra.write(&env.target);
-    let slowly = ["--delete", "--max-delete", "100%", "--bwlimit", "1MiB/s"];
+    let slowly = ["--delete", "--max-delete", "100%", "--no-holes", "--bwlimit", "1MiB/s"];
     let mut command = env.command(&env.mirror_arguments(&slowly));
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     // By then the listings are complete.

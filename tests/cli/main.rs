@@ -24,6 +24,7 @@ mod filters;
 mod filters_git;
 mod hard_links;
 mod heads;
+mod holes;
 mod import;
 mod interrupts;
 mod json_docs;

@@ -25,7 +25,7 @@ fn in_terminal(env: &Environment, flags: &str, variables: &[(&str, &str)]) -> St
 fn progress_is_drawn_in_a_terminal() {
     needs!(tools::tool("script"));
     let env = large();
-    let seen = in_terminal(&env, "", &[]);
+    let seen = in_terminal(&env, "--no-holes", &[]);
     assert!(seen.contains('\x1b'), "{seen:?}");
     assert!(seen.contains("large-"), "what is in flight: {seen:?}");
     for word in ["files", "iB", "iB/s"] {
@@ -41,7 +41,8 @@ fn slow_run(env: &Environment, columns: u16) -> Pane<'_> {
     TestTree::new().file("zz/last", "1").fifo("pipe").write(&env.source);
     let pane = Pane::new(env, columns, &[]);
     let binary = env!("CARGO_BIN_EXE_vidimus");
-    pane.enter(&format!("clear; seq 101 110; '{binary}' mirror --bwlimit 8MiB/s source target"));
+    let flags = "--no-holes --bwlimit 8MiB/s";
+    pane.enter(&format!("clear; seq 101 110; '{binary}' mirror {flags} source target"));
     pane
 }
 
@@ -137,7 +138,7 @@ fn large_film() -> Environment {
     let env = Environment::new();
     TestTree::new().file("a", "1").write(&env.source);
     fs::File::create(env.source.join("film.mkv")).unwrap().set_len(200 << 20).unwrap();
-    env.mirrored(&[]);
+    env.mirrored(&["--no-holes"]);
     env
 }
 
@@ -237,7 +238,7 @@ fn no_color_means_no_colour() {
 #[test]
 fn nothing_is_drawn_where_there_is_no_terminal() {
     let env = large();
-    let run = env.vidimus(&["mirror", "source", "target"]).expect(0);
+    let run = env.vidimus(&["mirror", "--no-holes", "source", "target"]).expect(0);
     for output in [&run.stdout, &run.stderr] {
         assert!(!output.contains('\x1b') && !output.contains('\r'), "{output:?}");
     }

@@ -5,16 +5,18 @@
 //! `PATH_MAX`.
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, Timespec, Timestamps, chmodat, chownat, linkat,
-    mkdirat, mknodat, openat, readlinkat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, CWD, Dir, FileType, Mode, OFlags, SeekFrom, Timespec, Timestamps, chmodat, chownat,
+    linkat, mkdirat, mknodat, openat, readlinkat, seek, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 /// The kind of an entry, with its content.
@@ -51,6 +53,8 @@ impl std::fmt::Debug for Kind {
 #[derive(Clone, Debug)]
 struct Node {
     kind: Kind,
+    /// The parts of a file that are written; `None` for all of it.
+    written: Option<Vec<Range<usize>>>,
     mode: Option<u32>,
     owner: Option<(u32, u32)>,
     mtime: Option<(i64, u32)>,
@@ -68,20 +72,33 @@ pub struct TestTree {
 
 impl TestTree {
     pub fn new() -> Self {
-        let root = Node { kind: Kind::Directory, mode: None, owner: None, mtime: None };
-        let nodes = BTreeMap::from([(Vec::new(), root)]);
+        let nodes = BTreeMap::from([(Vec::new(), Node::of(Kind::Directory))]);
         Self { nodes, links: BTreeMap::new(), last: Vec::new() }
     }
 
     fn with(mut self, key: impl AsRef<[u8]>, kind: Kind) -> Self {
         self.last = key.as_ref().to_vec();
-        let node = Node { kind, mode: None, owner: None, mtime: None };
-        self.nodes.insert(self.last.clone(), node);
+        self.nodes.insert(self.last.clone(), Node::of(kind));
         self
     }
 
     pub fn file(self, key: impl AsRef<[u8]>, content: impl AsRef<[u8]>) -> Self {
         self.with(key, Kind::File(content.as_ref().to_vec()))
+    }
+
+    /// Adds a file of `size` bytes in which only these parts, each at an offset, are written; the
+    /// rest are holes.
+    pub fn sparse(mut self, key: impl AsRef<[u8]>, size: usize, parts: &[(usize, &[u8])]) -> Self {
+        let mut content = vec![0; size];
+        let mut written = Vec::new();
+        for (offset, part) in parts {
+            let range = *offset..offset + part.len();
+            content[range.clone()].copy_from_slice(part);
+            written.push(range);
+        }
+        self = self.file(key, content);
+        self.last().written = Some(written);
+        self
     }
 
     pub fn dir(self, key: impl AsRef<[u8]>) -> Self {
@@ -231,6 +248,10 @@ impl TestTree {
 }
 
 impl Node {
+    fn of(kind: Kind) -> Self {
+        Self { kind, written: None, mode: None, owner: None, mtime: None }
+    }
+
     fn make(&self, parent: BorrowedFd<'_>, name: &CStr) {
         let exists = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         let exists = exists.map(|stat| FileType::from_raw_mode(stat.st_mode));
@@ -247,7 +268,13 @@ impl Node {
             Kind::File(content) => {
                 let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::TRUNC | OFlags::NOFOLLOW;
                 let file = openat(parent, name, flags, private).expect("create a file");
-                File::from(file).write_all(content).expect("write a file");
+                let file = File::from(file);
+                let all = 0..content.len();
+                for part in self.written.as_deref().unwrap_or(std::slice::from_ref(&all)) {
+                    let (part, offset) = (&content[part.clone()], part.start as u64);
+                    file.write_all_at(part, offset).expect("write a file");
+                }
+                file.set_len(content.len() as u64).expect("give a file its size");
             }
             Kind::Directory if kept => {}
             Kind::Directory => {
@@ -294,6 +321,8 @@ pub struct Seen {
     pub mtime: (i64, u32),
     pub ctime: (i64, u32),
     pub inode: u64,
+    /// The holes of a file, with their offsets.
+    pub holes: Vec<Range<u64>>,
 }
 
 /// The actual entries of a tree, without the root's own `.vidimus/`. The root is the empty key;
@@ -306,9 +335,11 @@ pub struct Snapshot {
 /// Which properties two snapshots must share.
 #[derive(Clone, Copy)]
 pub enum Closeness {
-    /// Type, content, mode, owner and mtime: what a mirror preserves.
+    /// Type, content, mode, owner and mtime: what every mirror preserves.
     Mirror,
-    /// Those, ctime and inode: the entry wasn't touched.
+    /// Those, and holes: what a mirror on a common file system preserves.
+    Whole,
+    /// All of these, ctime and inode: the entry wasn't touched.
     Untouched,
 }
 
@@ -402,6 +433,9 @@ impl Seen {
         if self.mtime != got.mtime {
             lines.push(format!("expected mtime {:?}, found {:?}", self.mtime, got.mtime));
         }
+        if !matches!(closeness, Closeness::Mirror) && self.holes != got.holes {
+            lines.push(format!("expected holes {:?}, found {:?}", self.holes, got.holes));
+        }
         if matches!(closeness, Closeness::Untouched) {
             if self.ctime != got.ctime {
                 lines.push(format!("expected ctime {:?}, found {:?}", self.ctime, got.ctime));
@@ -419,6 +453,12 @@ impl Seen {
 #[track_caller]
 pub fn assert_mirrored(source: &Path, target: &Path) {
     assert_same(&Snapshot::read(source), &Snapshot::read(target), Closeness::Mirror);
+}
+
+/// Does the same, holes included, where both file systems have them.
+#[track_caller]
+pub fn assert_whole(source: &Path, target: &Path) {
+    assert_same(&Snapshot::read(source), &Snapshot::read(target), Closeness::Whole);
 }
 
 /// Asserts that nothing in `root` was touched since `before` was read.
@@ -520,6 +560,7 @@ fn names(directory: BorrowedFd<'_>) -> Vec<(CString, FileType)> {
 
 fn see(parent: BorrowedFd<'_>, name: &CStr) -> Seen {
     let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).expect("look at an entry");
+    let mut holes = Vec::new();
     let kind = match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::CLOEXEC;
@@ -528,6 +569,7 @@ fn see(parent: BorrowedFd<'_>, name: &CStr) -> Seen {
             let mut content = Vec::new();
             let mut file = File::from(file.expect("open a file"));
             file.read_to_end(&mut content).expect("read a file");
+            holes = holes_of(&file, content.len() as u64);
             Kind::File(content)
         }
         FileType::Directory => Kind::Directory,
@@ -547,7 +589,27 @@ fn see(parent: BorrowedFd<'_>, name: &CStr) -> Seen {
         mtime: (stat.st_mtime, nanos(stat.st_mtime_nsec)),
         ctime: (stat.st_ctime, nanos(stat.st_ctime_nsec)),
         inode: stat.st_ino,
+        holes,
     }
+}
+
+/// Returns the holes of a file.
+pub fn holes_of(file: &File, size: u64) -> Vec<Range<u64>> {
+    let mut holes = Vec::new();
+    let mut offset = 0;
+    while offset < size {
+        // A file system that doesn't know of holes has none.
+        let hole = seek(file, SeekFrom::Hole(offset)).unwrap_or(size);
+        if hole >= size {
+            break;
+        }
+        offset = match seek(file, SeekFrom::Data(hole)) {
+            Err(Errno::NXIO) => size,
+            data => data.expect("look for data"),
+        };
+        holes.push(hole..offset);
+    }
+    holes
 }
 
 fn read_into(directory: BorrowedFd<'_>, prefix: &mut Vec<u8>, into: &mut BTreeMap<Vec<u8>, Seen>) {

@@ -1,19 +1,21 @@
 //! Bandwidth layer: content passes no faster than a limit allows.
 //!
 //! [`PacedSource`] waits before it passes on each chunk that was read, [`PacedTarget`] before each
-//! chunk that is written. Reading from a target isn't limited, and neither are server-side copies.
+//! chunk that is written. Reading from a target isn't limited, and neither are holes and server-side
+//! copies.
 //! Without a limit there is no layer.
 
 use crate::backend::{
     Capabilities, Donor, Facts, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions,
-    Listing, Precondition, Ranges, ReadError, Reading, Sink, Source, Stage, StageDirectory, Staged,
-    StagedDirectory, Target, WriteAt, Written,
+    Listing, Piece, Precondition, Ranges, ReadError, Reading, Sink, Source, Stage, StageDirectory,
+    Staged, StagedDirectory, Target, WriteAt, Written,
 };
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::model::{
     Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp, Stop,
 };
 use std::any::Any;
+use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -133,7 +135,7 @@ impl Source for PacedSource<'_> {
 
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
         self.inner.read(entry, buffer, &mut |reading| {
-            if let Reading::Chunk(chunk) = &reading {
+            if let Reading::Content(Piece::Chunk(chunk)) = &reading {
                 self.limit.pass(chunk.len())?;
             }
             sink(reading)
@@ -170,6 +172,10 @@ impl Ranges for PacedRanges<'_> {
         self.inner.length()
     }
 
+    fn is_hole(&self, bytes: Range<u64>) -> bool {
+        self.inner.is_hole(bytes)
+    }
+
     fn readers(&self) -> Option<usize> {
         self.inner.readers()
     }
@@ -178,11 +184,13 @@ impl Ranges for PacedRanges<'_> {
         &self,
         number: u64,
         buffer: &mut [u8],
-        take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
+        take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
     ) -> Result<(), ReadError> {
-        self.inner.read(number, buffer, &mut |chunk| {
-            self.limit.pass(chunk.len())?;
-            take(chunk)
+        self.inner.read(number, buffer, &mut |piece| {
+            if let Piece::Chunk(chunk) = piece {
+                self.limit.pass(chunk.len())?;
+            }
+            take(piece)
         })
     }
 
@@ -367,6 +375,10 @@ impl Stage for PacedStage {
         self.inner.write(chunk)
     }
 
+    fn skip(&mut self, bytes: u64) -> Result<(), Cause> {
+        self.inner.skip(bytes)
+    }
+
     fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
         let inner = self.inner.anywhere()?;
         Some(Box::new(PacedWriteAt { inner, limit: &self.limit }))
@@ -391,6 +403,10 @@ impl WriteAt for PacedWriteAt<'_> {
     fn write_at(&self, offset: u64, chunk: &[u8]) -> Result<(), Cause> {
         self.limit.pass(chunk.len())?;
         self.inner.write_at(offset, chunk)
+    }
+
+    fn skip_at(&self, offset: u64, bytes: u64) -> Result<(), Cause> {
+        self.inner.skip_at(offset, bytes)
     }
 }
 

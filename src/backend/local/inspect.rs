@@ -4,6 +4,7 @@
 use super::acl;
 use super::attributes::path_of_handle;
 use super::beneath::Root;
+use super::holes::may_have_holes;
 use super::metadata::{kind_of, look_at_open};
 use crate::backend::{Inspect, Inspected};
 use crate::model::names::legal;
@@ -58,8 +59,7 @@ impl Inspect for OpenFile<'_> {
         if self.stat.stx_nlink > 1 {
             inspected.features.add(Feature::HardLinks);
         }
-        // Compressed files have few blocks, too.
-        if self.stat.stx_blocks * 512 < self.stat.stx_size && self.has_holes() {
+        if may_have_holes(self.stat) && self.has_holes() {
             inspected.features.add(Feature::Holes);
         }
         inspected

@@ -10,6 +10,7 @@ mod beneath;
 mod capabilities;
 mod entries;
 mod file_system;
+mod holes;
 mod inspect;
 mod link;
 mod metadata;

@@ -1,12 +1,13 @@
 //! A large file in ranges that several threads read at the same time.
 
 use super::beneath::Root;
+use super::holes::{is_hole, may_have_holes, read_part};
 use super::inspect::OpenFile;
 use super::read::{Listed, check, open_listed};
-use crate::backend::{Facts, Inspect as _, Inspected, Ranges, ReadError};
+use crate::backend::{Facts, Inspect as _, Inspected, Piece, Ranges, ReadError};
 use crate::model::{Cause, Entry};
 use rustix::fs::{Advice, Statx, fadvise};
-use rustix::io::{Errno, pread};
+use std::ops::Range;
 
 /// Smallest size of a range in bytes. Threads take one range after the other, so that a disk still
 /// reads sequentially.
@@ -58,6 +59,10 @@ impl Ranges for FileRanges<'_> {
         self.length
     }
 
+    fn is_hole(&self, bytes: Range<u64>) -> bool {
+        may_have_holes(&self.stat) && is_hole(&self.file.0, bytes)
+    }
+
     fn readers(&self) -> Option<usize> {
         None
     }
@@ -66,22 +71,11 @@ impl Ranges for FileRanges<'_> {
         &self,
         number: u64,
         buffer: &mut [u8],
-        take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
+        take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
     ) -> Result<(), ReadError> {
-        let mut offset = number * self.length;
-        let end = self.entry.stamp.size.min(offset.saturating_add(self.length));
-        while offset < end {
-            let wanted = buffer.len().min((end - offset) as usize);
-            let chunk = match pread(&self.file.0, &mut buffer[..wanted], offset) {
-                Ok(0) => return Err(ReadError::Changed),
-                Ok(count) => &buffer[..count],
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(ReadError::Source(error.into())),
-            };
-            take(chunk).map_err(ReadError::Sink)?;
-            offset += chunk.len() as u64;
-        }
-        Ok(())
+        let start = number * self.length;
+        let end = self.entry.stamp.size.min(start.saturating_add(self.length));
+        read_part(&self.file.0, start..end, may_have_holes(&self.stat), buffer, take)
     }
 
     /// Checks the stamp at the end only: as ctime never goes back, it was the same before.

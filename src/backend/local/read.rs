@@ -3,10 +3,11 @@
 use super::beneath::Root;
 use super::capabilities::{Capabilities, is_unsupported};
 use super::entries::for_each_entry;
+use super::holes::{may_have_holes, read_part, split};
 use super::inspect::OpenFile;
 use super::metadata::{kind_of, look_at_open};
 use super::stamp::{entry, look_afresh, stamp_of};
-use crate::backend::{ReadError, Reading, Sink};
+use crate::backend::{Piece, ReadError, Reading, Sink};
 use crate::model::names::legal;
 use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
 use rustix::fs::{Mode, OFlags, Statx, openat};
@@ -32,6 +33,14 @@ pub(super) fn read(
         // A small file is read by one call and checked after it: a check before isn't worth a call.
         let stat = check(&listed, &entry.stamp)?;
         inspect_open(file, &stat, 0, sink)?;
+        if may_have_holes(&stat) {
+            let take = &mut |piece: Piece<'_>| sink(Reading::Content(piece));
+            return match read_part(file, 0..entry.stamp.size, true, buffer, take) {
+                Ok(()) => check(&listed, &entry.stamp).map(drop),
+                Err(ReadError::Changed) => Err(wrong_length(&listed, &entry.stamp)),
+                other => other,
+            };
+        }
     }
     let mut done = 0_u64;
     loop {
@@ -48,13 +57,17 @@ pub(super) fn read(
             let stat = check(&listed, &entry.stamp)?;
             if fits_buffer {
                 inspect_open(file, &stat, done, sink)?;
+                if may_have_holes(&stat) {
+                    let take = &mut |piece: Piece<'_>| sink(Reading::Content(piece));
+                    return split(file, chunk, take).map_err(ReadError::Sink);
+                }
             }
             if filled > 0 || done == 0 {
-                sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
+                sink(Reading::Content(Piece::Chunk(chunk))).map_err(ReadError::Sink)?;
             }
             return Ok(());
         }
-        sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
+        sink(Reading::Content(Piece::Chunk(chunk))).map_err(ReadError::Sink)?;
     }
 }
 

@@ -15,11 +15,10 @@ use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};
 use rustix::fs::{Advice, AtFlags, Mode, OFlags, Statx, fadvise, openat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io::Write as _;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Size in bytes of the blocks whose write-back is started before the file is complete.
 const WRITEBACK: u64 = 8 << 20;
@@ -101,7 +100,9 @@ pub(super) struct LocalStage {
     existing: Metadata,
     /// The size, if it is known in advance.
     size: Option<u64>,
+    /// Bytes written or skipped so far.
     written: AtomicU64,
+    has_holes: AtomicBool,
 }
 
 impl LocalStage {
@@ -138,6 +139,7 @@ impl LocalStage {
             existing,
             size: Some(entry.stamp.size),
             written: AtomicU64::new(0),
+            has_holes: AtomicBool::new(false),
         })
     }
 
@@ -163,11 +165,13 @@ impl LocalStage {
 
 impl Stage for LocalStage {
     fn write(&mut self, chunk: &[u8]) -> Result<(), Cause> {
-        self.open.write_all(chunk)?;
         let offset = *self.written.get_mut();
-        *self.written.get_mut() += chunk.len() as u64;
-        self.start_writeback(offset, chunk.len());
-        Ok(())
+        (&*self).write_at(offset, chunk)
+    }
+
+    fn skip(&mut self, bytes: u64) -> Result<(), Cause> {
+        let offset = *self.written.get_mut();
+        (&*self).skip_at(offset, bytes)
     }
 
     fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
@@ -180,8 +184,12 @@ impl Stage for LocalStage {
         _digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
         let wanted = intended.metadata;
-        let Self { shared, hidden, open, directory, existing, size, written } = *self;
+        let Self { shared, hidden, open, directory, existing, size, written, has_holes } = *self;
         let written = written.into_inner();
+        if has_holes.into_inner() {
+            // The last of them may be at the end.
+            open.set_len(written)?;
+        }
         if let Some(expected) = size.filter(|size| written != *size) {
             return Err(Cause::ShortWrite { written, expected });
         }
@@ -207,6 +215,13 @@ impl WriteAt for &LocalStage {
         self.open.write_all_at(chunk, offset)?;
         self.start_writeback(offset, chunk.len());
         self.written.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Writes nothing: a new file is one hole.
+    fn skip_at(&self, _offset: u64, bytes: u64) -> Result<(), Cause> {
+        self.written.fetch_add(bytes, Ordering::Relaxed);
+        self.has_holes.store(true, Ordering::Relaxed);
         Ok(())
     }
 }

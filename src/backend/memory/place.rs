@@ -4,8 +4,8 @@ use super::list::{list, list_name};
 use super::stage::{MemoryDirectory, begin, make_link};
 use super::{Call, Memory};
 use crate::backend::{
-    Capabilities, Intended, ListItem, ListOptions, Listing, Precondition, ReadError, Reading, Sink,
-    Source, Stage, StageDirectory, Target,
+    Capabilities, Intended, ListItem, ListOptions, Listing, Piece, Precondition, ReadError,
+    Reading, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::error::Side;
 use crate::model::names::legal;
@@ -88,7 +88,7 @@ impl Source for MemoryPlace {
             if done == size {
                 self.check(entry)?;
             }
-            sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
+            sink(Reading::Content(Piece::Chunk(chunk))).map_err(ReadError::Sink)?;
             if done == size {
                 return Ok(());
             }

@@ -147,10 +147,10 @@ impl BucketPrefix {
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; BUFFER];
         let read = self.read_in_order(&entry, &mut buffer, &mut |reading| match reading {
-            Reading::Chunk(chunk) => {
+            Reading::Content(piece) => piece.bytes(&mut |chunk| {
                 hasher.update(chunk);
                 stage.write(chunk)
-            }
+            }),
             Reading::Opened(_) | Reading::Facts(_) => Ok(()),
         });
         read.map_err(target_cause)?;

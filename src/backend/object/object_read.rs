@@ -4,7 +4,7 @@ use super::cause::cause;
 use super::check::Check;
 use super::prefix::BucketPrefix;
 use super::{Head, ObjectReader, StoreError, StoreErrorKind, Wanted};
-use crate::backend::{Facts, ReadError, Reading, Sink};
+use crate::backend::{Facts, Piece, ReadError, Reading, Sink};
 use crate::model::{Cause, ETag, Entry, EntryKind};
 use bytes::Bytes;
 use std::ops::Range;
@@ -70,7 +70,7 @@ impl<'a> ObjectRead<'a> {
                     check.end()?;
                 }
                 if filled == 0 && bytes.len() as u64 == size && bytes.len() <= buffer.len() {
-                    sink(Reading::Chunk(&bytes)).map_err(ReadError::Sink)?;
+                    sink(Reading::Content(Piece::Chunk(&bytes))).map_err(ReadError::Sink)?;
                     continue;
                 }
                 let mut rest = &bytes[..];
@@ -80,7 +80,7 @@ impl<'a> ObjectRead<'a> {
                     filled += fits;
                     rest = &rest[fits..];
                     if filled == buffer.len() {
-                        sink(Reading::Chunk(buffer)).map_err(ReadError::Sink)?;
+                        sink(Reading::Content(Piece::Chunk(buffer))).map_err(ReadError::Sink)?;
                         filled = 0;
                     }
                 }
@@ -88,7 +88,8 @@ impl<'a> ObjectRead<'a> {
             if done == size {
                 if filled > 0 || size == 0 {
                     check.end()?;
-                    sink(Reading::Chunk(&buffer[..filled])).map_err(ReadError::Sink)?;
+                    sink(Reading::Content(Piece::Chunk(&buffer[..filled])))
+                        .map_err(ReadError::Sink)?;
                 }
                 return Ok(());
             }

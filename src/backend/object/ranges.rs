@@ -4,7 +4,7 @@
 use super::ObjectReader;
 use super::check::{Check, CheckInParts};
 use super::object_read::ObjectRead;
-use crate::backend::{Facts, Ranges, ReadError};
+use crate::backend::{Facts, Piece, Ranges, ReadError};
 use crate::model::{Cause, Entry, EntryKind};
 use parking_lot::Mutex;
 
@@ -66,7 +66,7 @@ impl Ranges for ObjectRanges<'_> {
         &self,
         number: u64,
         _buffer: &mut [u8],
-        take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>,
+        take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
     ) -> Result<(), ReadError> {
         let size = self.object.entry.stamp.size;
         let range = number * RANGE..size.min((number + 1) * RANGE);
@@ -80,7 +80,7 @@ impl Ranges for ObjectRanges<'_> {
         let mut check = self.check.part();
         self.object.stream(reader, &range, &mut |bytes| {
             check.take(bytes);
-            take(bytes).map_err(ReadError::Sink)
+            take(Piece::Chunk(bytes)).map_err(ReadError::Sink)
         })?;
         self.check.add(number, &check, range.end - range.start);
         Ok(())

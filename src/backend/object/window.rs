@@ -4,7 +4,7 @@
 use super::check::Check;
 use super::object_read::ObjectRead;
 use super::{Head, ObjectReader};
-use crate::backend::{ReadError, Reading, Sink};
+use crate::backend::{Piece, ReadError, Reading, Sink};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::EntryKind;
 use parking_lot::{Condvar, Mutex};
@@ -67,7 +67,7 @@ pub(super) fn read(
                 check.end()?;
             }
             for chunk in content.pieces().flat_map(|piece| piece.chunks(chunk)) {
-                sink(Reading::Chunk(chunk)).map_err(ReadError::Sink)?;
+                sink(Reading::Content(Piece::Chunk(chunk))).map_err(ReadError::Sink)?;
             }
         }
         Ok(())

@@ -126,6 +126,20 @@ pub(crate) struct MirrorFlags {
     )]
     pub(crate) digest: Vec<DigestArg>,
 
+    /// Make holes of zeros, where the source has none too
+    ///
+    /// By default a copy has the holes that the source's file has. With this, each whole block of
+    /// 4 KiB of zeros takes no space in the target either, whether it comes from a directory or from a
+    /// bucket. What is up to date is not written again for it. Where the target can't have holes, zeros
+    /// are written.
+    #[arg(short = 'S', long, help_heading = "Keeping", env = "VIDIMUS_SPARSE",
+        value_parser = values::switch)]
+    pub(crate) sparse: bool,
+    /// Write zeros where the source's files have holes
+    #[arg(long, help_heading = "Keeping", env = "VIDIMUS_NO_HOLES",
+        value_parser = values::switch)]
+    pub(crate) no_holes: bool,
+
     /// Write no markers of directories (objects whose keys end in `/`) to a bucket
     ///
     /// For stores that refuse them, and for buckets where they are in the way. Empty directories, and

@@ -4,7 +4,7 @@ use crate::backend::memory::{Memory, MemoryOptions, Snapshot};
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::policy::{PolicyOptions, Surplus};
 use crate::compare::{Join, Policy, RecordedRows};
-use crate::engine::{BUFFER, Collisions, Committer, Context, Cores, Purpose, execute, now};
+use crate::engine::{BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, execute, now};
 use crate::filter::{Filter, Rule};
 use crate::listing::OrderChecked;
 use crate::manifest::{Row, State};
@@ -151,6 +151,7 @@ impl Scene {
             stop,
             policy: &policy,
             can_copy_server_side: false,
+            holes: Holes::default(),
             buffer: BUFFER,
             transfers: 2,
             cores: Cores::default(),

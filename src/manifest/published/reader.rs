@@ -440,7 +440,7 @@ impl<'a> ManifestReader<'a> {
         }
         let mut buffer = vec![0; CHUNK];
         let read = self.source.read(&entry, &mut buffer, &mut |reading| match reading {
-            Reading::Chunk(chunk) => take(chunk),
+            Reading::Content(piece) => piece.bytes(take),
             Reading::Opened(_) | Reading::Facts(_) => Ok(()),
         });
         match read {

@@ -9,7 +9,7 @@ mod writing;
 use super::memory::{Fault, MemoryService, MemoryStore};
 use super::prefix::PrefixOptions;
 use super::{BucketPrefix, ObjectSource, ObjectTarget, Store};
-use crate::backend::{Precondition, ReadError, Reading, Source, Target as _};
+use crate::backend::{Piece, Precondition, ReadError, Reading, Source, Target as _};
 use crate::limits::Memory;
 use crate::model::stamp::Inode;
 use crate::model::{
@@ -113,7 +113,7 @@ fn write(
 fn read(source: &dyn Source, entry: &Entry) -> Result<Vec<u8>, ReadError> {
     let (mut content, mut buffer) = (Vec::new(), vec![0; 1 << 16]);
     source.read(entry, &mut buffer, &mut |reading| {
-        if let Reading::Chunk(chunk) = reading {
+        if let Reading::Content(Piece::Chunk(chunk)) = reading {
             content.extend_from_slice(chunk);
         }
         Ok(())

@@ -72,7 +72,7 @@ fn a_new_version_between_two_requests_is_noticed() {
     scene.fail(RequestKind::Get, 1, Fault::BreaksOff(500_000));
     let (mut read, mut buffer) = (0, vec![0; 1 << 16]);
     let result = source.read(&entry, &mut buffer, &mut |reading| {
-        if let Reading::Chunk(chunk) = reading {
+        if let Reading::Content(Piece::Chunk(chunk)) = reading {
             read += chunk.len();
             let other: Vec<u8> = content.iter().rev().copied().collect();
             scene.bucket.set(b"p/a", other, Headers::default());

@@ -62,10 +62,11 @@ impl Bag {
                 if session.stop.requested() {
                     return Err(Cause::Stopped);
                 }
-                if let Reading::Chunk(chunk) = reading {
+                let Reading::Content(piece) = reading else { return Ok(()) };
+                piece.bytes(&mut |chunk| {
                     sha256.update(chunk);
-                }
-                Ok(())
+                    Ok(())
+                })
             });
             let cause = match read {
                 Ok(()) => {

@@ -1,0 +1,73 @@
+//! What an attempt to copy a file has come to.
+
+use super::{Context, Purpose};
+use crate::backend::{Facts, Inspected, Stage};
+use crate::model::{Cause, Digest, Entry, ExtraDigests, Features, InFlight, Timestamp};
+
+/// In bytes: files of at least this size are shown while they are copied.
+const SHOWN_SIZE: u64 = 4 << 20;
+
+/// The state of an attempt.
+pub(super) struct Copying {
+    pub(super) began: Timestamp,
+    /// The digest of all content, once that is known.
+    pub(super) digest: Option<Digest>,
+    pub(super) extra: ExtraDigests,
+    pub(super) stage: Option<Box<dyn Stage>>,
+    /// Bytes written.
+    pub(super) done: u64,
+    /// Bytes that the target has as holes.
+    pub(super) skipped: u64,
+    pub(super) facts: Option<Box<Facts>>,
+    pub(super) read_entry: Option<Entry>,
+    pub(super) link: Option<Box<[u8]>>,
+    pub(super) lost: Features,
+    /// Why the source's content can't be copied, where reading was aborted for it.
+    pub(super) fault: Option<Cause>,
+    pub(super) purpose: Purpose,
+}
+
+impl Copying {
+    /// Finds out which features of the file a copy lacks. The copy has no ACL, so its mode is
+    /// narrowed to the rights that the ACL grants.
+    pub(super) fn inspect(&mut self, entry: &Entry, inspect: impl FnOnce() -> Inspected) {
+        if self.purpose != Purpose::Mirror {
+            return;
+        }
+        let Inspected { features, mode } = inspect();
+        self.lost = features;
+        if mode != entry.metadata.mode {
+            let mut read_entry = entry.clone();
+            read_entry.metadata.mode = mode;
+            self.read_entry = Some(read_entry);
+        }
+    }
+
+    /// Keeps the facts about the entry that reading returned.
+    pub(super) fn set_facts(&mut self, entry: &Entry, facts: Box<Facts>) {
+        match self.purpose {
+            Purpose::Mirror => {}
+            Purpose::Mend { headers: true } => return self.facts = Some(facts),
+            Purpose::Mend { headers: false } => return,
+        }
+        let mut read_entry = entry.clone();
+        facts.apply_to(&mut read_entry);
+        (self.read_entry, self.facts) = (Some(read_entry), Some(facts));
+    }
+}
+
+pub(super) fn is_shown(entry: &Entry) -> bool {
+    entry.size() >= SHOWN_SIZE
+}
+
+pub(super) fn in_flight(entry: &Entry, done: u64) -> InFlight {
+    InFlight { key: entry.key.clone(), size: entry.stamp.size, done }
+}
+
+pub(super) fn show(context: &Context<'_>, slot: usize, in_flight: Option<InFlight>) {
+    let mut slots = context.progress.in_flight.lock();
+    if slots.len() <= slot {
+        slots.resize(slot + 1, None);
+    }
+    slots[slot] = in_flight;
+}
