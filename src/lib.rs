@@ -82,6 +82,7 @@ pub use api::{
     Diff, DiffBuilder, Mirror, MirrorBuilder, RunError, RunOutcome, Snapshot, Verify,
     VerifyAgainst, VerifyAgainstBuilder, VerifyBuilder,
 };
+pub use engine::Holes;
 pub use limits::{
     Days, Entry as TimetableEntry, LimitOptions, Period, Rate, RequestRate, Span, Timetable,
 };

@@ -40,6 +40,9 @@ pub struct Capabilities {
     pub writes_anywhere: bool,
     /// What is never written of a file takes no space and no time, and reads as zeros.
     pub holes: bool,
+    /// A staged file may be able to share its content with one of the source
+    /// ([`Stage::reflink`](super::Stage::reflink)).
+    pub reflinks: bool,
     /// Changes are durable only after [`Target::barrier`](super::Target::barrier), so that batches
     /// pay off.
     pub needs_barrier: bool,
@@ -65,6 +68,7 @@ impl Capabilities {
         atomic_put: false,
         writes_anywhere: true,
         holes: false,
+        reflinks: false,
         needs_barrier: false,
         hard_links: true,
         delete_batch: 1,
@@ -86,6 +90,7 @@ impl Capabilities {
             atomic_put: true,
             writes_anywhere: false,
             holes: false,
+            reflinks: false,
             needs_barrier: false,
             hard_links: false,
             delete_batch,

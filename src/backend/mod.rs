@@ -7,6 +7,7 @@
 //! before it durable. A store whose PUT is atomic and durable does all of this in the first step.
 
 mod capabilities;
+mod content;
 mod headers;
 pub mod layer;
 pub mod local;
@@ -16,6 +17,7 @@ pub mod memory;
 pub mod object;
 
 pub use capabilities::Capabilities;
+pub use content::{Piece, Ranges, range_length};
 pub use headers::Headers;
 
 use crate::filter::Filter;
@@ -26,14 +28,11 @@ use crate::model::{
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;
-use std::ops::Range;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
 /// Buffer size in bytes for reading a small file.
 const SMALL: usize = 64 << 10;
-/// What holes read as.
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// One item of a listing.
 #[derive(Debug)]
@@ -119,51 +118,6 @@ pub enum Reading<'a> {
     Content(Piece<'a>),
 }
 
-/// A piece of a file's content.
-#[derive(Clone, Copy, Debug)]
-pub enum Piece<'a> {
-    /// Bytes that were read.
-    Chunk(&'a [u8]),
-    /// A hole of this size in bytes: zeros that are stored nowhere and were not read.
-    Hole(u64),
-}
-
-impl Piece<'_> {
-    /// Returns the size of the piece in bytes.
-    pub fn size(self) -> u64 {
-        match self {
-            Self::Chunk(chunk) => chunk.len() as u64,
-            Self::Hole(size) => size,
-        }
-    }
-
-    /// Returns how many bytes were read.
-    pub fn stored(self) -> u64 {
-        match self {
-            Self::Chunk(chunk) => chunk.len() as u64,
-            Self::Hole(_) => 0,
-        }
-    }
-
-    /// Passes on the bytes of the piece, those of a hole as zeros.
-    ///
-    /// # Errors
-    /// Those of `take`.
-    pub fn bytes(self, take: &mut dyn FnMut(&[u8]) -> Result<(), Cause>) -> Result<(), Cause> {
-        match self {
-            Self::Chunk(chunk) => take(chunk),
-            Self::Hole(mut left) => {
-                while left > 0 {
-                    let zeros = &ZEROS[..left.min(ZEROS.len() as u64) as usize];
-                    take(zeros)?;
-                    left -= zeros.len() as u64;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
 /// What a closer look at an entry found than a listing gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Inspected {
@@ -212,49 +166,6 @@ impl Facts {
         entry.completeness = self.completeness;
         entry.extras.clone_from(&self.extras);
     }
-}
-
-/// A file's content in at least two ranges, which several threads read at the same time. The data
-/// is valid only once [`Ranges::end`] has succeeded.
-pub trait Ranges: Sync {
-    /// Returns the facts that only reading reveals, if any.
-    fn facts(&self) -> Option<&Facts>;
-
-    /// Inspects the open file, as [`Inspect::inspect`] does; `None` if there is nothing that a
-    /// listing doesn't give.
-    fn inspect(&self) -> Option<Inspected> {
-        None
-    }
-
-    /// Returns the size in bytes of each range but the last: a power of two, at least 1 MiB, so
-    /// that each is a subtree of BLAKE3's tree.
-    fn length(&self) -> u64;
-
-    /// Returns how many ranges are best read at the same time, at least 1; `None` for as many as
-    /// there are free cores.
-    fn readers(&self) -> Option<usize>;
-
-    /// Returns whether all of these bytes are known to be a hole.
-    fn is_hole(&self, _bytes: Range<u64>) -> bool {
-        false
-    }
-
-    /// Reads range `number` (from 0) in order. `buffer` may be used for the data.
-    ///
-    /// # Errors
-    /// Those of [`Source::read`]; errors of `take` are returned as [`ReadError::Sink`].
-    fn read(
-        &self,
-        number: u64,
-        buffer: &mut [u8],
-        take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
-    ) -> Result<(), ReadError>;
-
-    /// Checks that the ranges, all of which have been read, make up the whole content.
-    ///
-    /// # Errors
-    /// [`ReadError::Damaged`] if they don't.
-    fn end(&self) -> Result<(), ReadError>;
 }
 
 /// A place that entries come from.
@@ -460,6 +371,17 @@ pub trait Target: Source {
         precondition: Precondition,
     ) -> Result<Box<dyn Stage>, Cause>;
 
+    /// Goes on with a file that an earlier run [left](Stage::leave) under a temporary name; returns
+    /// `None` if there is no such file, or not one of ours.
+    fn resume(
+        &self,
+        _entry: &Entry,
+        _temporary: &[u8],
+        _place: Precondition,
+    ) -> Result<Option<Box<dyn Stage>>, Cause> {
+        Ok(None)
+    }
+
     /// Returns whether new directories are best completed before they become visible.
     fn builds_directories(&self) -> bool {
         false
@@ -622,6 +544,39 @@ pub trait Stage {
     fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {
         None
     }
+
+    /// Makes the file, to which nothing was written yet, share the content of a source's entry,
+    /// which takes no reading or writing. Returns what a closer look at the entry found; `None` if
+    /// the content can't be shared: then it has to be written. What is shared has to be
+    /// [read back](Stage::read_back).
+    ///
+    /// # Errors
+    /// Those of [`Source::read`].
+    fn reflink(
+        &mut self,
+        _source: &dyn Source,
+        _entry: &Entry,
+    ) -> Result<Option<Inspected>, ReadError> {
+        Ok(None)
+    }
+
+    /// Returns the content that the file has by now, of `size` bytes, to be read in ranges of
+    /// `length` bytes; `None` if it can't be read.
+    fn read_back(&self, _size: u64, _length: u64) -> Result<Option<Box<dyn Ranges + '_>>, Cause> {
+        Ok(None)
+    }
+
+    /// Returns the temporary name by which a later run can [go on](Target::resume) with the file, if
+    /// it can.
+    fn temporary(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// Leaves the unfinished file under its temporary name.
+    fn leave(self: Box<Self>) {}
+
+    /// Tells a file that is resumed that it has this many bytes of its content.
+    fn has_written(&mut self, _bytes: u64) {}
 
     /// Ends the content, whose digest is `digest`, and sets the metadata.
     fn finish(

@@ -1,16 +1,17 @@
 //! One attempt to copy a file: each chunk is hashed and written as it is read.
 
-use super::copying::{Copying, in_flight, is_shown, show};
-use super::hash::{Hashed, Hasher, part_for};
+use super::copying::{Copying, Moved, in_flight, is_shown, show};
+use super::hash::{BUFFER, Hashed, Hasher, part_for};
 use super::holes::Holes;
+use super::partials::{INTERVAL, Partials, SMALLEST};
+use super::ranges::RangeHashes;
 use super::{Context, now};
 use crate::backend::{
-    Facts, Piece, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
+    Facts, Piece, Precondition, ReadError, Reading, Stage, StageDirectory, Staged, range_length,
 };
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
 use crate::model::{Cause, Digest, Entry, EntryKind, ExtraDigests, Feature, Features};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// How a copy ended.
 pub(super) enum Copied {
@@ -48,6 +49,13 @@ pub(super) struct Attempt<'w, 'a> {
     pub(super) unless: Option<Digest>,
 }
 
+/// A copy that an earlier run began.
+struct Resumed {
+    stage: Box<dyn Stage>,
+    /// How many bytes of its content it has.
+    bytes: u64,
+}
+
 impl Attempt<'_, '_> {
     /// Copies the file that was listed as `entry`; `buffer` is for reading.
     pub(super) fn run(&self, entry: &Entry, buffer: &mut [u8]) -> Result<Done, ReadError> {
@@ -59,6 +67,7 @@ impl Attempt<'_, '_> {
             stage: None,
             done: 0,
             skipped: 0,
+            resumed: 0,
             facts: None,
             read_entry: None,
             link: None,
@@ -66,10 +75,7 @@ impl Attempt<'_, '_> {
             fault: None,
             purpose: context.purpose,
         };
-        let read = match self.read_ranges(entry, buffer, &mut so_far) {
-            Ok(false) => self.read_in_order(entry, buffer, &mut so_far),
-            read => read.map(|_| ()),
-        };
+        let read = self.read(entry, buffer, &mut so_far);
         let read = match so_far.fault.take() {
             Some(fault) => Err(ReadError::Source(fault)),
             None => read,
@@ -82,7 +88,8 @@ impl Attempt<'_, '_> {
                 let racy = entry.stamp.is_racy(so_far.began);
                 let extra = so_far.extra;
                 let hashed = Hashed { digest, extra, racy, is_tagged: false, object_info: None };
-                context.progress.settled.bytes_unmoved.add(so_far.skipped);
+                let unmoved = so_far.skipped + so_far.resumed;
+                context.progress.settled.bytes_unmoved.add(unmoved);
                 let kept =
                     if self.keeps_holes() { Feature::Holes.into() } else { Features::default() };
                 let lost = so_far.lost.without(kept);
@@ -93,6 +100,62 @@ impl Attempt<'_, '_> {
                 Err(error)
             }
         }
+    }
+
+    /// Reads the file in the best way, and stages its content.
+    fn read(
+        &self,
+        entry: &Entry,
+        buffer: &mut [u8],
+        so_far: &mut Copying,
+    ) -> Result<(), ReadError> {
+        if self.reflink(entry, buffer, so_far)? || self.read_ranges(entry, buffer, so_far)? {
+            return Ok(());
+        }
+        self.read_in_order(entry, buffer, so_far)
+    }
+
+    /// Makes the copy share the content of the source's file, and reads it back, if both sides
+    /// support that; returns whether it did.
+    fn reflink(
+        &self,
+        entry: &Entry,
+        buffer: &mut [u8],
+        so_far: &mut Copying,
+    ) -> Result<bool, ReadError> {
+        let (context, slot) = (self.context, self.slot);
+        // A small file is copied as fast. What is shared has the holes of the source's file, and is
+        // read in no order, which digests other than BLAKE3 need.
+        let is_wanted = entry.size() > BUFFER as u64
+            && context.holes == Holes::Keep
+            && !context.policy.options.digests.any();
+        let is_possible =
+            context.target.capabilities().reflinks && context.source.copy_origin().is_some();
+        if !is_wanted || !is_possible {
+            return Ok(false);
+        }
+        let staged = self.staged(entry, &mut so_far.stage, None);
+        let stage = staged.map_err(ReadError::Sink)?;
+        let Some(inspected) = stage.reflink(&*context.source, entry)? else { return Ok(false) };
+        let (size, length) = (entry.stamp.size, range_length(entry.stamp.size));
+        let moved = Moved::default();
+        let take = |_, piece: Piece<'_>| {
+            check_stop(context)?;
+            moved.add(piece, context.progress);
+            if is_shown(entry) {
+                show(context, slot, Some(in_flight(entry, moved.all())));
+            }
+            Ok(())
+        };
+        let digest = {
+            let shared = stage.read_back(size, length).map_err(ReadError::Sink)?;
+            let Some(shared) = shared else { return Ok(false) };
+            context.cores.hash_ranges(&*shared, size, buffer, &take)
+        };
+        (so_far.done, so_far.skipped) = moved.counts();
+        so_far.digest = Some(digest?);
+        so_far.inspect(entry, || inspected);
+        Ok(true)
     }
 
     fn read_in_order(
@@ -147,31 +210,100 @@ impl Attempt<'_, '_> {
         if let Some(inspected) = ranges.inspect() {
             so_far.inspect(entry, || inspected);
         }
-        let stage = so_far.stage.insert(self.stage(entry).map_err(ReadError::Sink)?);
-        let Some(anywhere) = stage.anywhere() else { return Ok(false) };
-        let (done, skipped) = (AtomicU64::new(0), AtomicU64::new(0));
-        let holes = self.holes();
+        let hashes = RangeHashes::new(ranges.length(), entry.stamp.size);
+        let partials = self.partials(entry);
+        if let Some(resumed) =
+            partials.map(|partials| self.resume(entry, partials, &hashes, buffer))
+            && let Some(Resumed { stage, bytes }) = resumed?
+        {
+            (so_far.stage, so_far.resumed) = (Some(stage), bytes);
+        }
+        let resumed = so_far.resumed;
+        let read_entry = so_far.read_entry.as_ref().unwrap_or(entry);
+        let staged = self.staged(read_entry, &mut so_far.stage, None).map_err(ReadError::Sink)?;
+        let temporary = staged.temporary().map(<[u8]>::to_vec);
+        let journal = partials.zip(temporary);
+        let Some(anywhere) = staged.anywhere() else { return Ok(false) };
+        let moved = Moved::default();
+        let holes = self.holes(so_far.read_entry.as_ref().unwrap_or(entry));
         let put = &|offset, piece: Piece<'_>| {
             match piece {
                 Piece::Chunk(chunk) => anywhere.write_at(offset, chunk)?,
                 Piece::Hole(bytes) => anywhere.skip_at(offset, bytes)?,
             }
-            context.progress.bytes_moved.add(piece.stored());
-            done.fetch_add(piece.stored(), Ordering::Relaxed);
-            skipped.fetch_add(piece.size() - piece.stored(), Ordering::Relaxed);
+            moved.add(piece, context.progress);
             Ok(())
         };
         let take = |offset, piece: Piece<'_>| {
             check_stop(context)?;
             holes.split(offset, piece, &mut &*put)?;
-            let so_far = done.load(Ordering::Relaxed) + skipped.load(Ordering::Relaxed);
-            show(context, slot, Some(in_flight(entry, so_far)));
+            show(context, slot, Some(in_flight(entry, moved.all() + resumed)));
+            if let Some((partials, temporary)) = &journal
+                && moved.is_due(INTERVAL)
+            {
+                // Without a record the file is copied from its beginning, if this run is killed.
+                partials.record(entry, temporary, &hashes).ok();
+            }
             Ok(())
         };
-        let digest = context.cores.hash_ranges(&*ranges, entry.stamp.size, buffer, &take);
-        (so_far.done, so_far.skipped) = (done.into_inner(), skipped.into_inner());
-        so_far.digest = Some(digest?);
+        let read = context.cores.hash_missing(&*ranges, &hashes, buffer, &take);
+        drop(anywhere);
+        (so_far.done, so_far.skipped) = moved.counts();
+        if let (Err(ReadError::Sink(Cause::Stopped)), Some((partials, temporary))) =
+            (&read, &journal)
+            && !entry.stamp.is_racy(so_far.began)
+            && partials.record(entry, temporary, &hashes).is_ok()
+            && let Some(stage) = so_far.stage.take()
+        {
+            stage.leave();
+        }
+        read?;
+        so_far.digest = Some(hashes.digest());
         Ok(true)
+    }
+
+    /// Returns the record of unfinished copies, if a run may go on with a copy of this file.
+    fn partials(&self, entry: &Entry) -> Option<&Partials> {
+        let is_wanted = entry.size() >= SMALLEST && self.building.is_none();
+        self.context.partials.filter(|_| is_wanted)
+    }
+
+    /// Goes on with the copy that an earlier run was stopped in, if there is one, and adds the
+    /// hashes of the ranges that it has.
+    fn resume(
+        &self,
+        entry: &Entry,
+        partials: &Partials,
+        hashes: &RangeHashes,
+        buffer: &mut [u8],
+    ) -> Result<Option<Resumed>, ReadError> {
+        let context = self.context;
+        let (size, length) = (entry.stamp.size, hashes.length());
+        let Some(partial) = partials.take(entry, length) else { return Ok(None) };
+        let resumed = context.target.resume(entry, &partial.temporary, self.precondition);
+        let Some(mut stage) = resumed.map_err(ReadError::Sink)? else { return Ok(None) };
+        let numbers = partial.hashes.iter().map(|(number, _)| *number);
+        let found = RangeHashes::of_some(length, size, numbers);
+        let Some(ranges) = stage.read_back(size, length).map_err(ReadError::Sink)? else {
+            return Ok(None);
+        };
+        let stop = |_, _: Piece<'_>| check_stop(context);
+        let read = context.cores.hash_missing(&*ranges, &found, buffer, &stop);
+        drop(ranges);
+        match read {
+            Ok(()) => {}
+            Err(ReadError::Sink(Cause::Stopped)) => {
+                stage.leave();
+                return Err(ReadError::Sink(Cause::Stopped));
+            }
+            // It is shorter than it was, or can't be read: the file is copied from its beginning.
+            Err(_) => return Ok(None),
+        }
+        let is_same = |(number, hash): &(u64, _)| found.get(*number) == Some(*hash);
+        let same = partial.hashes.into_iter().filter(is_same);
+        let bytes = same.map(|(number, hash)| hashes.set(number, hash)).sum();
+        stage.has_written(bytes);
+        Ok(Some(Resumed { stage, bytes }))
     }
 
     fn stage(&self, entry: &Entry) -> Result<Box<dyn Stage>, Cause> {
@@ -210,7 +342,7 @@ impl Attempt<'_, '_> {
                 return Ok(());
             }
         }
-        let (holes, offset) = (self.holes(), so_far.done + so_far.skipped);
+        let (holes, offset) = (self.holes(entry), so_far.done + so_far.skipped);
         let stage = self.staged(entry, &mut so_far.stage, so_far.facts.as_deref())?;
         let mut skipped = 0;
         let mut put = || {
@@ -263,9 +395,14 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// Returns what becomes of holes.
-    fn holes(&self) -> Holes {
-        if self.keeps_holes() { self.context.holes } else { Holes::Fill }
+    /// Returns what becomes of holes. A store doesn't say where they were, only that there were some.
+    fn holes(&self, entry: &Entry) -> Holes {
+        let had_some = entry.extras.as_ref().is_some_and(|extras| extras.holes);
+        match self.context.holes {
+            _ if !self.keeps_holes() => Holes::Fill,
+            Holes::Keep if had_some && self.context.source.capabilities().remote => Holes::Make,
+            holes => holes,
+        }
     }
 
     /// Returns whether the target's files can have holes.

@@ -1,8 +1,11 @@
 //! What an attempt to copy a file has come to.
 
 use super::{Context, Purpose};
-use crate::backend::{Facts, Inspected, Stage};
-use crate::model::{Cause, Digest, Entry, ExtraDigests, Features, InFlight, Timestamp};
+use crate::backend::{Facts, Inspected, Piece, Stage};
+use crate::model::{
+    Cause, Digest, Entry, ExtraDigests, Feature, Features, InFlight, Progress, Timestamp,
+};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// In bytes: files of at least this size are shown while they are copied.
 const SHOWN_SIZE: u64 = 4 << 20;
@@ -18,6 +21,8 @@ pub(super) struct Copying {
     pub(super) done: u64,
     /// Bytes that the target has as holes.
     pub(super) skipped: u64,
+    /// Bytes that an earlier run wrote.
+    pub(super) resumed: u64,
     pub(super) facts: Option<Box<Facts>>,
     pub(super) read_entry: Option<Entry>,
     pub(super) link: Option<Box<[u8]>>,
@@ -36,9 +41,14 @@ impl Copying {
         }
         let Inspected { features, mode } = inspect();
         self.lost = features;
-        if mode != entry.metadata.mode {
+        let has_holes = features.has(Feature::Holes);
+        if mode != entry.metadata.mode || has_holes {
             let mut read_entry = entry.clone();
             read_entry.metadata.mode = mode;
+            if has_holes {
+                // They are recorded, and a store keeps that with the object.
+                read_entry.extras.get_or_insert_default().holes = true;
+            }
             self.read_entry = Some(read_entry);
         }
     }
@@ -53,6 +63,41 @@ impl Copying {
         let mut read_entry = entry.clone();
         facts.apply_to(&mut read_entry);
         (self.read_entry, self.facts) = (Some(read_entry), Some(facts));
+    }
+}
+
+/// What several threads moved of a file.
+#[derive(Default)]
+pub(super) struct Moved {
+    done: AtomicU64,
+    skipped: AtomicU64,
+    /// How many intervals were over when a thread last asked.
+    intervals: AtomicU64,
+}
+
+impl Moved {
+    /// Counts a piece.
+    pub(super) fn add(&self, piece: Piece<'_>, progress: &Progress) {
+        progress.bytes_moved.add(piece.stored());
+        self.done.fetch_add(piece.stored(), Ordering::Relaxed);
+        self.skipped.fetch_add(piece.size() - piece.stored(), Ordering::Relaxed);
+    }
+
+    /// Returns the bytes that were moved, and those of holes.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.done.load(Ordering::Relaxed), self.skipped.load(Ordering::Relaxed))
+    }
+
+    /// Returns whether another `interval` of bytes was written; true to one thread for each.
+    pub(super) fn is_due(&self, interval: u64) -> bool {
+        let over = self.done.load(Ordering::Relaxed) / interval;
+        self.intervals.fetch_max(over, Ordering::Relaxed) < over
+    }
+
+    /// Returns the sum of both.
+    pub(super) fn all(&self) -> u64 {
+        let (done, skipped) = self.counts();
+        done + skipped
     }
 }
 

@@ -6,6 +6,7 @@ use super::commit::Committer;
 use super::copy::{Work, Worker};
 use super::delete::{delete, for_each_planned, settle};
 use super::links;
+use super::partials::Partials;
 use super::set_aside::{self, Deletions, SetAside, Since};
 use super::successors::Successors;
 use crate::backend::Precondition;
@@ -107,6 +108,22 @@ pub fn execute<P: Steps>(
     Ok(refusal)
 }
 
+/// Removes a temporary file of a killed run.
+fn sweep(context: &Context<'_>, key: &Key) {
+    match context.target.sweep(key) {
+        Ok(()) => {
+            context.progress.leftovers_swept.add(1);
+            let reason = Reason::LeftOver;
+            context.report(|| Outcome::new(key, None, Action::Sweep, reason));
+        }
+        Err(cause) => {
+            // It is no entry of either side, and is counted only if it fails.
+            context.progress.entries.add(1);
+            context.fail(EntryError::on_target(Operation::Delete, key, cause));
+        }
+    }
+}
+
 /// Does what had to wait for all steps; returns the error of `allow` if it refused.
 fn work_off(
     context: &Context<'_>,
@@ -121,6 +138,12 @@ fn work_off(
         Some(state) => links::make(context, links, state, committer)?,
         None => None,
     };
+    for key in context.partials.map(Partials::take_left).unwrap_or_default() {
+        // Most of them were put in their place, or dropped.
+        if !matches!(context.target.look(&key), Ok(None)) {
+            sweep(context, &key);
+        }
+    }
     let mut settled = settle(progress, observer, deletes, &tally, broke_off, allow);
     let mut successors = Successors::new(after_deletion, context.spool_dir);
     if settled.deletions == Some(Status::Done) {
@@ -212,18 +235,7 @@ impl Dispatcher<'_, '_> {
                 Planned::Forget(key) => self.forget(key),
                 // It belongs to a run that is under way.
                 Planned::Sweep(key) if (self.context.is_under_way)(&key) => {}
-                Planned::Sweep(key) => match self.context.target.sweep(&key) {
-                    Ok(()) => {
-                        self.context.progress.leftovers_swept.add(1);
-                        let reason = Reason::LeftOver;
-                        self.context.report(|| Outcome::new(&key, None, Action::Sweep, reason));
-                    }
-                    Err(cause) => {
-                        // It is no entry of either side, and is counted only if it fails.
-                        self.context.progress.entries.add(1);
-                        self.context.fail(EntryError::on_target(Operation::Delete, &key, cause));
-                    }
-                },
+                Planned::Sweep(key) => sweep(self.context, &key),
                 Planned::Notice(notice) => self.context.notice(notice),
             }
         }

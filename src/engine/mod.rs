@@ -2,7 +2,7 @@
 //!
 //! The `dispatcher` reads the plan on one thread, makes directories as it goes and hands everything
 //! else in groups to workers (`copy`, `check`, `update`; `attempt` with `copying` and `holes`;
-//! `hash`, `ranges` with `zeros`, `tag`).
+//! `hash`, `ranges` with `zeros`, `tag`; `partials` for files whose copying is stopped).
 //! Finished steps are collected in a `batch`, which the `commit` stage makes durable, puts in place
 //! and records. When all steps are done, `delete` (except what `collisions` spares), `set_aside`,
 //! `successors` and `finish` do what had to wait. `mend` repairs what a verification found, by a
@@ -23,6 +23,7 @@ mod hash;
 mod holes;
 mod links;
 mod mend;
+mod partials;
 mod preview;
 mod ranges;
 mod set_aside;
@@ -40,6 +41,7 @@ pub use dispatcher::execute;
 pub use hash::{BUFFER, Cores, Hashed, ReadSide, Wanted};
 pub use holes::Holes;
 pub use links::stands_linked;
+pub use partials::Partials;
 pub use preview::Preview;
 
 use crate::backend::layer::BandwidthLimit;
@@ -113,6 +115,8 @@ pub struct Context<'a> {
     pub learned_links: Mutex<Links>,
     /// The directory of spool files.
     pub spool_dir: &'a Path,
+    /// The files whose copying was stopped, if runs go on with them.
+    pub partials: Option<&'a Partials>,
     /// Returns whether a key lies in a directory of the target into which another run is under way.
     pub is_under_way: &'a (dyn Fn(&Key) -> bool + Sync),
 }

@@ -8,6 +8,7 @@ use blake3::hazmat::{
     ChainingValue, HasherExt as _, Mode, left_subtree_len, merge_subtrees_non_root,
     merge_subtrees_root,
 };
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,13 +27,24 @@ impl Cores {
         buffer: &mut [u8],
         take: &TakeAt<'_>,
     ) -> Result<Digest, ReadError> {
-        let length = ranges.length();
-        let buffer = part_for(buffer, size);
+        let hashes = RangeHashes::new(ranges.length(), size);
+        self.hash_missing(ranges, &hashes, buffer, take)?;
+        Ok(hashes.digest())
+    }
+
+    /// Does the same with the ranges whose hashes are missing, and adds these.
+    pub(super) fn hash_missing(
+        &self,
+        ranges: &dyn Ranges,
+        hashes: &RangeHashes,
+        buffer: &mut [u8],
+        take: &TakeAt<'_>,
+    ) -> Result<(), ReadError> {
+        let buffer = part_for(buffer, hashes.size);
         let reading = Reading {
             cores: self,
             ranges,
-            size,
-            values: (0..size.div_ceil(length)).map(|_| OnceLock::new()).collect(),
+            hashes,
             next: AtomicU64::new(0),
             failed: OnceLock::new(),
             take,
@@ -51,10 +63,7 @@ impl Cores {
         if let Some(error) = reading.failed.into_inner() {
             return Err(error);
         }
-        ranges.end()?;
-        let values: Option<Vec<_>> = reading.values.into_iter().map(OnceLock::into_inner).collect();
-        let values = values.expect("without an error all ranges are read");
-        Ok(Tree { values: &values, length }.root(size))
+        ranges.end()
     }
 }
 
@@ -62,10 +71,7 @@ impl Cores {
 struct Reading<'a> {
     cores: &'a Cores,
     ranges: &'a dyn Ranges,
-    /// The size of the content in bytes.
-    size: u64,
-    /// The hashes of the ranges.
-    values: Vec<OnceLock<Value>>,
+    hashes: &'a RangeHashes,
     /// The number of the range that is read next.
     next: AtomicU64,
     /// The first error.
@@ -79,9 +85,13 @@ impl Reading<'_> {
     fn run<'s>(&'s self, scope: &'s Scope<'s, '_>, _hashing: Hashing<'_>, buffer: &mut [u8]) {
         while self.failed.get().is_none() {
             let number = self.next.fetch_add(1, Ordering::Relaxed);
-            let Some(value) = self.values.get(number as usize) else { return };
+            let values = &self.hashes.values;
+            let Some(value) = values.get(number as usize) else { return };
+            if value.get().is_some() {
+                continue;
+            }
             if self.ranges.readers().is_none()
-                && number + 1 < self.values.len() as u64
+                && number + 1 < values.len() as u64
                 && let Some(free) = self.cores.hashing_free()
             {
                 let bytes = buffer.len();
@@ -104,7 +114,7 @@ impl Reading<'_> {
         let length = self.ranges.length();
         let mut offset = number * length;
         if let Some(block) = zeros::block_around(offset, length)
-            && block.end <= self.size
+            && block.end <= self.hashes.size
             && self.ranges.is_hole(block)
         {
             (self.take)(offset, Piece::Hole(length)).map_err(ReadError::Sink)?;
@@ -125,6 +135,70 @@ impl Reading<'_> {
             Ok(())
         })?;
         Ok(Value::Hash(hasher.finalize_non_root()))
+    }
+}
+
+/// The hashes of the ranges of a content, as far as they are known.
+pub(super) struct RangeHashes {
+    /// The size of each range but the last, in bytes.
+    length: u64,
+    /// The size of the content in bytes.
+    size: u64,
+    values: Vec<OnceLock<Value>>,
+}
+
+impl RangeHashes {
+    /// Makes the hashes of content of `size` bytes in at least two ranges of `length` bytes; none
+    /// are known.
+    pub(super) fn new(length: u64, size: u64) -> Self {
+        let values = (0..size.div_ceil(length)).map(|_| OnceLock::new()).collect();
+        Self { length, size, values }
+    }
+
+    /// Makes the hashes of these ranges alone: the others are not read.
+    pub(super) fn of_some(length: u64, size: u64, numbers: impl Iterator<Item = u64>) -> Self {
+        let wanted: BTreeSet<_> = numbers.collect();
+        let hashes = Self::new(length, size);
+        for (number, value) in (0..).zip(&hashes.values) {
+            if !wanted.contains(&number) {
+                value.get_or_init(|| Value::Zeros);
+            }
+        }
+        hashes
+    }
+
+    /// Returns the size of a range in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Sets the hash of a range; returns how many bytes that has, 0 if there is no such range.
+    pub(super) fn set(&self, number: u64, hash: ChainingValue) -> u64 {
+        let Some(value) = self.values.get(number as usize) else { return 0 };
+        value.get_or_init(|| Value::Hash(hash));
+        self.length.min(self.size - number * self.length)
+    }
+
+    /// Returns the hash of a range, if it is known.
+    pub(super) fn get(&self, number: u64) -> Option<ChainingValue> {
+        match self.values.get(number as usize)?.get()? {
+            Value::Hash(hash) => Some(*hash),
+            Value::Zeros => None,
+        }
+    }
+
+    /// Returns the numbers and hashes of the ranges that are known, but for zeros.
+    pub(super) fn known(&self) -> impl Iterator<Item = (u64, ChainingValue)> {
+        let numbers = 0..self.values.len() as u64;
+        numbers.filter_map(|number| Some((number, self.get(number)?)))
+    }
+
+    /// Returns the digest of the whole content, all of whose ranges are known.
+    pub(super) fn digest(&self) -> Digest {
+        let value =
+            |value: &OnceLock<Value>| *value.get().expect("without an error all ranges are read");
+        let values: Vec<_> = self.values.iter().map(value).collect();
+        Tree { values: &values, length: self.length }.root(self.size)
     }
 }
 

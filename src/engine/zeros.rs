@@ -26,7 +26,7 @@ pub(super) fn block_around(offset: u64, length: u64) -> Option<Range<u64>> {
 /// Returns the hash of zeros as a subtree with these bytes, if it is made of blocks of the table.
 pub(super) fn known(bytes: Range<u64>) -> Option<ChainingValue> {
     let size = bytes.end - bytes.start;
-    if size < BLOCK || !size.is_power_of_two() || bytes.start % size != 0 {
+    if size < BLOCK || !size.is_power_of_two() || !bytes.start.is_multiple_of(size) {
         return None;
     }
     if size == BLOCK {
@@ -41,12 +41,12 @@ pub(super) fn known(bytes: Range<u64>) -> Option<ChainingValue> {
 
 /// Computes the hash of zeros as a subtree with these bytes.
 pub(super) fn hash(bytes: Range<u64>) -> ChainingValue {
-    let zeros = [0; 64 << 10];
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(bytes.start);
     let mut left = bytes.end - bytes.start;
     while left > 0 {
-        let chunk = &zeros[..left.min(zeros.len() as u64) as usize];
+        let chunk = &ZEROS[..left.min(ZEROS.len() as u64) as usize];
         hasher.update(chunk);
         left -= chunk.len() as u64;
     }

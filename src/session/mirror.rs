@@ -21,7 +21,7 @@ use crate::backend::{Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
-    self, Collisions, Committer, Context, Cores, CountAhead, Holes, Purpose, execute,
+    self, Collisions, Committer, Context, Cores, CountAhead, Holes, Partials, Purpose, execute,
 };
 use crate::filter::Filter;
 use crate::limits::LimitOptions;
@@ -381,7 +381,8 @@ impl Session<'_> {
         let accepts = |key: &Key| keeper.accepts(key);
         let stands_linked = |entry: &Entry| stands_linked(&*keeper, Some(state), entry);
         let lockable = self.places.target.lockable()?;
-        let is_under_way = |key: &Key| lockable.is_held_below(key);
+        let partials = self.partials()?;
+        let is_under_way = |key: &Key| lockable.is_held_below(key) || partials.holds(key);
         let is_remote = source.capabilities().remote || target.capabilities().remote;
         let bandwidth = BandwidthLimit::new(&options.limits, self.stop);
         let context = Context {
@@ -407,6 +408,7 @@ impl Session<'_> {
             collisions: Collisions::default(),
             learned_links: Mutex::new(Links::new(&options.state_dir)),
             spool_dir: &options.state_dir,
+            partials: Some(&partials),
             is_under_way: &is_under_way,
         };
         let is_over = || context.is_over();
@@ -434,11 +436,8 @@ impl Session<'_> {
             *allowed_root = Some(identity);
             Ok(())
         });
-        if result.is_ok()
-            && !context.is_over()
-            && let Err(cause) = target.abort_stale_uploads(&mut |key| self.swept(key))
-        {
-            self.notice(Notice::LeftoversStay { cause: cause.to_string() });
+        if result.is_ok() && !context.is_over() {
+            self.sweep(&*target, &partials);
         }
         self.warn(&[&*context.source, &*target]);
         context.fatal.into_inner().map_or(result, Err)
@@ -466,6 +465,24 @@ impl Session<'_> {
         count.unwrap_or_else(|error| {
             self.notice(Notice::NotCountedAhead { cause: error.to_string() });
             None
+        })
+    }
+
+    /// Removes what earlier runs left behind and this one needs no more.
+    fn sweep(&self, target: &dyn Target, partials: &Partials) {
+        if let Err(cause) = target.abort_stale_uploads(&mut |key| self.swept(key)) {
+            self.notice(Notice::LeftoversStay { cause: cause.to_string() });
+        }
+        if let Err(error) = partials.finish() {
+            self.notice(Notice::LeftoversStay { cause: error.to_string() });
+        }
+    }
+
+    /// Returns the copies that earlier runs were stopped in.
+    fn partials(&self) -> Result<Partials, Error> {
+        let (source, target) = (&self.places.source.name, &self.places.target.name);
+        Partials::open(&self.options.state_dir, source, target).map_err(|error| {
+            Error::new(ErrorKind::Unusable, "cannot read which copies were stopped").because(error)
         })
     }
 

@@ -103,6 +103,7 @@ impl Mending<'_> {
             collisions: Collisions::default(),
             learned_links: Mutex::new(Links::new(&spool_dir)),
             spool_dir: &spool_dir,
+            partials: None,
             // A repair neither sweeps nor deletes.
             is_under_way: &|_| false,
         };

@@ -119,6 +119,16 @@ impl Target for Layer<dyn Target> {
         Ok(Box::new(LayerStage(self.0.stage_stream(entry, precondition)?)))
     }
 
+    fn resume(
+        &self,
+        entry: &Entry,
+        temporary: &[u8],
+        place: Precondition,
+    ) -> Result<Option<Box<dyn Stage>>, Cause> {
+        let resumed = self.0.resume(entry, temporary, place)?;
+        Ok(resumed.map(|stage| Box::new(LayerStage(stage)) as Box<dyn Stage>))
+    }
+
     fn builds_directories(&self) -> bool {
         self.0.builds_directories()
     }
@@ -242,6 +252,30 @@ impl Stage for LayerStage {
 
     fn skip(&mut self, bytes: u64) -> Result<(), Cause> {
         self.0.skip(bytes)
+    }
+
+    fn reflink(
+        &mut self,
+        source: &dyn Source,
+        entry: &Entry,
+    ) -> Result<Option<Inspected>, ReadError> {
+        self.0.reflink(source, entry)
+    }
+
+    fn read_back(&self, size: u64, length: u64) -> Result<Option<Box<dyn Ranges + '_>>, Cause> {
+        self.0.read_back(size, length)
+    }
+
+    fn temporary(&self) -> Option<&[u8]> {
+        self.0.temporary()
+    }
+
+    fn leave(self: Box<Self>) {
+        self.0.leave();
+    }
+
+    fn has_written(&mut self, bytes: u64) {
+        self.0.has_written(bytes);
     }
 
     fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {

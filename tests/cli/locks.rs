@@ -9,9 +9,10 @@ use std::process::{Child, Command, Stdio};
 /// A source with a file that takes a while, and none of it on disk.
 pub(crate) fn large() -> Environment {
     let env = Environment::new();
-    for n in 0..4 {
+    // The copy of a larger file would be gone on with after a stop.
+    for n in 0..12 {
         let file = fs::File::create(env.source.join(format!("large-{n}"))).unwrap();
-        file.set_len(192 << 20).unwrap();
+        file.set_len(60 << 20).unwrap();
     }
     env
 }
@@ -105,7 +106,7 @@ fn a_run_under_way_in_a_part_of_the_target_loses_nothing() {
     Run::wait(first, "the run in a part".into()).expect(0);
     assert_mirrored(&env.source, &env.target);
     fs::write(env.source.join("large-0"), "small now").unwrap();
-    fs::File::create(env.source.join("large-4")).unwrap().set_len(192 << 20).unwrap();
+    fs::File::create(env.source.join("large-12")).unwrap().set_len(192 << 20).unwrap();
     let again = Command::new("flock")
         .args(["--exclusive", "--no-fork"])
         .arg(env.target.join(".vidimus/lock"))

@@ -249,6 +249,16 @@ impl Target for PacedTarget {
         Ok(self.paced(self.inner.stage_stream(entry, precondition)?))
     }
 
+    fn resume(
+        &self,
+        entry: &Entry,
+        temporary: &[u8],
+        place: Precondition,
+    ) -> Result<Option<Box<dyn Stage>>, Cause> {
+        let resumed = self.inner.resume(entry, temporary, place)?;
+        Ok(resumed.map(|inner| self.paced(inner)))
+    }
+
     fn builds_directories(&self) -> bool {
         self.inner.builds_directories()
     }
@@ -377,6 +387,30 @@ impl Stage for PacedStage {
 
     fn skip(&mut self, bytes: u64) -> Result<(), Cause> {
         self.inner.skip(bytes)
+    }
+
+    fn reflink(
+        &mut self,
+        source: &dyn Source,
+        entry: &Entry,
+    ) -> Result<Option<Inspected>, ReadError> {
+        self.inner.reflink(source, entry)
+    }
+
+    fn read_back(&self, size: u64, length: u64) -> Result<Option<Box<dyn Ranges + '_>>, Cause> {
+        self.inner.read_back(size, length)
+    }
+
+    fn temporary(&self) -> Option<&[u8]> {
+        self.inner.temporary()
+    }
+
+    fn leave(self: Box<Self>) {
+        self.inner.leave();
+    }
+
+    fn has_written(&mut self, bytes: u64) {
+        self.inner.has_written(bytes);
     }
 
     fn anywhere(&self) -> Option<Box<dyn WriteAt + '_>> {

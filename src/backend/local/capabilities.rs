@@ -39,8 +39,10 @@ impl FileSystems {
             return Arc::clone(known);
         }
         // If the type is unknown, assume nothing.
-        let kind = fstatfs(directory).map_or(Kind::Other, |found| Kind::of(found.f_type as u64));
-        let new = Arc::new(Capabilities::new(device, kind));
+        let type_of = fstatfs(directory).ok().map(|found| found.f_type as u64);
+        let kind = type_of.map_or(Kind::Other, Kind::of);
+        let may_reflink = type_of.is_some_and(may_reflink);
+        let new = Arc::new(Capabilities { may_reflink, ..Capabilities::new(device, kind) });
         if self.ignores_inodes.load(Ordering::Relaxed) {
             new.ignore_inodes();
         }
@@ -89,11 +91,25 @@ impl Kind {
     }
 }
 
+/// Returns whether files of a file system of this type (linux/magic.h) may share their content:
+/// XFS, Btrfs, bcachefs, and NFS and SMB, whose servers do it. Asking costs a call.
+fn may_reflink(magic: u64) -> bool {
+    const XFS: u64 = 0x5846_5342;
+    const BTRFS: u64 = 0x9123_683e;
+    const BCACHEFS: u64 = 0xca45_1a4e;
+    const NFS: u64 = 0x6969;
+    const CIFS: u64 = 0xff53_4d42;
+    const SMB2: u64 = 0xfe53_4d42;
+    matches!(magic & 0xffff_ffff, XFS | BTRFS | BCACHEFS | NFS | CIFS | SMB2)
+}
+
 /// What a run has found out about one file system.
 #[derive(Debug)]
 pub(super) struct Capabilities {
     device: u64,
     pub(super) kind: Kind,
+    /// Whether files may be able to share their content (`FICLONE`).
+    pub(super) may_reflink: bool,
     /// Whether an inode number identifies a file and doesn't change.
     identifies: OnceLock<bool>,
     /// Whether the user wants inode numbers ignored.
@@ -122,6 +138,7 @@ impl Capabilities {
         Self {
             device,
             kind,
+            may_reflink: false,
             identifies: known(),
             ignores_inodes: AtomicBool::new(false),
             sets_mtime_alone: known(),

@@ -5,10 +5,43 @@ use crate::model::Cause;
 use rustix::fs::{SeekFrom, Statx, seek};
 use rustix::io::{Errno, pread};
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::BorrowedFd;
 
 /// In bytes: longer holes are passed on in parts, so that whoever hashes them can be stopped.
 const LONGEST: u64 = 64 << 20;
+
+/// What reads are a multiple of: their offsets, their lengths, and their place in memory.
+#[derive(Clone, Copy)]
+pub(super) enum Unit {
+    Byte,
+    /// As reads past the page cache have to be.
+    Block,
+}
+
+impl Unit {
+    /// The size of a block in bytes: what any disk takes.
+    pub(super) const BLOCK: usize = 4 << 10;
+
+    /// Returns the part of a buffer that can be read into.
+    pub(super) fn aligned(self, buffer: &mut [u8]) -> &mut [u8] {
+        match self {
+            Self::Byte => buffer,
+            Self::Block => {
+                let start = buffer.as_ptr().align_offset(Self::BLOCK).min(buffer.len());
+                let length = (buffer.len() - start) / Self::BLOCK * Self::BLOCK;
+                &mut buffer[start..start + length]
+            }
+        }
+    }
+
+    /// Returns the size to read for so many bytes.
+    fn whole(self, bytes: u64) -> u64 {
+        match self {
+            Self::Byte => bytes,
+            Self::Block => bytes.next_multiple_of(Self::BLOCK as u64),
+        }
+    }
+}
 
 /// Returns whether a file may have holes, because it has fewer blocks than bytes. So have
 /// compressed files.
@@ -17,19 +50,21 @@ pub(super) fn may_have_holes(stat: &Statx) -> bool {
 }
 
 /// Returns whether all of these bytes are a hole.
-pub(super) fn is_hole(file: &OwnedFd, bytes: Range<u64>) -> bool {
+pub(super) fn is_hole(file: BorrowedFd<'_>, bytes: Range<u64>) -> bool {
     matches!(span_at(file, &bytes), Span::Hole(size) if size == bytes.end - bytes.start)
 }
 
 /// Reads a part of a file in chunks that fit in `buffer`; holes, if it `may_have` any, are passed
 /// on without being read. The file's offset may move.
 pub(super) fn read_part(
-    file: &OwnedFd,
+    file: BorrowedFd<'_>,
     mut bytes: Range<u64>,
     may_have: bool,
+    unit: Unit,
     buffer: &mut [u8],
     take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
 ) -> Result<(), ReadError> {
+    let buffer = unit.aligned(buffer);
     while bytes.start < bytes.end {
         let span =
             if may_have { span_at(file, &bytes) } else { Span::Data(bytes.end - bytes.start) };
@@ -43,10 +78,12 @@ pub(super) fn read_part(
             Span::Data(size) => bytes.start + size,
         };
         while bytes.start < end {
-            let wanted = (end - bytes.start).min(buffer.len() as u64) as usize;
+            let left = end - bytes.start;
+            let wanted = unit.whole(left).min(buffer.len() as u64) as usize;
             let chunk = match pread(file, &mut buffer[..wanted], bytes.start) {
                 Ok(0) => return Err(ReadError::Changed),
-                Ok(count) => &buffer[..count],
+                // What is read in blocks may hold more than was asked for.
+                Ok(count) => &buffer[..count.min(left as usize)],
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(ReadError::Source(error.into())),
             };
@@ -60,7 +97,7 @@ pub(super) fn read_part(
 /// Passes on all content of a file, which was read already, in chunks and holes. What was read
 /// decides: a hole that was made since is none.
 pub(super) fn split(
-    file: &OwnedFd,
+    file: BorrowedFd<'_>,
     content: &[u8],
     take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
 ) -> Result<(), Cause> {
@@ -84,7 +121,7 @@ enum Span {
     Hole(u64),
 }
 
-fn span_at(file: &OwnedFd, bytes: &Range<u64>) -> Span {
+fn span_at(file: BorrowedFd<'_>, bytes: &Range<u64>) -> Span {
     let left = bytes.end - bytes.start;
     match seek(file, SeekFrom::Data(bytes.start)) {
         Ok(data) if data > bytes.start => Span::Hole((data - bytes.start).min(left)),

@@ -19,6 +19,7 @@ mod paths;
 mod probe;
 mod ranges;
 mod read;
+mod reflink;
 mod rename;
 mod set_aside;
 mod shared;
@@ -42,6 +43,7 @@ use self::capabilities::Capabilities;
 use super::{Inspected, KeySpace, ListItem, ListOptions, Listing, Ranges, ReadError, Sink, Source};
 use crate::model::error::Side;
 use crate::model::{Cause, Entry, Error, Key, Notice};
+use std::any::Any;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -106,6 +108,10 @@ impl Source for LocalSource {
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         read::look(&self.root, key)
+    }
+
+    fn copy_origin(&self) -> Option<&dyn Any> {
+        Some(&*self.root)
     }
 
     fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {

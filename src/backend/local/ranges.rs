@@ -1,19 +1,15 @@
 //! A large file in ranges that several threads read at the same time.
 
 use super::beneath::Root;
-use super::holes::{is_hole, may_have_holes, read_part};
+use super::holes::{Unit, is_hole, may_have_holes, read_part};
 use super::inspect::OpenFile;
 use super::read::{Listed, check, open_listed};
-use crate::backend::{Facts, Inspect as _, Inspected, Piece, Ranges, ReadError};
+use crate::backend::{Facts, Inspect as _, Inspected, Piece, Ranges, ReadError, range_length};
 use crate::model::{Cause, Entry};
 use rustix::fs::{Advice, Statx, fadvise};
 use std::ops::Range;
+use std::os::fd::AsFd as _;
 
-/// Smallest size of a range in bytes. Threads take one range after the other, so that a disk still
-/// reads sequentially.
-const MIN_RANGE: u64 = 1 << 20;
-/// Most ranges of a file: each takes some memory.
-const MAX_RANGES: u64 = 1 << 16;
 /// Size in bytes of the smallest file for which threads pay off.
 const MIN_FILE: u64 = 8 << 20;
 
@@ -23,11 +19,6 @@ pub(super) struct FileRanges<'a> {
     stat: Statx,
     entry: &'a Entry,
     length: u64,
-}
-
-/// Returns the size in bytes of the ranges of a file: a power of two.
-fn length(size: u64) -> u64 {
-    size.div_ceil(MAX_RANGES).next_power_of_two().max(MIN_RANGE)
 }
 
 /// Opens the file as [`read`](super::read::read) does; returns `None` if it is better read
@@ -43,7 +34,7 @@ pub(super) fn begin<'a>(
     let stat = check(&file, &entry.stamp)?;
     // Only a hint.
     fadvise(&file.0, 0, None, Advice::Sequential).ok();
-    Ok(Some(FileRanges { file, stat, entry, length: length(entry.stamp.size) }))
+    Ok(Some(FileRanges { file, stat, entry, length: range_length(entry.stamp.size) }))
 }
 
 impl Ranges for FileRanges<'_> {
@@ -60,7 +51,7 @@ impl Ranges for FileRanges<'_> {
     }
 
     fn is_hole(&self, bytes: Range<u64>) -> bool {
-        may_have_holes(&self.stat) && is_hole(&self.file.0, bytes)
+        may_have_holes(&self.stat) && is_hole(self.file.0.as_fd(), bytes)
     }
 
     fn readers(&self) -> Option<usize> {
@@ -75,29 +66,12 @@ impl Ranges for FileRanges<'_> {
     ) -> Result<(), ReadError> {
         let start = number * self.length;
         let end = self.entry.stamp.size.min(start.saturating_add(self.length));
-        read_part(&self.file.0, start..end, may_have_holes(&self.stat), buffer, take)
+        let file = self.file.0.as_fd();
+        read_part(file, start..end, may_have_holes(&self.stat), Unit::Byte, buffer, take)
     }
 
     /// Checks the stamp at the end only: as ctime never goes back, it was the same before.
     fn end(&self) -> Result<(), ReadError> {
         check(&self.file, &self.entry.stamp).map(drop)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_any_size_has_few_ranges() {
-        for size in [MIN_FILE, 64 << 30, (64 << 30) + 1, 16 << 40, i64::MAX as u64, u64::MAX] {
-            let length = length(size);
-            assert!(length.is_power_of_two() && length >= MIN_RANGE, "{size}: {length}");
-            assert!(size.div_ceil(length) <= MAX_RANGES, "{size}: {length}");
-            assert!(
-                length == MIN_RANGE || size.div_ceil(length / 2) > MAX_RANGES,
-                "{size}: {length}"
-            );
-        }
     }
 }

@@ -3,7 +3,7 @@
 use super::beneath::Root;
 use super::capabilities::{Capabilities, is_unsupported};
 use super::entries::for_each_entry;
-use super::holes::{may_have_holes, read_part, split};
+use super::holes::{Unit, may_have_holes, read_part, split};
 use super::inspect::OpenFile;
 use super::metadata::{kind_of, look_at_open};
 use super::stamp::{entry, look_afresh, stamp_of};
@@ -12,7 +12,7 @@ use crate::model::names::legal;
 use crate::model::{Cause, Entry, EntryKind, Key, Stamp};
 use rustix::fs::{Mode, OFlags, Statx, openat};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 /// Reads a regular file; see [`Source::read`](crate::backend::Source::read).
@@ -35,7 +35,8 @@ pub(super) fn read(
         inspect_open(file, &stat, 0, sink)?;
         if may_have_holes(&stat) {
             let take = &mut |piece: Piece<'_>| sink(Reading::Content(piece));
-            return match read_part(file, 0..entry.stamp.size, true, buffer, take) {
+            let bytes = 0..entry.stamp.size;
+            return match read_part(file.as_fd(), bytes, true, Unit::Byte, buffer, take) {
                 Ok(()) => check(&listed, &entry.stamp).map(drop),
                 Err(ReadError::Changed) => Err(wrong_length(&listed, &entry.stamp)),
                 other => other,
@@ -59,7 +60,7 @@ pub(super) fn read(
                 inspect_open(file, &stat, done, sink)?;
                 if may_have_holes(&stat) {
                     let take = &mut |piece: Piece<'_>| sink(Reading::Content(piece));
-                    return split(file, chunk, take).map_err(ReadError::Sink);
+                    return split(file.as_fd(), chunk, take).map_err(ReadError::Sink);
                 }
             }
             if filled > 0 || done == 0 {

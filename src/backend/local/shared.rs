@@ -9,6 +9,7 @@ use crate::backend::Precondition;
 use crate::model::names::legal;
 use crate::model::reserved::{self, TemporaryName};
 use crate::model::{Cause, Durability, EntryKind, Key, Metadata, Timestamp};
+use parking_lot::Mutex;
 use rustix::fs::{AtFlags, renameat, unlinkat};
 use rustix::io::Errno;
 use std::io;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     /// The first half of temporary names, different for each run.
     token: u32,
     temporaries: AtomicU64,
+    /// The devices of source and target between which files can't share their content.
+    pub(super) refused_reflinks: Mutex<Vec<(u64, u64)>>,
     /// Whether some directory of another user differs from what it should be.
     pub(super) leaves_directories: AtomicBool,
 }
@@ -44,6 +47,7 @@ impl Shared {
             umask: umask(),
             token,
             temporaries: AtomicU64::new(0),
+            refused_reflinks: Mutex::default(),
             leaves_directories: AtomicBool::new(false),
         })
     }

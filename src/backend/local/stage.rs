@@ -6,13 +6,18 @@
 use super::attributes::set_open;
 use super::beneath::Directory;
 use super::capabilities::Capabilities;
-use super::metadata::{look_at_open, metadata_of};
+use super::metadata::{kind_of, look_at_open, metadata_of};
+use super::reflink::{ReadBack, reflink};
 use super::shared::Shared;
 use super::stamp::stamp_of;
-use crate::backend::{Intended, Precondition, Stage, Staged, WriteAt, Written};
+use crate::backend::{
+    Inspected, Intended, Precondition, Ranges, ReadError, Source, Stage, Staged, WriteAt, Written,
+};
 use crate::model::reserved::TemporaryName;
 use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};
-use rustix::fs::{Advice, AtFlags, Mode, OFlags, Statx, fadvise, openat, unlinkat};
+use rustix::fs::{
+    Advice, AtFlags, FallocateFlags, Mode, OFlags, Statx, fadvise, fallocate, openat, unlinkat,
+};
 use rustix::io::Errno;
 use std::fs::File;
 use std::num::NonZeroU64;
@@ -103,6 +108,8 @@ pub(super) struct LocalStage {
     /// Bytes written or skipped so far.
     written: AtomicU64,
     has_holes: AtomicBool,
+    /// Whether an earlier run began it.
+    is_resumed: bool,
 }
 
 impl LocalStage {
@@ -122,8 +129,9 @@ impl LocalStage {
         // until it has that owner.
         let at_once = ours && wanted.mode & 0o7000 == 0 && wanted.mode & shared.umask == 0;
         let mode = if at_once { wanted.mode } else { 0o600 };
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // What shares its content with another file is read back.
+        let access = if directory.capabilities.may_reflink { OFlags::RDWR } else { OFlags::WRONLY };
+        let flags = access | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let open = File::from(openat(&**directory, name, flags, Mode::from_raw_mode(mode))?);
         let existing = Metadata {
             mode: mode & !shared.umask,
@@ -140,7 +148,46 @@ impl LocalStage {
             size: Some(entry.stamp.size),
             written: AtomicU64::new(0),
             has_holes: AtomicBool::new(false),
+            is_resumed: false,
         })
+    }
+
+    /// Goes on with the file `name`; returns `None` if it isn't a file that this process can have
+    /// made.
+    pub(super) fn resume(
+        shared: &Arc<Shared>,
+        directory: &Arc<Directory>,
+        entry: &Entry,
+        name: TemporaryName,
+        precondition: Precondition,
+    ) -> rustix::io::Result<Option<Self>> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let open = match openat(&**directory, &name[..], flags, Mode::empty()) {
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ISDIR | Errno::ACCESS) => {
+                return Ok(None);
+            }
+            open => File::from(open?),
+        };
+        let stat = look_at_open(&open)?;
+        let existing = metadata_of(&stat);
+        if kind_of(&stat) != EntryKind::File
+            || stat.stx_nlink != 1
+            || existing.uid != shared.ownership.uid
+        {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            shared: Arc::clone(shared),
+            hidden: Hidden::temporary(shared, &entry.key, name, precondition),
+            open,
+            directory: Arc::clone(directory),
+            existing,
+            size: Some(entry.stamp.size),
+            written: AtomicU64::new(0),
+            // Its size is what the earlier run came to.
+            has_holes: AtomicBool::new(true),
+            is_resumed: true,
+        }))
     }
 
     /// Makes the kernel start writing back the blocks completed by this write, so that little is
@@ -178,13 +225,46 @@ impl Stage for LocalStage {
         Some(Box::new(self))
     }
 
+    fn reflink(
+        &mut self,
+        source: &dyn Source,
+        entry: &Entry,
+    ) -> Result<Option<Inspected>, ReadError> {
+        let file_system = &self.directory.capabilities;
+        let inspected = reflink(&self.shared, &self.open, file_system, source, entry)?;
+        if inspected.is_some() {
+            *self.written.get_mut() = entry.stamp.size;
+        }
+        Ok(inspected)
+    }
+
+    fn read_back(&self, size: u64, length: u64) -> Result<Option<Box<dyn Ranges + '_>>, Cause> {
+        Ok(Some(Box::new(ReadBack::new(&self.open, size, length)?)))
+    }
+
+    fn temporary(&self) -> Option<&[u8]> {
+        match &self.hidden.place {
+            HiddenPlace::Temporary { name, .. } => Some(name),
+            HiddenPlace::Member { .. } => None,
+        }
+    }
+
+    fn leave(mut self: Box<Self>) {
+        self.hidden.is_published = true;
+    }
+
+    fn has_written(&mut self, bytes: u64) {
+        *self.written.get_mut() += bytes;
+    }
+
     fn finish(
         self: Box<Self>,
         intended: &Intended<'_>,
         _digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
         let wanted = intended.metadata;
-        let Self { shared, hidden, open, directory, existing, size, written, has_holes } = *self;
+        let Self { shared, hidden, open, directory, existing, size, written, has_holes, .. } =
+            *self;
         let written = written.into_inner();
         if has_holes.into_inner() {
             // The last of them may be at the end.
@@ -219,7 +299,12 @@ impl WriteAt for &LocalStage {
     }
 
     /// Writes nothing: a new file is one hole.
-    fn skip_at(&self, _offset: u64, bytes: u64) -> Result<(), Cause> {
+    fn skip_at(&self, offset: u64, bytes: u64) -> Result<(), Cause> {
+        if self.is_resumed {
+            // Whatever an earlier run left there.
+            let hole = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            fallocate(&self.open, hole, offset, bytes)?;
+        }
         self.written.fetch_add(bytes, Ordering::Relaxed);
         self.has_holes.store(true, Ordering::Relaxed);
         Ok(())

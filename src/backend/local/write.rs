@@ -21,7 +21,9 @@ use crate::backend::{
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::names::legal;
-use crate::model::reserved::{DIRECTORY, MANIFEST, is_of_put, is_set_aside, is_temporary};
+use crate::model::reserved::{
+    DIRECTORY, MANIFEST, TemporaryName, is_of_put, is_set_aside, is_temporary,
+};
 use crate::model::{
     Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp,
 };
@@ -129,7 +131,8 @@ impl Source for LocalTarget {
     fn capabilities(&self) -> backend::Capabilities {
         let needs_barrier = self.shared.syncing.needs_barrier();
         let holes = self.shared.root.directory().capabilities.makes_holes();
-        backend::Capabilities { needs_barrier, holes, ..self.reader.capabilities() }
+        let reflinks = self.shared.root.directory().capabilities.may_reflink;
+        backend::Capabilities { holes, reflinks, needs_barrier, ..self.reader.capabilities() }
     }
 
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
@@ -194,6 +197,20 @@ impl Target for LocalTarget {
         precondition: Precondition,
     ) -> Result<Box<dyn Stage>, Cause> {
         Ok(Box::new(self.begin(entry, precondition)?.of_any_size()))
+    }
+
+    fn resume(
+        &self,
+        entry: &Entry,
+        temporary: &[u8],
+        place: Precondition,
+    ) -> Result<Option<Box<dyn Stage>>, Cause> {
+        let Ok(name) = TemporaryName::try_from(temporary) else { return Ok(None) };
+        let shared = &self.shared;
+        let stage = shared.parent(&entry.key, |parent, _| {
+            Ok(LocalStage::resume(shared, parent, entry, name, place)?)
+        })?;
+        Ok(stage.map(|stage| Box::new(stage) as Box<dyn Stage>))
     }
 
     fn stage_directory(&self, key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {

@@ -132,11 +132,11 @@ pub(crate) struct MirrorFlags {
     /// 4 KiB of zeros takes no space in the target either, whether it comes from a directory or from a
     /// bucket. What is up to date is not written again for it. Where the target can't have holes, zeros
     /// are written.
-    #[arg(short = 'S', long, help_heading = "Keeping", env = "VIDIMUS_SPARSE",
+    #[arg(short = 'S', long, help_heading = "Copying", env = "VIDIMUS_SPARSE",
         value_parser = values::switch)]
     pub(crate) sparse: bool,
     /// Write zeros where the source's files have holes
-    #[arg(long, help_heading = "Keeping", env = "VIDIMUS_NO_HOLES",
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_HOLES",
         value_parser = values::switch)]
     pub(crate) no_holes: bool,
 

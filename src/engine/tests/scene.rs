@@ -161,6 +161,7 @@ impl Scene {
             collisions: Collisions::default(),
             learned_links: Mutex::new(Links::new(state_dir)),
             spool_dir: state_dir,
+            partials: None,
             is_under_way: &|_| false,
         };
         let surplus = Counter::default();

@@ -166,8 +166,10 @@ impl Session<'_> {
         };
         let plan = Plan::new(join, planning);
         let (writing, lockable) = (self.writing(), self.places.target.lockable().ok());
+        let partials = self.partials()?;
         let under_way = |key: &Key| {
-            writing.as_ref().is_some_and(|writing| writing.owns(key))
+            partials.holds(key)
+                || writing.as_ref().is_some_and(|writing| writing.owns(key))
                 || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
         };
         let is_wider = |step: &Step| {
