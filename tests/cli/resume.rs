@@ -63,7 +63,7 @@ fn completed(env: &Environment) -> u64 {
 #[test]
 fn a_copy_that_was_stopped_is_gone_on_with() {
     let env = stopped(80, Signal::INT);
-    env.mirror(&["-n"]).expect(0).is_silent_about("\"sweep\"");
+    env.mirror(&["-n"]).expect(0).is_silent_about("\"action\":\"sweep\"");
     let moved = completed(&env);
     assert!((20..50).contains(&moved), "{moved} MiB");
 }
