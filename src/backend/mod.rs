@@ -48,6 +48,8 @@ pub enum ListItem {
     Leftover(Key),
     /// An entry that is left out, for a reason worth one warning. Nothing below it is touched.
     LeftOut(Key, String),
+    /// A file system is mounted on the directory that was just listed (targets only).
+    MountPoint(Key),
 }
 
 impl ListItem {
@@ -56,7 +58,7 @@ impl ListItem {
         match self {
             Self::Entry(entry) => &entry.key,
             Self::Failed(error) | Self::BrokeOff(error) => &error.key,
-            Self::Leftover(key) | Self::LeftOut(key, _) => key,
+            Self::Leftover(key) | Self::LeftOut(key, _) | Self::MountPoint(key) => key,
         }
     }
 }

@@ -103,6 +103,8 @@ pub enum Joined {
     Leftover(Key),
     /// A key that is left out, with the reason.
     LeftOut(Key, String),
+    /// The target has a file system mounted on the directory whose pair came before.
+    MountPoint(Key),
 }
 
 impl Joined {
@@ -111,7 +113,7 @@ impl Joined {
         match self {
             Self::Pair(pair) => &pair.key,
             Self::Failed(error) | Self::BrokeOff(error) => &error.key,
-            Self::Leftover(key) | Self::LeftOut(key, _) => key,
+            Self::Leftover(key) | Self::LeftOut(key, _) | Self::MountPoint(key) => key,
         }
     }
 }
@@ -156,7 +158,10 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
     fn advance(&mut self) -> Result<(), Error> {
         self.next = None;
         for item in self.items.by_ref() {
-            let is_scope = !matches!(item, Ok(ListItem::Entry(_) | ListItem::Leftover(_)));
+            let is_scope = matches!(
+                item,
+                Ok(ListItem::BrokeOff(_) | ListItem::Failed(_) | ListItem::LeftOut(..))
+            );
             match item? {
                 ListItem::Entry(entry) => {
                     self.next = Some(entry);
@@ -171,6 +176,7 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                     self.waiting.push_back(Joined::Failed(error));
                 }
                 ListItem::Leftover(key) => self.waiting.push_back(Joined::Leftover(key)),
+                ListItem::MountPoint(key) => self.waiting.push_back(Joined::MountPoint(key)),
                 ListItem::LeftOut(key, why) => {
                     // Unknown on this side, so that it is never deleted on the other one.
                     self.unknown.add(key.clone());

@@ -147,6 +147,9 @@ pub enum Cause {
         "it is not empty: something was made in it since it was listed, or its listing is incomplete"
     )]
     NotEmpty,
+    /// A directory that was to be deleted is one on which a file system is mounted.
+    #[error("a file system is mounted there, and what it holds is no part of the mirror")]
+    MountPoint,
     /// It has the name of a temporary, but not the form of one.
     #[error(
         "it has the name of a temporary, but vidimus did not make it: check it, then remove or rename \
@@ -307,6 +310,7 @@ impl Cause {
             Self::DeletionRefused => "deletion_refused",
             Self::DeletionWaits => "deletion_waits",
             Self::NotEmpty => "not_empty",
+            Self::MountPoint => "mount_point",
             Self::NoTemporary => "no_temporary",
             Self::LeafInTheWay => "leaf_in_the_way",
             Self::NoParent => "no_parent",
@@ -348,6 +352,7 @@ impl Cause {
             Self::NotItsSize { .. } => hint!["leave it out by ", Exclude],
             Self::DirectoryInTheWay => hint![Delete, " deletes what only the target has"],
             Self::DirectoryProtected => hint![DeleteExcluded, " deletes what is excluded, too"],
+            Self::MountPoint => hint!["unmount it, or leave it out by ", Exclude],
             Self::LeafAndDirectory => {
                 hint!["rename one, or leave the directory out by ", Exclude]
             }
@@ -579,7 +584,8 @@ mod tests {
             Cause::DirectoryProtected => Cause::DeletionRefused,
             Cause::DeletionRefused => Cause::DeletionWaits,
             Cause::DeletionWaits => Cause::NotEmpty,
-            Cause::NotEmpty => Cause::NoTemporary,
+            Cause::NotEmpty => Cause::MountPoint,
+            Cause::MountPoint => Cause::NoTemporary,
             Cause::NoTemporary => Cause::LeafInTheWay,
             Cause::LeafInTheWay => Cause::NoParent,
             Cause::NoParent => Cause::LeafAndDirectory,

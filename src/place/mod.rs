@@ -9,6 +9,7 @@ mod access;
 mod bag_root;
 mod directory;
 pub mod file;
+mod mounts;
 mod opener;
 mod overlap;
 mod prefix;
@@ -18,6 +19,7 @@ mod target;
 
 pub use access::{access, access_single};
 pub use bag_root::{InBag, bag_at};
+pub use mounts::SharedDirectory;
 pub use opener::{BagPlaces, OpenOptions, Opener, Sides, Writes};
 pub use overlap::Overlap;
 pub use single::{Browsed, ReadableFile, WritableFile, cannot_read};

@@ -1,7 +1,7 @@
 //! Sources as places.
 
 use super::overlap::{self, Extent};
-use super::{OpenPlace, Overlap, TargetPlace, below, misplaced_patterns};
+use super::{OpenPlace, Overlap, SharedDirectory, TargetPlace, below, misplaced_patterns, mounts};
 use crate::backend::Capabilities;
 use crate::filter::Filter;
 use crate::manifest::RootIdentity;
@@ -32,6 +32,18 @@ impl SourcePlace {
         let source = self.open.position()?;
         let extent = if self.only.is_some() { Extent::SingleFile } else { Extent::Whole };
         Ok(overlap::overlap(&source, extent, &target.position()?))
+    }
+
+    /// Returns directories that are in it and in a target at once, by a mount. A single file shares
+    /// none.
+    ///
+    /// # Errors
+    /// If that can't be found out.
+    pub fn shared_with(&self, target: &TargetPlace) -> Result<Vec<SharedDirectory>, Error> {
+        match (self.open.path(), target.path()) {
+            (Some(source), Some(target)) if self.only.is_none() => mounts::shared(source, target),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Returns what distinguishes its root from another one that is mounted in its place.

@@ -440,6 +440,15 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         Some(Planned::SetAside { key, is_deleted: directory.to_delete.is_some() })
     }
 
+    /// Keeps a directory that would be deleted with everything in it, because a file system is
+    /// mounted there: what that holds is no part of the mirror. Returns `None` for any other.
+    fn keep_mount_point(&mut self, key: Key) -> Option<Planned> {
+        self.open.pop_if(|open| open.key == key && open.to_delete.is_some())?;
+        self.keep_innermost();
+        self.protected = Some(key.clone());
+        Some(Planned::Failed(EntryError::on_target(Operation::Delete, key, Cause::MountPoint)))
+    }
+
     fn push_deletion(&mut self, target: &Entry) -> Result<(), Error> {
         self.with.progress.deletions_planned.add(1);
         self.touch();
@@ -624,6 +633,10 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                 self.close(&key)?;
                 self.keep_innermost();
                 Some(Planned::Notice(Notice::left_out(&key, why)))
+            }
+            Joined::MountPoint(key) => {
+                self.close(&key)?;
+                self.keep_mount_point(key)
             }
             Joined::Pair(pair) => self.plan(*pair)?,
         })

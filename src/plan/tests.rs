@@ -201,6 +201,26 @@ fn a_directory_stays_if_something_in_it_could_not_be_listed_or_is_left_out() {
 }
 
 #[test]
+fn a_mount_point_that_would_go_stays_with_all_in_it_and_is_in_no_count() {
+    let mount = Key::new(&b"d/m/"[..]);
+    let with_mount = |paths: &[&str]| {
+        let mut listing = listing(&files(paths), Place::Local);
+        let at = listing.iter().position(|it| it.as_ref().is_ok_and(|it| *it.key() == mount));
+        listing.insert(at.unwrap() + 1, Ok(ListItem::MountPoint(mount.clone())));
+        listing
+    };
+    let target = || with_mount(&["d/a", "d/m/b", "d/m/e/x", "d/n", "f/c"]);
+    let (tally, keys) = planned(&deleting(), listing(&files(&["x"]), Place::Local), target());
+    assert_eq!(keys, ["d/a", "d/n", "f/c", "f/"]);
+    assert_eq!((tally.deletions(), tally.deletable), (4, 4));
+    // One that the source has as a directory is a directory like any other.
+    let source = listing(&files(&["d/m/b", "f/c"]), Place::Local);
+    let (tally, keys) = planned(&deleting(), source, target());
+    assert_eq!(keys, ["d/a", "d/m/e/x", "d/m/e/", "d/n"]);
+    assert_eq!(tally.deletions(), 4);
+}
+
+#[test]
 fn a_source_of_one_object_with_a_flat_key_is_not_empty() {
     // A listing between two stores has no root.
     let object = || {

@@ -385,7 +385,7 @@ impl Importing<'_> {
                     unknown.add(key);
                     continue;
                 }
-                Some(ListItem::Leftover(_)) => continue,
+                Some(ListItem::Leftover(_) | ListItem::MountPoint(_)) => continue,
                 None => None,
             };
             self.progress.entries.add(u64::from(entry.is_some()));

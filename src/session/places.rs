@@ -2,9 +2,13 @@
 
 use super::{BagOptions, MirrorOptions};
 use crate::backend::KeySpace;
-use crate::model::{Error, ErrorKind};
+use crate::filter::Filter;
+use crate::model::hint::hint;
+use crate::model::{Error, ErrorKind, Key, Setting};
 use crate::place::file::refuse_own;
-use crate::place::{BagPlaces, MadeDirectories, Opener, Overlap, SourcePlace, TargetPlace};
+use crate::place::{
+    BagPlaces, MadeDirectories, Opener, Overlap, SharedDirectory, SourcePlace, TargetPlace,
+};
 use std::path::PathBuf;
 
 /// The two sides of a run, resolved.
@@ -45,6 +49,8 @@ pub(crate) fn resolve(options: &MirrorOptions, opener: &Opener) -> Result<Places
     };
     let places = Places { source, target, bag };
     places.refuse_overlap()?;
+    let deletes_excluded = options.delete.is_some_and(|delete| delete.excluded);
+    places.refuse_shared(&options.filter, deletes_excluded)?;
     // Only the run that makes a bag may write to its payload.
     places.bag.as_ref().map_or(&places.target, |bag| &bag.place).refuse_within_bag()?;
     Ok(places)
@@ -82,5 +88,32 @@ impl Places {
         };
         Err(Error::new(ErrorKind::Refused, message)
             .help("mirror to a place outside the source that does not contain it"))
+    }
+
+    /// Refuses places that share a directory by a mount, unless the filter keeps the run out of
+    /// it. Otherwise it would be found only when a walk reaches it, with half of the work done.
+    fn refuse_shared(&self, filter: &Filter, deletes_excluded: bool) -> Result<(), Error> {
+        let excludes = |key: &Key| !key.is_root() && filter.excludes_within(key);
+        let is_reached = |shared: &SharedDirectory| {
+            !excludes(&shared.in_source) && (deletes_excluded || !excludes(&shared.in_target))
+        };
+        let shared = self.source.shared_with(&self.target)?;
+        let Some(SharedDirectory { in_source, in_target }) = shared.into_iter().find(is_reached)
+        else {
+            return Ok(());
+        };
+        let message = if in_target.is_root() {
+            format!("the target lies in the source, at \"{in_source}\"")
+        } else if in_source.is_root() {
+            format!("the source lies in the target, at \"{in_target}\"")
+        } else {
+            format!(
+                "\"{in_source}\" of the source and \"{in_target}\" of the target are one directory"
+            )
+        };
+        Err(Error::new(ErrorKind::Refused, message).help(hint![
+            "it is mounted in both (a bind mount): unmount it there, or leave it out by ",
+            Setting::Exclude,
+        ]))
     }
 }

@@ -345,7 +345,7 @@ impl Scan<'_, '_> {
                 self.found.source |= error.side == Side::Source;
                 comparer.fail_to_list(&error);
             }
-            Joined::Leftover(_) => {}
+            Joined::Leftover(_) | Joined::MountPoint(_) => {}
             Joined::LeftOut(key, why) => {
                 self.extras.hold(&key, &mut |key| comparer.extra(key));
                 comparer.observer.notice(Notice::left_out(&key, why));

@@ -125,7 +125,7 @@ where
                     tally.fail_to_list(&error);
                 }
                 Some(ListItem::LeftOut(key, _)) => self.hold(&key, tally),
-                Some(ListItem::Leftover(_)) | None => {}
+                Some(ListItem::Leftover(_) | ListItem::MountPoint(_)) | None => {}
             }
         }
     }

@@ -37,6 +37,7 @@ mod lost;
 mod manifest;
 mod mirror;
 mod model;
+mod mount_points;
 mod other_disk;
 mod power;
 mod published;

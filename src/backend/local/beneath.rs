@@ -44,18 +44,23 @@ pub struct Directory {
     pub passed_on_group: Option<u32>,
     /// Whether entries can be added but not renamed or removed (`chattr +a`).
     pub(super) is_append_only: bool,
+    /// Whether a file system is mounted on it; `None` if the kernel (before 5.8) doesn't say.
+    is_mount: Option<bool>,
 }
 
 impl Directory {
     pub(super) fn from_fd(fd: OwnedFd, file_systems: &FileSystems) -> rustix::io::Result<Self> {
         let stat = look_at_open(&fd)?;
         let device = makedev(stat.stx_dev_major, stat.stx_dev_minor);
+        let says_mounts = stat.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT);
         Ok(Self {
             capabilities: file_systems.of(device, &fd),
             fd,
             identity: Identity { device, inode: stat.stx_ino },
             passed_on_group: (stat.stx_mode & 0o2000 != 0).then_some(stat.stx_gid),
             is_append_only: stat.stx_attributes.contains(StatxAttributes::APPEND),
+            is_mount: says_mounts
+                .then(|| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
         })
     }
 }
@@ -64,6 +69,12 @@ impl Directory {
     /// Returns the inode number; `None` if the file system's numbers don't identify a file.
     pub fn number(&self) -> Option<u64> {
         self.capabilities.identifies().then_some(self.identity.inode)
+    }
+
+    /// Returns whether a file system is mounted on the directory, which lies in `parent`. Where
+    /// the kernel doesn't say, any with another device number counts, also a Btrfs subvolume.
+    pub(super) fn is_mount_in(&self, parent: Identity) -> bool {
+        self.is_mount.unwrap_or(self.identity.device != parent.device)
     }
 }
 

@@ -233,9 +233,21 @@ impl Emitter {
         }
         self.send(item)?;
         match opened {
-            Ok(opened) => self.enter(key, opened),
+            Ok(opened) => {
+                if self.is_mount_point(&opened.directory) {
+                    self.send(ListItem::MountPoint(key.clone()))?;
+                }
+                self.enter(key, opened)
+            }
             Err(error) => self.send(ListItem::Failed(error)),
         }
+    }
+
+    /// Returns whether a directory of the innermost level is one on which the target has a file
+    /// system mounted.
+    fn is_mount_point(&self, directory: &Directory) -> bool {
+        let parent = self.levels.last().map(|level| level.identity);
+        self.walk.side == Side::Target && parent.is_some_and(|parent| directory.is_mount_in(parent))
     }
 
     /// Takes a directory that was opened ahead, or opens it now.

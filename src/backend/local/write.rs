@@ -27,7 +27,7 @@ use crate::model::reserved::{
 use crate::model::{
     Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp,
 };
-use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Mode, StatxAttributes, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -290,6 +290,9 @@ impl Target for LocalTarget {
                 return Err(Cause::TargetChanged);
             }
             if entry.kind == EntryKind::Directory {
+                if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
+                    return Err(Cause::MountPoint);
+                }
                 shared.root.forget(entry.key.as_bytes());
                 match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
                     Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::NotEmpty),

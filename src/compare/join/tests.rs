@@ -37,6 +37,7 @@ fn listing(side: Side, items: &[&str]) -> Vec<Result<ListItem, Error>> {
             Some(b'!') => Ok(failed(side, &item[1..])),
             Some(b'~') => Ok(ListItem::Leftover(key())),
             Some(b'-') => Ok(ListItem::LeftOut(key(), "a reason".into())),
+            Some(b'^') => Ok(ListItem::MountPoint(key())),
             Some(b'?') => Err(Error::new(ErrorKind::Unusable, "broken off")),
             _ => Ok(ListItem::Entry(entry(item, inode))),
         }
@@ -95,6 +96,7 @@ fn text(joined: Joined) -> String {
         }
         Joined::Leftover(key) => format!("~{key}"),
         Joined::LeftOut(key, why) => format!("-{key} {why}"),
+        Joined::MountPoint(key) => format!("^{key}"),
     }
 }
 

@@ -187,9 +187,9 @@ fn item_of(
             let row = rows.of(&entry.key)?;
             Item::Entry(SideEntry::by_listing(entry, row.as_ref(), key_space))
         }
-        ListItem::Leftover(_) | ListItem::Failed(EntryError { cause: Cause::ReservedName, .. }) => {
-            return Ok(None);
-        }
+        ListItem::Leftover(_)
+        | ListItem::MountPoint(_)
+        | ListItem::Failed(EntryError { cause: Cause::ReservedName, .. }) => return Ok(None),
         ListItem::Failed(error) | ListItem::BrokeOff(error) => Item::Failed(error),
         ListItem::LeftOut(key, why) => {
             Item::Failed(EntryError::on_source(Operation::List, key, Cause::Other(why)))

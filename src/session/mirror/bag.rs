@@ -340,6 +340,7 @@ impl Bag {
                     fail(unvouched(key, Cause::ReservedName));
                     continue;
                 }
+                ListItem::MountPoint(_) => continue,
             };
             found.enter(&entry);
             if entry.kind == EntryKind::Directory {

@@ -280,6 +280,12 @@ impl Session<'_> {
                 Joined::Failed(error) | Joined::BrokeOff(error) => explanation.failed.push(error),
                 Joined::Leftover(key) if under_way(&key) => {}
                 Joined::Leftover(key) => explanation.notices.push(of_leftover(key)),
+                Joined::MountPoint(key) => {
+                    let found = explanation.keys.iter_mut().find(|of| of.pair.key == key);
+                    if let Some(it) = found.filter(|of| of.action() == Some(Action::Delete)) {
+                        it.decision = Err(Cause::MountPoint);
+                    }
+                }
                 Joined::LeftOut(key, why) => {
                     explanation.notices.push(Notice::left_out(&key, why));
                 }
@@ -465,8 +471,20 @@ impl Session<'_> {
         for (end, _) in ends {
             let (join, _) = self.join_name(&Key::new(&above[..end]), sides, Vec::new())?;
             for joined in join {
-                let Joined::Pair(pair) = joined? else { continue };
                 let key = &above[..=end];
+                let pair = match joined? {
+                    Joined::Pair(pair) => pair,
+                    Joined::MountPoint(mounted)
+                        if is_deleted
+                            && mounted.as_bytes() == key
+                            && *key != *explained.pair.key.as_bytes() =>
+                    {
+                        explained.barred_by = Some(mounted);
+                        explained.decision = Ok(Decision::new(Action::Keep, Reason::Exists));
+                        return Ok(());
+                    }
+                    _ => continue,
+                };
                 if pair.key.trimmed() != &above[..end] {
                     continue;
                 }

@@ -87,9 +87,12 @@ impl Walk {
             Err(error) => return Ok(vec![item, ListItem::Failed(self.error(key, error))]),
         };
         self.enter(&opened, &key)?;
+        let is_mount = self.side == Side::Target && opened.is_mount_in(directory.identity);
+        let mount = is_mount.then(|| ListItem::MountPoint(key.clone()));
+        let itself = std::iter::once(item).chain(mount);
         let opened = match self.read(opened, &key) {
             Ok(opened) => opened,
-            Err(error) => return Ok(vec![item, ListItem::Failed(error)]),
+            Err(error) => return Ok(itself.chain([ListItem::Failed(error)]).collect()),
         };
         // A leaf that was set aside keeps the directory from being removed, too.
         let keeps_directory = |item: &ListItem| match item {
@@ -98,7 +101,7 @@ impl Walk {
         };
         let first = opened.first.into_iter().find(keeps_directory);
         let failed = opened.failed.map(ListItem::Failed);
-        Ok(std::iter::once(item).chain(failed).chain(first).collect())
+        Ok(itself.chain(failed).chain(first).collect())
     }
 
     /// Checks that a walk would enter and read a directory.

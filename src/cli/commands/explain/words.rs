@@ -73,8 +73,9 @@ pub(super) fn consequences(explained: &Explained, options: &MirrorOptions) -> Ve
     }
     let mut sentences = vec![what(explained, options)];
     if let Some(above) = &explained.barred_by {
-        sentences
-            .push(format!("because of {above}, which is a file on one side: explain that key"));
+        sentences.push(format!(
+            "because of {above}, which stays or is a file on one side: explain that key"
+        ));
     }
     let reads_source = match explained.action() {
         Some(Action::Copy { unless }) => unless.is_some(),
