@@ -41,6 +41,7 @@ impl Mirror {
             policy: PolicyOptions::default(),
             delete: None,
             bag: None,
+            backup_dir: None,
             require_file: None,
             sign: None,
             manifest_mode: None,
@@ -125,6 +126,7 @@ pub struct MirrorBuilder {
     policy: PolicyOptions,
     delete: Option<DeleteOptions>,
     bag: Option<BagOptions>,
+    backup_dir: Option<PathBuf>,
     require_file: Option<PathBuf>,
     sign: Option<SecretKey>,
     manifest_mode: Option<ManifestMode>,
@@ -240,6 +242,13 @@ impl MirrorBuilder {
         self
     }
 
+    /// Keeps what is overwritten or deleted in this directory of the target's file system, below
+    /// the run's id; a relative path begins at the target. By default nothing is kept.
+    pub fn backup_dir(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.backup_dir = Some(directory.into());
+        self
+    }
+
     /// Refuses the run unless the source's root contains this file, which shows that it is mounted.
     pub fn require_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.require_file = Some(path.into());
@@ -308,6 +317,7 @@ impl MirrorBuilder {
             policy: self.policy,
             filter: common::filter(self.filter)?,
             delete: self.delete,
+            backup_dir: self.backup_dir,
             require_file: self.require_file,
             sign: self.sign,
             manifest_mode: self.manifest_mode,
@@ -333,6 +343,10 @@ impl MirrorBuilder {
         }
         if self.bag.is_none() {
             return Ok(());
+        }
+        if self.backup_dir.is_some() {
+            return Err(usage("a bag keeps nothing of what it replaces")
+                .help(hint!["leave out ", Setting::BackupDir]));
         }
         if self.durability == Durability::None {
             return Err(usage("a bag is declared whole, which has to be durable").help(hint![

@@ -122,6 +122,7 @@ fn mirror_builder(
     };
     let digests = if chosen == Chosen::Second { digests(&flags.digest) } else { NO_DIGESTS };
     let builder = with(builder, flags.manifest_mode, MirrorBuilder::manifest_mode);
+    let builder = with(builder, flags.backup_dir.as_ref(), MirrorBuilder::backup_dir);
     let builder = builder
         .markers(!flags.no_markers)
         .holes(holes)

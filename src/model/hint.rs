@@ -50,6 +50,8 @@ settings! {
     Against = "against",
     /// Allow unencrypted connections to a store.
     AllowHttp = "allow_http",
+    /// Where what is overwritten or deleted is kept.
+    BackupDir = "backup_dir",
     /// Compare content.
     Checksum = "checksum",
     /// Delete entries that only the target has.

@@ -85,10 +85,14 @@ pub(super) fn refuse(
 }
 
 /// Returns a path with symbolic links resolved, as far as it exists.
-fn real(path: &Path) -> PathBuf {
+pub(super) fn real(path: &Path) -> PathBuf {
     let resolve = |above: &Path| Some((above.canonicalize().ok()?, path.strip_prefix(above).ok()?));
     let found = path.ancestors().find_map(resolve);
-    found.map_or_else(|| path.to_owned(), |(above, rest)| above.join(rest))
+    found.map_or_else(
+        || path.to_owned(),
+        // Joining nothing would add a slash.
+        |(above, rest)| if rest.as_os_str().is_empty() { above } else { above.join(rest) },
+    )
 }
 
 /// Returns whether all of a source was mirrored to a directory before, by the state or by the

@@ -1,7 +1,7 @@
 //! Local directories as places.
 
 use super::overlap::Position;
-use super::{OpenPlace, SourcePlace, Walkers, Writes, printable};
+use super::{BackupPlace, OpenPlace, SourcePlace, Walkers, Writes, printable};
 use crate::backend::local::{
     FileSystem, Guarded, LocalSource, LocalTarget, Root, dangling, unopened,
 };
@@ -45,14 +45,18 @@ impl OpenPlace for Directory {
         Ok(Arc::new(LocalSource::new(Arc::clone(&self.root), walking()?)))
     }
 
-    fn target(&self, walking: Walkers<'_>, writes: Writes) -> Result<Arc<dyn Target>, Error> {
-        let Writes { durability, token } = writes;
+    fn target(&self, walking: Walkers<'_>, writes: Writes<'_>) -> Result<Arc<dyn Target>, Error> {
+        let Writes { durability, token, backup } = writes;
         let target = LocalTarget::new(Arc::clone(&self.root), walking()?, durability, token);
-        Ok(Arc::new(target.map_err(|error| {
+        let target = target.map_err(|error| {
             let error = io::Error::from(error);
             Error::new(ErrorKind::Unusable, "cannot find out which groups this user belongs to")
                 .because(error)
-        })?))
+        })?;
+        Ok(Arc::new(match backup.map(BackupPlace::open).transpose()?.flatten() {
+            Some(backup) => target.with_backup(backup),
+            None => target,
+        }))
     }
 
     fn lockable(&self) -> Lockable {

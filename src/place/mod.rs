@@ -6,6 +6,7 @@
 //! implements in a file of its own (`directory`, `prefix`).
 
 mod access;
+mod backup;
 mod bag_root;
 mod directory;
 pub mod file;
@@ -18,6 +19,7 @@ mod source;
 mod target;
 
 pub use access::{access, access_single};
+pub use backup::BackupPlace;
 pub use bag_root::{InBag, bag_at};
 pub use mounts::SharedDirectory;
 pub use opener::{BagPlaces, OpenOptions, Opener, Sides, Writes};
@@ -47,7 +49,7 @@ trait OpenPlace: Send + Sync {
     fn source(&self, walking: Walkers<'_>) -> Result<Arc<dyn Source>, Error>;
 
     /// Makes a target. Backends that walk directories call `walking`.
-    fn target(&self, walking: Walkers<'_>, writes: Writes) -> Result<Arc<dyn Target>, Error>;
+    fn target(&self, walking: Walkers<'_>, writes: Writes<'_>) -> Result<Arc<dyn Target>, Error>;
 
     /// Returns what has to be locked before anything is written.
     fn lockable(&self) -> Lockable;

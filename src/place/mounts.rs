@@ -12,7 +12,7 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// The mounts that this process sees; proc_pid_mountinfo(5) is its format.
+/// The mounts that this process sees; `proc_pid_mountinfo(5)` is its format.
 const TABLE: &str = "/proc/self/mountinfo";
 
 /// A directory that is in two places at once.

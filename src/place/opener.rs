@@ -2,7 +2,7 @@
 
 use super::directory::{self, Directory, TargetPath};
 use super::prefix::Prefix;
-use super::{OpenPlace, SourcePlace, TargetPlace, printable};
+use super::{BackupPlace, OpenPlace, SourcePlace, TargetPlace, printable};
 use crate::backend::local::{Guarded, Root, Walking};
 use crate::backend::object::{BucketPrefix, StoreSettings, Stores};
 use crate::backend::{Source, Target};
@@ -71,11 +71,20 @@ impl<'a> OpenOptions<'a> {
 
 /// Options for writing to a target.
 #[derive(Clone, Copy, Debug)]
-pub struct Writes {
+pub struct Writes<'a> {
     /// When a file counts as durable.
     pub durability: Durability,
     /// Distinguishes this run's temporary files from others'.
     pub token: u32,
+    /// Where what is replaced or removed is kept, if it is.
+    pub backup: Option<&'a BackupPlace>,
+}
+
+impl Writes<'_> {
+    /// Returns the options of a writer that keeps nothing of what it replaces.
+    pub fn new(durability: Durability, token: u32) -> Self {
+        Self { durability, token, backup: None }
+    }
 }
 
 /// A bag, which is a local directory, and its payload.
@@ -261,7 +270,7 @@ impl Opener {
     /// # Errors
     /// [`ErrorKind::Unusable`] if no threads can be started, or the kernel doesn't return this
     /// process's user.
-    pub fn write(&self, place: &TargetPlace, writes: Writes) -> Result<Arc<dyn Target>, Error> {
+    pub fn write(&self, place: &TargetPlace, writes: Writes<'_>) -> Result<Arc<dyn Target>, Error> {
         self.write_guarded(place.opened(), writes, None)
     }
 
@@ -274,7 +283,7 @@ impl Opener {
         &self,
         source: &SourcePlace,
         target: &TargetPlace,
-        writes: Writes,
+        writes: Writes<'_>,
     ) -> Result<Sides, Error> {
         let forbidden_in_source = target.opened().and_then(OpenPlace::forbidden);
         let all = source.only.is_none();
@@ -287,7 +296,7 @@ impl Opener {
     fn write_guarded(
         &self,
         open: Option<&dyn OpenPlace>,
-        writes: Writes,
+        writes: Writes<'_>,
         forbidden: Option<&Guarded>,
     ) -> Result<Arc<dyn Target>, Error> {
         let walking = || self.walking(forbidden);

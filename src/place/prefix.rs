@@ -1,8 +1,8 @@
 //! Prefixes in stores as places.
 
 use super::overlap::Position;
-use super::{OpenPlace, Walkers, Writes};
-use crate::backend::object::{BucketPrefix, ObjectSource, ObjectTarget};
+use super::{BackupPlace, OpenPlace, Walkers, Writes};
+use crate::backend::object::{BucketPrefix, ObjectBackup, ObjectSource, ObjectTarget};
 use crate::backend::{Capabilities, Source, Target};
 use crate::manifest::{Lockable, RootIdentity};
 use crate::model::stamp::NO_NUMBER;
@@ -24,8 +24,12 @@ impl OpenPlace for Prefix {
         Ok(Arc::new(ObjectSource::new(Arc::clone(&self.0))))
     }
 
-    fn target(&self, _walking: Walkers<'_>, _writes: Writes) -> Result<Arc<dyn Target>, Error> {
-        Ok(Arc::new(ObjectTarget::new(Arc::clone(&self.0))))
+    fn target(&self, _walking: Walkers<'_>, writes: Writes<'_>) -> Result<Arc<dyn Target>, Error> {
+        let target = ObjectTarget::new(Arc::clone(&self.0));
+        Ok(Arc::new(match writes.backup.and_then(BackupPlace::prefix) {
+            Some(prefix) => target.with_backup(ObjectBackup::new(self.0.beside(prefix))),
+            None => target,
+        }))
     }
 
     fn lockable(&self) -> Lockable {

@@ -113,7 +113,7 @@ pub fn import(
     let places = options.opener(&run, started, progress, stop);
     let place = places.target(&options.target, options.target_store.as_ref())?;
     let (target_name, lockable) = (&place.name, place.lockable()?);
-    let target = places.write(&place, Writes { durability: Durability::File, token: random()? })?;
+    let target = places.write(&place, Writes::new(Durability::File, random()?))?;
     let lock = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
         observer.notice(notice);
     })?;

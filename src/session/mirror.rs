@@ -23,7 +23,7 @@ use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
     self, Collisions, Committer, Context, Cores, CountAhead, Holes, Partials, Purpose, execute,
 };
-use crate::filter::Filter;
+use crate::filter::{Filter, FilterError, FilterSpec};
 use crate::limits::LimitOptions;
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
@@ -40,7 +40,7 @@ use crate::model::{
     Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
     Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
 };
-use crate::place::{MadeDirectories, OpenOptions, Opener, Sides};
+use crate::place::{BackupPlace, MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, Plan, Planning};
 use bag::Bag;
@@ -73,6 +73,8 @@ pub struct MirrorOptions {
     pub filter: Filter,
     /// Delete entries that only the target has.
     pub delete: Option<DeleteOptions>,
+    /// Keep what is overwritten or deleted in this directory; a relative path begins at the target.
+    pub backup_dir: Option<PathBuf>,
     /// A file that the source's root must contain, else the run is refused.
     pub require_file: Option<PathBuf>,
     /// The key to sign the manifest with.
@@ -160,17 +162,8 @@ pub fn mirror(
         Some(place) => bag::check(place)?,
         None => checks::refuse_bag(&places, &options.state_dir)?,
     }
-    let session = Session {
-        options,
-        opener: &opener,
-        places: &places,
-        observer,
-        progress,
-        stop,
-        run,
-        filter: Arc::new(options.filter.clone()),
-        record_broke_off: Arc::default(),
-    };
+    let session =
+        Session::new(options, &opener, &places, Running { observer, progress, stop }, run)?;
     session.check_required_file()?;
     let ended = if options.dry_run { session.preview() } else { session.run() };
     let Ended { verdict, refusal, unpublished } = ended?;
@@ -192,9 +185,22 @@ struct Session<'a> {
     progress: &'a Arc<Progress>,
     stop: &'a Stop,
     run: RunId,
+    /// Where what is overwritten or deleted is kept, if it is.
+    backup: Option<BackupPlace>,
+    /// Which entries take part. A backup directory in the target doesn't.
     filter: Arc<Filter>,
+    /// What is left out of the target's listing in any case: a backup directory in it.
+    backup_filter: Arc<Filter>,
     /// Why the record of the source could not be read to its end.
     record_broke_off: Arc<OnceLock<Error>>,
+}
+
+/// What a run reports to, and what ends it.
+#[derive(Clone, Copy)]
+struct Running<'a> {
+    observer: &'a dyn Observer,
+    progress: &'a Arc<Progress>,
+    stop: &'a Stop,
 }
 
 /// A run whose start is recorded.
@@ -215,6 +221,42 @@ struct Ended {
 
 /// Buffer size of each of a store's many workers, in bytes; this memory isn't subject to a limit.
 const STORE_BUFFER: usize = 256 << 10;
+
+impl<'a> Session<'a> {
+    fn new(
+        options: &'a MirrorOptions,
+        opener: &'a Opener,
+        places: &'a Places,
+        Running { observer, progress, stop }: Running<'a>,
+        run: RunId,
+    ) -> Result<Self, Error> {
+        let backup = options.backup_dir.as_deref();
+        let backup = backup
+            .map(|path| BackupPlace::resolve(path, &places.source, &places.target, &run))
+            .transpose()?;
+        let rule = backup.as_ref().and_then(BackupPlace::rule);
+        let FilterSpec { mut rules, min_size, max_size } = options.filter.spec().clone();
+        rules.extend(rule.clone());
+        let filter = Filter::new(&rules, min_size, max_size);
+        let backup_filter = Filter::new(rule.as_slice(), None, None);
+        let usable = |filter: Result<Filter, FilterError>| {
+            filter.map(Arc::new).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+        };
+        Ok(Self {
+            options,
+            opener,
+            places,
+            observer,
+            progress,
+            stop,
+            run,
+            backup,
+            filter: usable(filter)?,
+            backup_filter: usable(backup_filter)?,
+            record_broke_off: Arc::default(),
+        })
+    }
+}
 
 impl Session<'_> {
     /// Runs a mirror that writes. What is made for it is removed again if it doesn't begin.
@@ -493,7 +535,8 @@ impl Session<'_> {
 
     /// Returns whether patterns exclude entries from the target's listing.
     fn hides_of_target(&self) -> bool {
-        self.filter.has_patterns() && self.options.delete.is_none_or(|delete| !delete.excluded)
+        let all = self.options.delete.is_some_and(|delete| delete.excluded);
+        if all { self.backup_filter.has_patterns() } else { self.filter.has_patterns() }
     }
 
     /// Returns the policy of a run from the source with this number into a target.

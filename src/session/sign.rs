@@ -52,7 +52,7 @@ pub fn sign(
     let opener = Opener::new(OpenOptions { run: &run.0, ..options });
     let place = opener.target(&at.location, at.store.as_ref())?;
     let lockable = place.lockable()?;
-    let target = opener.write(&place, Writes { durability: Durability::File, token: random()? })?;
+    let target = opener.write(&place, Writes::new(Durability::File, random()?))?;
     let mut notices = Vec::new();
     let lock = TargetLock::take(&lockable, LockRequest::of(&run), stop, &mut |notice| {
         notices.push(notice);

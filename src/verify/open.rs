@@ -259,9 +259,9 @@ pub(super) fn open(
     let lock = run.as_ref().map(take).transpose()?;
     let shared = if lock.is_none() { Some(lockable.share()?) } else { None };
     let writes = if repairs {
-        Writes { durability: Durability::default(), token: random()? }
+        Writes::new(Durability::default(), random()?)
     } else {
-        Writes { durability: Durability::None, token: 0 }
+        Writes::new(Durability::None, 0)
     };
     let target = opener.write(&place, writes)?;
     if lock.is_some() {

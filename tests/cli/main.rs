@@ -4,6 +4,7 @@
 mod common;
 
 mod against;
+mod backup;
 mod bag;
 mod building;
 mod commands;

@@ -117,7 +117,11 @@ impl Root {
     /// path.
     pub fn open(path: &Path) -> rustix::io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty())?;
+        Self::of(rustix::fs::open(path, flags, Mode::empty())?)
+    }
+
+    /// Makes a root of an open directory.
+    pub(super) fn of(fd: OwnedFd) -> rustix::io::Result<Self> {
         let file_systems = Arc::<FileSystems>::default();
         let directory = Directory::from_fd(fd, &file_systems)?;
         directory.capabilities.set_mounted_at(&[]);

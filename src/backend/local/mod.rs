@@ -6,6 +6,7 @@
 
 mod acl;
 mod attributes;
+mod backup;
 mod beneath;
 mod capabilities;
 mod entries;
@@ -31,6 +32,7 @@ mod user;
 mod walk;
 mod write;
 
+pub use backup::Backup;
 pub use beneath::{Identity, Root};
 pub use file_system::{FileSystem, FileSystemId};
 pub use misplaced::misplaced_patterns;

@@ -19,6 +19,17 @@ pub(super) fn rename_new(parent: &Directory, from: &[u8], to: &[u8]) -> Result<(
     move_new(&parent.capabilities, name(from), name(to))
 }
 
+/// Moves a leaf to a name in another directory that must not exist.
+pub(super) fn move_to_new(
+    parent: &Directory,
+    name: &[u8],
+    into: &Directory,
+    new: &[u8],
+) -> Result<(), Cause> {
+    let from = NameIn { parent: parent.as_fd(), name };
+    move_new(&into.capabilities, from, NameIn { parent: into.as_fd(), name: new })
+}
+
 /// A name in a directory.
 #[derive(Clone, Copy)]
 struct NameIn<'a> {

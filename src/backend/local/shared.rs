@@ -1,8 +1,9 @@
 //! State shared by all writes to one target: root, process owner, syncs, temporary names.
 
 use super::attributes::{chmod_handle, set_link};
+use super::backup::Backup;
 use super::beneath::{Directory, Root};
-use super::metadata::{Ownership, look_at_open};
+use super::metadata::{Ownership, look_at, look_at_open, metadata_of};
 use super::rename::rename_new;
 use super::sync::Syncing;
 use crate::backend::Precondition;
@@ -15,8 +16,8 @@ use rustix::io::Errno;
 use std::io;
 use std::io::ErrorKind::PermissionDenied;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// The shared state of a target.
 pub(super) struct Shared {
@@ -30,6 +31,8 @@ pub(super) struct Shared {
     temporaries: AtomicU64,
     /// The devices of source and target between which files can't share their content.
     pub(super) refused_reflinks: Mutex<Vec<(u64, u64)>>,
+    /// Where what is replaced or removed is kept, if it is.
+    pub(super) backup: OnceLock<Backup>,
     /// Whether some directory of another user differs from what it should be.
     pub(super) leaves_directories: AtomicBool,
 }
@@ -48,6 +51,7 @@ impl Shared {
             token,
             temporaries: AtomicU64::new(0),
             refused_reflinks: Mutex::default(),
+            backup: OnceLock::new(),
             leaves_directories: AtomicBool::new(false),
         })
     }
@@ -157,20 +161,29 @@ impl Shared {
         reserved::temporary_name(self.token, self.temporaries.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Renames a temporary to its final name.
+    /// Renames a temporary to its final name, that of `key` in `parent`.
     pub(super) fn place(
         &self,
         parent: &Arc<Directory>,
+        key: &Key,
         temporary: &[u8],
-        name: &[u8],
         precondition: Precondition,
     ) -> Result<(), Cause> {
+        let name = legal(key)?;
         match precondition {
             Precondition::Absent => rename_new(parent, temporary, name)?,
             Precondition::Leaf | Precondition::Object(_) => {
+                if let Some(backup) = self.backup.get() {
+                    backup.keep_leaf(self, parent, key)?;
+                }
                 renameat(&**parent, temporary, &**parent, name)?;
             }
             Precondition::EmptyDirectory => {
+                if let Some(backup) = self.backup.get() {
+                    let metadata = metadata_of(&look_at(&**parent, name)?);
+                    let directory = Key::child(key.parent(), key.name(), true);
+                    backup.keep_directory(self, &directory, &metadata)?;
+                }
                 match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
                     Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::DirectoryStands),
                     other => other?,

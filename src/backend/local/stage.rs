@@ -70,7 +70,7 @@ impl Hidden {
     /// Gives the entry its final name.
     pub(super) fn publish(&mut self) -> Result<(), Cause> {
         if let HiddenPlace::Temporary { shared, key, name, precondition } = &self.place {
-            shared.parent(key, |parent, leaf| shared.place(parent, name, leaf, *precondition))?;
+            shared.parent(key, |parent, _| shared.place(parent, key, name, *precondition))?;
         }
         self.is_published = true;
         Ok(())

@@ -122,6 +122,21 @@ impl Syncing {
         }
     }
 
+    /// Makes entries that were added to `directory` durable before any change that follows. Where
+    /// the whole file system is synced, its journal keeps the order of changes.
+    pub(super) fn entries_precede(&self, directory: &Arc<Directory>) -> rustix::io::Result<()> {
+        match self.durability {
+            Durability::None => Ok(()),
+            Durability::Batch if self.record(directory, false) != Way::PerFile => Ok(()),
+            Durability::Batch | Durability::File => self.sync_directory(directory),
+        }
+    }
+
+    /// Syncs a file or directory now, if anything is synced.
+    pub(super) fn sync_at_once(&self, open: impl AsFd) -> rustix::io::Result<()> {
+        if self.is_wanted() { self.sync_file(open) } else { Ok(()) }
+    }
+
     /// Makes everything durable that was recorded since the last barrier.
     pub(super) fn barrier(&self) -> Result<(), Cause> {
         let (file_systems, directories) = {

@@ -3,6 +3,7 @@
 use super::attributes::{
     chmod_handle, mode_under_its_owner, open_for_metadata, readable_directory, set_link, set_open,
 };
+use super::backup::Backup;
 use super::beneath::{Directory, Root, open_child};
 use super::capabilities::Capabilities;
 use super::entries::for_each_entry;
@@ -68,6 +69,13 @@ impl LocalTarget {
     pub fn of_puts(self) -> io::Result<Self> {
         let shared = Shared::of_puts(Arc::clone(&self.shared.root))?;
         Ok(Self { shared: Arc::new(shared), ..self })
+    }
+
+    /// Makes the target keep what it replaces or removes.
+    #[must_use]
+    pub fn with_backup(self, backup: Backup) -> Self {
+        self.shared.backup.get_or_init(|| backup);
+        self
     }
 
     fn begin(&self, entry: &Entry, precondition: Precondition) -> Result<LocalStage, Cause> {
@@ -177,6 +185,7 @@ impl Source for LocalTarget {
         if shared.leaves_directories.load(Ordering::Relaxed) {
             notices.push(Notice::DirectoriesOfOthers);
         }
+        notices.extend(shared.backup.get().and_then(Backup::notice));
         notices.extend(shared.root.directory().capabilities.lost.notices());
         notices
     }
@@ -241,7 +250,16 @@ impl Target for LocalTarget {
         if !is_set_aside(key.name()) {
             return Err(Cause::IllegalName);
         }
-        self.sweep(key)
+        let Some(backup) = self.shared.backup.get() else { return self.sweep(key) };
+        // It is kept under the name that it had before it was moved into the directory.
+        let kept = match key.parent() {
+            b"" => key.clone(),
+            directory => Key::new(Key::new(directory).trimmed()),
+        };
+        self.shared.parent(key, |parent, name| {
+            backup.take_leaf(&self.shared, (parent, name), &kept)?;
+            Ok(self.shared.syncing.entries_changed(parent)?)
+        })
     }
 
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
@@ -293,11 +311,16 @@ impl Target for LocalTarget {
                 if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
                     return Err(Cause::MountPoint);
                 }
+                if let Some(backup) = shared.backup.get() {
+                    backup.keep_directory(shared, &entry.key, &entry.metadata)?;
+                }
                 shared.root.forget(entry.key.as_bytes());
                 match unlinkat(&**parent, name, AtFlags::REMOVEDIR) {
                     Err(Errno::NOTEMPTY | Errno::EXIST) => return Err(Cause::NotEmpty),
                     other => other?,
                 }
+            } else if let Some(backup) = shared.backup.get() {
+                backup.take_leaf(shared, (parent, name), &entry.key)?;
             } else {
                 unlinkat(&**parent, name, AtFlags::empty())?;
             }

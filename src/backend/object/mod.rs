@@ -5,6 +5,7 @@
 //! a target, with `list`, `read`, `write`, and `metadata` for what is kept with an object. `level`
 //! lists a single level, `name` a single name, and `single` finds one object by any key.
 
+mod backup;
 mod cause;
 mod check;
 mod conditions;
@@ -40,6 +41,7 @@ mod uploads;
 mod window;
 mod write;
 
+pub use backup::ObjectBackup;
 pub use error::{StoreError, StoreErrorKind};
 pub use part_sizes::OWN_PART_SIZES;
 pub use prefix::{BucketPrefix, PrefixOptions};

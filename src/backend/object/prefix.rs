@@ -154,6 +154,21 @@ impl BucketPrefix {
         conditional.into_iter().flatten().chain(notices.iter().cloned()).collect()
     }
 
+    /// Returns another prefix of the same bucket, within the same limits.
+    #[must_use]
+    pub fn beside(&self, prefix: Box<[u8]>) -> Self {
+        Self::new(PrefixOptions {
+            store: Arc::clone(&self.store),
+            lock_store: Arc::clone(&self.lock_store),
+            prefix,
+            spool_dir: Arc::clone(&self.spool_dir),
+            memory: self.memory.clone(),
+            stop: self.stop.clone(),
+            token: self.token.clone(),
+            guess: self.guess,
+        })
+    }
+
     /// Returns the same with a shorter prefix.
     #[must_use]
     pub fn above(self, prefix: &[u8]) -> Self {

@@ -1,5 +1,6 @@
 //! A prefix of a bucket as a source and as a target.
 
+use super::backup::ObjectBackup;
 use super::cause::{cause, refused};
 use super::level::level;
 use super::list::{count, list};
@@ -110,12 +111,67 @@ impl Source for ObjectSource {
 /// A prefix of a bucket as a target.
 pub struct ObjectTarget {
     reader: ObjectSource,
+    /// Where what is replaced or removed is kept, if it is.
+    backup: Option<Arc<ObjectBackup>>,
 }
 
 impl ObjectTarget {
     /// Makes a target from a prefix.
     pub fn new(place: Arc<BucketPrefix>) -> Self {
-        Self { reader: ObjectSource { place, side: Side::Target } }
+        Self { reader: ObjectSource { place, side: Side::Target }, backup: None }
+    }
+
+    /// Makes the target keep what it replaces or removes.
+    #[must_use]
+    pub fn with_backup(self, backup: ObjectBackup) -> Self {
+        Self { backup: Some(Arc::new(backup)), ..self }
+    }
+
+    /// Keeps the object that is about to be replaced, if that is wanted.
+    fn keep_replaced(&self, key: &Key, precondition: Precondition) -> Result<(), Cause> {
+        match &self.backup {
+            Some(backup) => backup.keep_replaced(self.place(), key, precondition),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes entries that need not be kept, or are.
+    fn remove_objects(&self, entries: &[&Entry]) -> Vec<Result<(), Cause>> {
+        let objects: Vec<_> = entries.iter().map(|entry| self.object_of(entry)).collect();
+        let keys: Vec<&[u8]> =
+            objects.iter().flatten().filter_map(|object| object.as_deref().ok()).collect();
+        let one_by_one = || entries.iter().map(|entry| self.remove_object(entry)).collect();
+        if keys.len() < 2 {
+            return one_by_one();
+        }
+        let failures = match self.place().store.delete_many(&keys) {
+            Ok(failures) => failures,
+            Err(error) if error.kind == StoreErrorKind::Unsupported => return one_by_one(),
+            Err(error) => {
+                let each = std::iter::repeat_with(|| Err(cause(&error)));
+                return each.take(entries.len()).collect();
+            }
+        };
+        let mut failures: std::collections::HashMap<Box<[u8]>, _> = failures.into_iter().collect();
+        let result = |object: Option<Result<Vec<u8>, Cause>>| match object {
+            None => Ok(()),
+            Some(object) => {
+                let object = object?;
+                match failures.remove(&*object) {
+                    Some(error) => Err(cause(&error)),
+                    None if self.place().leaves_marker(&object) => self.delete(&object),
+                    None => Ok(()),
+                }
+            }
+        };
+        objects.into_iter().map(result).collect()
+    }
+
+    fn remove_object(&self, entry: &Entry) -> Result<(), Cause> {
+        match self.object_of(entry) {
+            Some(object) => self.delete(&object?),
+            None => Ok(()),
+        }
     }
 
     fn place(&self) -> &Arc<BucketPrefix> {
@@ -204,13 +260,15 @@ impl Source for ObjectTarget {
     }
 
     fn notices(&self) -> Vec<Notice> {
-        self.reader.notices()
+        let kept = self.backup.as_ref().and_then(|backup| backup.notice());
+        self.reader.notices().into_iter().chain(kept).collect()
     }
 }
 
 impl Target for ObjectTarget {
     fn stage(&self, entry: &Entry, precondition: Precondition) -> Result<Box<dyn Stage>, Cause> {
-        Ok(Box::new(ObjectStage::begin(self.place(), entry, precondition)?))
+        let stage = ObjectStage::begin(self.place(), entry, precondition)?;
+        Ok(Box::new(stage.keeping(self.backup.clone())))
     }
 
     fn stage_stream(
@@ -218,7 +276,8 @@ impl Target for ObjectTarget {
         entry: &Entry,
         precondition: Precondition,
     ) -> Result<Box<dyn Stage>, Cause> {
-        Ok(Box::new(ObjectStage::begin_stream(self.place(), entry, precondition)?))
+        let stage = ObjectStage::begin_stream(self.place(), entry, precondition)?;
+        Ok(Box::new(stage.keeping(self.backup.clone())))
     }
 
     fn stage_directory(&self, _key: &Key) -> Result<Box<dyn StageDirectory>, Cause> {
@@ -232,11 +291,15 @@ impl Target for ObjectTarget {
     }
 
     fn remove_set_aside(&self, key: &Key) -> Result<(), Cause> {
+        if let Some(backup) = &self.backup {
+            backup.keep_version(self.place(), key)?;
+        }
         self.delete(&self.place().object_key(key)?)
     }
 
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
         let key = &entry.key;
+        self.keep_replaced(key, precondition)?;
         let stamp = self.place().put_link(entry, precondition)?;
         if precondition == Precondition::EmptyDirectory {
             let marker = Key::child(key.parent(), key.name(), true);
@@ -284,46 +347,34 @@ impl Target for ObjectTarget {
         entry: &Entry,
         precondition: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
-        origin(source).map_or(Ok(None), |other| self.place().copy(other, entry, precondition))
+        let Some(other) = origin(source) else { return Ok(None) };
+        self.keep_replaced(&entry.key, precondition).map_err(ReadError::Sink)?;
+        self.place().copy(other, entry, precondition)
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {
-        match self.object_of(entry) {
-            Some(object) => self.delete(&object?),
-            None => Ok(()),
+        if let Some(backup) = self.backup.as_ref().filter(|_| self.object_of(entry).is_some()) {
+            backup.keep(self.place(), entry)?;
         }
+        self.remove_object(entry)
     }
 
     fn remove_all(&self, entries: &[Entry]) -> Vec<Result<(), Cause>> {
-        let objects: Vec<_> = entries.iter().map(|entry| self.object_of(entry)).collect();
-        let keys: Vec<&[u8]> =
-            objects.iter().flatten().filter_map(|object| object.as_deref().ok()).collect();
-        if keys.len() < 2 {
-            return entries.iter().map(|entry| self.remove(entry)).collect();
-        }
-        let failures = match self.place().store.delete_many(&keys) {
-            Ok(failures) => failures,
-            Err(error) if error.kind == StoreErrorKind::Unsupported => {
-                return entries.iter().map(|entry| self.remove(entry)).collect();
-            }
-            Err(error) => {
-                let each = std::iter::repeat_with(|| Err(cause(&error)));
-                return each.take(entries.len()).collect();
-            }
-        };
-        let mut failures: std::collections::HashMap<Box<[u8]>, _> = failures.into_iter().collect();
-        let result = |object: Option<Result<Vec<u8>, Cause>>| match object {
-            None => Ok(()),
-            Some(object) => {
-                let object = object?;
-                match failures.remove(&*object) {
-                    Some(error) => Err(cause(&error)),
-                    None if self.place().leaves_marker(&object) => self.delete(&object),
-                    None => Ok(()),
-                }
-            }
-        };
-        objects.into_iter().map(result).collect()
+        let all: Vec<_> = entries.iter().collect();
+        let Some(backup) = &self.backup else { return self.remove_objects(&all) };
+        // A directory that is only implied is no object, and goes with those in it.
+        let objects: Vec<_> =
+            all.iter().copied().filter(|entry| self.object_of(entry).is_some()).collect();
+        let mut results: std::collections::HashMap<&Key, Result<(), Cause>> = objects
+            .iter()
+            .map(|entry| &entry.key)
+            .zip(backup.keep_all(self.place(), &objects))
+            .collect();
+        let kept: Vec<_> =
+            objects.into_iter().filter(|entry| results[&entry.key].is_ok()).collect();
+        let removed = self.remove_objects(&kept);
+        results.extend(kept.iter().map(|entry| &entry.key).zip(removed));
+        all.iter().map(|entry| results.remove(&entry.key).unwrap_or(Ok(()))).collect()
     }
 
     fn sweep(&self, _key: &Key) -> Result<(), Cause> {

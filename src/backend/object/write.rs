@@ -3,6 +3,7 @@
 //! An object is replaced atomically when its PUT or the last request of its upload succeeds: there
 //! is nothing to publish later and nothing to sync.
 
+use super::backup::ObjectBackup;
 use super::cause::{cause, refused};
 use super::conditions::{Unwritten, Writing, condition_of, conflict};
 use super::marker_trial::unwritten;
@@ -43,6 +44,8 @@ pub(super) struct ObjectStage {
     buffer: Option<PartBuffer>,
     written: u64,
     upload: Option<Upload>,
+    /// Keeps the object that this one replaces, if that is wanted.
+    backup: Option<Arc<ObjectBackup>>,
 }
 
 /// Buffered content and its memory permit.
@@ -111,7 +114,14 @@ impl ObjectStage {
             buffer: Some(permit.into()),
             written: 0,
             upload: None,
+            backup: None,
         })
+    }
+
+    /// Makes the stage keep the object that it replaces before its own takes the place.
+    pub(super) fn keeping(mut self, backup: Option<Arc<ObjectBackup>>) -> Self {
+        self.backup = backup;
+        self
     }
 
     fn headers(&self, metadata: &Metadata, digest: Option<&Digest>) -> Headers {
@@ -281,6 +291,9 @@ impl Stage for ObjectStage {
         let size = self.written;
         if let Some(expected) = self.expected.filter(|expected| size != *expected) {
             return Err(Cause::ShortWrite { written: size, expected });
+        }
+        if let Some(backup) = &self.backup {
+            backup.keep_replaced(&self.to, &self.entry.key, self.precondition)?;
         }
         let tag = if self.upload.is_some() {
             self.send_part(false)?;

@@ -148,6 +148,15 @@ pub(crate) struct MirrorFlags {
         value_parser = values::switch)]
     pub(crate) no_markers: bool,
 
+    /// Keep what is overwritten or deleted in DIR, on the target's file system or in its bucket
+    ///
+    /// Each file and link goes to DIR/RUN/NAME before its successor takes its place, where RUN is the
+    /// run's id, as `--json` prints it. A relative DIR begins at TARGET; in a bucket, one that begins with a
+    /// slash begins at the bucket, whose own `s3://bucket/prefix` is taken too. One in TARGET takes no part in
+    /// the mirror; leave it out by --exclude in runs without this flag.
+    #[arg(long, value_name = "DIR", help_heading = "Safety", env = "VIDIMUS_BACKUP_DIR")]
+    pub(crate) backup_dir: Option<PathBuf>,
+
     /// Sign the manifest that is published with the secret key in FILE
     ///
     /// `vidimus keygen` makes one. A password is taken from VIDIMUS_KEY_PASSWORD, else asked for in

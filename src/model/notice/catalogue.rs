@@ -619,6 +619,24 @@ notices! {
         next.to_string(),
     ],
 
+    /// What was overwritten or deleted is kept.
+    Note "backup_kept" BackupKept {
+        /// Where.
+        directory: String,
+        /// How many files and links.
+        count: u64,
+    } => [format!(
+        "files and links that were overwritten or deleted, and are kept in \"{directory}\": {count}"
+    )],
+    /// A run would keep what it overwrites or deletes.
+    Note "backup_planned" BackupPlanned {
+        /// Where.
+        directory: String,
+    } => [format!(
+        "what a run overwrites or deletes, it keeps in \"{directory}\", in a directory named by its \
+         id"
+    )],
+
     /// The mode of the file that a `put` replaced is not kept.
     Warning "mode_not_kept" ModeNotKept {
         /// Why not.

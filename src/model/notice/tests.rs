@@ -94,6 +94,8 @@ fn notices() -> Vec<Notice> {
         Notice::CopiesRefused { cause: cause() },
         Notice::NoMarkers { cause: cause() },
         Notice::KeysLostInListing { store: "s3".to_owned(), next: Remembered::Failed(cause()) },
+        Notice::BackupKept { directory: "/b/run".to_owned(), count: 2 },
+        Notice::BackupPlanned { directory: "/b".to_owned() },
         Notice::ModeNotKept { cause: cause() },
         Notice::MetadataNotSet { cause: cause() },
         Notice::FeaturesLost { features },

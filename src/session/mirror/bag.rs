@@ -214,7 +214,7 @@ impl Bag {
     /// Prepares work in the bag, whose directory is open. The state directory, which exists, is
     /// never a part of it.
     pub(super) fn of(place: &BagPlace, opener: &Opener) -> Result<Self, Error> {
-        let writes = Writes { durability: Durability::File, token: random()? };
+        let writes = Writes::new(Durability::File, random()?);
         let target = opener.write(&place.place, writes)?;
         Ok(Self { target, path: place.path.clone(), mode: place.mode & !0o111 })
     }

@@ -115,6 +115,9 @@ impl Session<'_> {
         let recorded = self.rows_to_join(state.as_ref(), self.place(&*sides.target, &kept))?;
         let refusal = self.report_plan(&sides, state.as_ref(), recorded, &spool_dir)?;
         self.warn(&[&*sides.source, &*sides.target]);
+        if let Some(backup) = &self.backup {
+            self.notice(Notice::BackupPlanned { directory: backup.shown() });
+        }
         if let Some(state) = state.as_ref().filter(|_| !self.stop.requested()) {
             self.look_at_published(state, &kept)?;
         }

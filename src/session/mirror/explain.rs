@@ -5,7 +5,7 @@
 //! is taken, no content is read, and nothing is written.
 
 use super::sides::{Rows, RowsToJoin};
-use super::{MirrorOptions, Session, places};
+use super::{MirrorOptions, Running, Session, places};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Conflict, Join, Pair, RecordedRows, Seen};
@@ -169,20 +169,8 @@ pub fn explain(
     let opener = options.opener(&run, false, progress, stop);
     let places = places::resolve(options, &opener)?;
     super::checks::refuse_bag(&places, &options.state_dir)?;
-    let filter = Arc::new(options.filter.clone());
-    let record_broke_off = Arc::default();
-    let (opener, places) = (&opener, &places);
-    let session = Session {
-        options,
-        opener,
-        places,
-        observer,
-        progress,
-        stop,
-        run,
-        filter,
-        record_broke_off,
-    };
+    let session =
+        Session::new(options, &opener, &places, Running { observer, progress, stop }, run)?;
     session.check_required_file()?;
     session.explain(typed)
 }

@@ -30,7 +30,7 @@ impl Session<'_> {
     /// delete them.
     pub(super) fn target_listing(&self) -> ListOptions {
         let all = self.options.delete.is_some_and(|delete| delete.excluded);
-        let filter = if all { Arc::default() } else { Arc::clone(&self.filter) };
+        let filter = if all { Arc::clone(&self.backup_filter) } else { Arc::clone(&self.filter) };
         ListOptions { filter, ..self.listing() }
     }
 
@@ -189,6 +189,8 @@ impl Session<'_> {
         }
         // The run's id identifies the lock's holder, and this token its temporaries.
         let token = self.run.token().map_or_else(random, Ok)?;
-        self.opener.sides(source, target, Writes { durability: self.options.durability, token })
+        let writes =
+            Writes { durability: self.options.durability, token, backup: self.backup.as_ref() };
+        self.opener.sides(source, target, writes)
     }
 }
