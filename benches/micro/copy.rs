@@ -124,6 +124,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             policy: PolicyOptions::default(),
             filter: Filter::default(),
             delete: None,
+            max_change: None,
             backup_dir: None,
             require_file: None,
             sign: None,

@@ -13,7 +13,7 @@ use crate::model::hint::hint;
 use crate::model::{
     Durability, Error, ErrorKind, ExtraKinds, Observer, Progress, Setting, Stop, Verdict,
 };
-use crate::session::{self, BagOptions, DeleteOptions, MirrorOptions, MirrorOutcome};
+use crate::session::{self, BagOptions, DeleteOptions, MaxChange, MirrorOptions, MirrorOutcome};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,6 +41,7 @@ impl Mirror {
             policy: PolicyOptions::default(),
             delete: None,
             bag: None,
+            max_change: None,
             backup_dir: None,
             require_file: None,
             sign: None,
@@ -126,6 +127,7 @@ pub struct MirrorBuilder {
     policy: PolicyOptions,
     delete: Option<DeleteOptions>,
     bag: Option<BagOptions>,
+    max_change: Option<MaxChange>,
     backup_dir: Option<PathBuf>,
     require_file: Option<PathBuf>,
     sign: Option<SecretKey>,
@@ -242,6 +244,13 @@ impl MirrorBuilder {
         self
     }
 
+    /// Refuses the run, before it changes the target, if more than `percent` of the files that
+    /// earlier runs from this source recorded changed or are gone. By default nothing is refused.
+    pub fn max_change(mut self, percent: f64) -> Self {
+        self.max_change = Some(MaxChange(percent));
+        self
+    }
+
     /// Keeps what is overwritten or deleted in this directory of the target's file system, below
     /// the run's id; a relative path begins at the target. By default nothing is kept.
     pub fn backup_dir(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -317,6 +326,7 @@ impl MirrorBuilder {
             policy: self.policy,
             filter: common::filter(self.filter)?,
             delete: self.delete,
+            max_change: self.max_change,
             backup_dir: self.backup_dir,
             require_file: self.require_file,
             sign: self.sign,
@@ -340,6 +350,9 @@ impl MirrorBuilder {
         if size_only && (checksum || digests != ExtraKinds::default()) {
             return Err(usage("sizes alone can't be compared where content is to be read")
                 .help(hint!["leave out ", Setting::Checksum, " and ", Setting::Digest]));
+        }
+        if self.max_change.is_some_and(|MaxChange(percent)| !(0.0..=100.0).contains(&percent)) {
+            return Err(usage("a share of files that may change is from 0 to 100 percent"));
         }
         if self.bag.is_none() {
             return Ok(());

@@ -169,6 +169,10 @@ fn run(
             }
         }
     }
+    if args.accept_changes && args.max_change.is_none() && typed(matches, "accept_changes") {
+        return Err(usage("--accept-changes makes no sense without --max-change")
+            .help("without --max-change any number of changes is accepted"));
+    }
     let (filter, origins) = filter(&args.filter, matches)?;
     let delete = args.delete.then_some(DeleteOptions {
         excluded: args.delete_excluded,
@@ -189,6 +193,8 @@ fn run(
         .allow_http(args.allow_http);
     let builder = with(builder, args.state_dir.as_ref(), MirrorBuilder::state_dir);
     let builder = with(builder, delete, MirrorBuilder::delete);
+    let max_change = args.max_change.filter(|_| !args.accept_changes).map(|max| max.0);
+    let builder = with(builder, max_change, MirrorBuilder::max_change);
     let builder = with(builder, args.require_file.as_ref(), MirrorBuilder::require_file);
     let builder = with(builder, args.transfers, MirrorBuilder::transfers);
     Ok((with(builder, args.checkers, MirrorBuilder::checkers), origins))

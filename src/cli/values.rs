@@ -1,7 +1,7 @@
 //! Values of flags: sizes, limits of deletions, switches in the environment.
 
 use crate::manifest::ManifestMode;
-use crate::session::MaxDelete;
+use crate::session::{MaxChange, MaxDelete};
 use crate::verify::Budget;
 use std::time::Duration;
 
@@ -99,6 +99,14 @@ pub(crate) fn max_delete(text: &str) -> Result<MaxDelete, String> {
         Ok(percent) if percent <= 100.0 => Ok(MaxDelete::Percent(percent)),
         Ok(_) => Err("no more than 100% can be deleted".into()),
         Err(_) => Err(help()),
+    }
+}
+
+/// Parses a share of changed files, like `20%`.
+pub(crate) fn max_change(text: &str) -> Result<MaxChange, String> {
+    match max_delete(text) {
+        Ok(MaxDelete::Percent(percent)) => Ok(MaxChange(percent)),
+        _ => Err("a share of the files that were mirrored before, like 20%".to_owned()),
     }
 }
 
@@ -227,6 +235,10 @@ mod tests {
         assert_eq!(max_delete("0"), Ok(MaxDelete::Count(0)));
         assert_eq!(max_delete("12.5%"), Ok(MaxDelete::Percent(12.5)));
         assert_eq!(max_delete("100%"), Ok(MaxDelete::Percent(100.0)));
+        assert_eq!(max_change("12.5%"), Ok(MaxChange(12.5)));
+        for text in ["", "20", "101%", "-1%", "%"] {
+            assert!(max_change(text).is_err(), "{text}");
+        }
         for text in ["", "%", "101%", "-1", "-1%", "nan%", "inf%", "1.5", "half", "1e2%"] {
             assert!(max_delete(text).is_err(), "{text}");
         }

@@ -42,6 +42,8 @@ macro_rules! settings {
 }
 
 settings! {
+    /// Accept more changes than are allowed at once.
+    AcceptChanges = "accept_changes",
     /// Accept silent changes of the source as intended.
     AcceptSilentChanges = "accept_silent_changes",
     /// Accept a source of another identity.
@@ -80,6 +82,8 @@ settings! {
     Key = "key",
     /// Permissions of the published manifest.
     ManifestMode = "manifest_mode",
+    /// Maximum share of files that changed.
+    MaxChange = "max_change",
     /// Maximum number of deletions.
     MaxDelete = "max_delete",
     /// Maximum requests a second to a store.

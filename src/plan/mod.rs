@@ -5,6 +5,7 @@
 //! and directories whose metadata is set when everything in them is done (children first). A dry
 //! run reads the same plan and carries out nothing.
 
+mod brake;
 mod directory;
 pub mod guard;
 pub mod links;
@@ -12,6 +13,7 @@ mod step;
 mod steps;
 mod tally;
 
+pub use brake::{ChangeTally, MaxChange};
 pub use directory::{Differs, Finish};
 pub use guard::{DeleteOptions, Evidence, MaxDelete};
 pub use step::{Planned, Step, precondition_of};

@@ -42,7 +42,7 @@ use crate::model::{
 };
 use crate::place::{BackupPlace, MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::links::Links;
-use crate::plan::{DeleteOptions, Plan, Planning};
+use crate::plan::{DeleteOptions, MaxChange, Plan, Planning};
 use bag::Bag;
 pub use bag::BagOptions;
 use parking_lot::Mutex;
@@ -73,6 +73,8 @@ pub struct MirrorOptions {
     pub filter: Filter,
     /// Delete entries that only the target has.
     pub delete: Option<DeleteOptions>,
+    /// Refuse the run if more of the source's known files changed or are gone.
+    pub max_change: Option<MaxChange>,
     /// Keep what is overwritten or deleted in this directory; a relative path begins at the target.
     pub backup_dir: Option<PathBuf>,
     /// A file that the source's root must contain, else the run is refused.
@@ -327,15 +329,15 @@ impl Session<'_> {
         self.lockable()?.probe(&*sides.target, &mut |notice| self.notice(notice));
         let target = Arc::clone(&sides.target);
         let kept = ManifestReader::of(&*target, &self.options.state_dir);
-        let is_dropped = match &bag {
-            // A bag has its own manifest.
-            Some(bag) => {
-                begins();
-                self.report_lost_state(opened, Instead::AllCompared);
-                bag.begin(self).map(|()| false)?
-            }
-            None => self.take_over_published(opened, self.place(&*target, &kept))?,
-        };
+        // A bag has its own manifest.
+        let is_dropped =
+            bag.is_none() && self.take_over_published(opened, self.place(&*target, &kept))?;
+        self.brake(&*sides.source, state)?;
+        if let Some(bag) = &bag {
+            begins();
+            self.report_lost_state(opened, Instead::AllCompared);
+            bag.begin(self)?;
+        }
         let previous = state.last_finished_totals()?;
         self.started(previous.as_ref());
         recall(Some(state), &*sides.target, &self.options.state_dir)?;

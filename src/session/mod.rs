@@ -23,7 +23,7 @@ pub mod put;
 pub mod sign;
 mod single;
 
-pub use crate::plan::{DeleteOptions, MaxDelete};
+pub use crate::plan::{DeleteOptions, MaxChange, MaxDelete};
 pub use mirror::{
     BagOptions, CopiedBy, Explained, Explanation, MirrorOptions, MirrorOutcome, Past, PastLine,
     explain, mirror,

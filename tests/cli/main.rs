@@ -36,6 +36,7 @@ mod limits;
 mod locks;
 mod lost;
 mod manifest;
+mod max_change;
 mod mirror;
 mod model;
 mod mount_points;

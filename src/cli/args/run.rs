@@ -4,7 +4,7 @@
 
 use super::super::values;
 use super::{FilterArgs, LimitArgs, OutputArgs};
-use crate::session::MaxDelete;
+use crate::session::{MaxChange, MaxDelete};
 use clap::{Args, ValueEnum};
 use std::path::PathBuf;
 
@@ -73,6 +73,18 @@ pub(crate) struct RunArgs {
         value_parser = values::switch)]
     pub(crate) accept_source: bool,
 
+    /// Refuse to run if more than P% of the files that were mirrored before changed or are gone
+    ///
+    /// Files that were encrypted by somebody else or emptied by a full disk are not mirrored over their
+    /// good copies then (exit code 6), before anything in the target is touched. What counts are size
+    /// and modification time. It costs a second listing of the source.
+    #[arg(long, value_name = "P%", help_heading = "Safety", env = "VIDIMUS_MAX_CHANGE",
+        value_parser = values::max_change)]
+    pub(crate) max_change: Option<MaxChange>,
+    /// Mirror this once though more than --max-change changed
+    #[arg(long, help_heading = "Safety", env = "VIDIMUS_ACCEPT_CHANGES",
+        value_parser = values::switch)]
+    pub(crate) accept_changes: bool,
     /// Refuse to run unless the source's root holds NAME, a sign that its disk is mounted
     #[arg(long, value_name = "NAME", help_heading = "Safety", env = "VIDIMUS_REQUIRE_FILE")]
     pub(crate) require_file: Option<PathBuf>,

@@ -2,12 +2,14 @@
 //! suspicious deletions.
 
 use super::Session;
-use crate::manifest::{RootIdentity, Sameness};
+use crate::backend::Source;
+use crate::compare::join::Joined;
+use crate::manifest::{RootIdentity, Sameness, State};
 use crate::model::error::Side;
 use crate::model::hint::hint;
 use crate::model::{Error, ErrorKind, Notice, Setting};
 use crate::place::printable;
-use crate::plan::{DeletionTally, Evidence, guard};
+use crate::plan::{ChangeTally, DeletionTally, Evidence, guard};
 use crate::session::places::Places;
 use std::path::Path;
 
@@ -67,6 +69,30 @@ impl Session<'_> {
             self.notice(Notice::OtherFileSystem);
         }
         Ok(())
+    }
+
+    /// Refuses a run for which too much of the source changed since it was recorded. Costs a
+    /// listing of the source.
+    pub(super) fn brake(&self, source: &dyn Source, state: &State) -> Result<(), Error> {
+        let Some(max) = self.options.max_change else { return Ok(()) };
+        let recorded = self.rows(state)?;
+        let (from, trust) = (recorded.from, self.options.policy.trust);
+        let (listing, nothing) = (source.list(&self.listing())?, Box::new(std::iter::empty()));
+        let mut tally = ChangeTally::default();
+        for joined in self.join(listing, nothing, recorded)? {
+            if self.stop.requested() {
+                return Ok(());
+            }
+            match joined? {
+                Joined::Pair(pair) if !self.filter.excludes_within(&pair.key) => {
+                    tally.add(&pair, from, trust);
+                }
+                // Nothing is known of what it lacks; the run itself reports it, and deletes nothing.
+                Joined::BrokeOff(_) => return Ok(()),
+                _ => {}
+            }
+        }
+        tally.allow(max)
     }
 
     pub(super) fn check_required_file(&self) -> Result<(), Error> {

@@ -9,7 +9,7 @@ use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
-use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Notice};
+use crate::model::{EntryKind, Error, ErrorKind, Event, Key, Metadata, Notice};
 use crate::place::Sides;
 use crate::plan::{Plan, Planning, Step};
 use crate::session::published::{Foreseen, Foresight, LookedAt, foresee};
@@ -112,8 +112,21 @@ impl Session<'_> {
         recall(state.as_ref(), &*sides.target, &spool_dir)?;
         let kept = ManifestReader::of(&*sides.target, &spool_dir);
         self.check_single(state.as_ref(), exists.then_some(&kept))?;
+        let braked = match &state {
+            Some(state) => self.brake(&*sides.source, state).err(),
+            None => None,
+        };
         let recorded = self.rows_to_join(state.as_ref(), self.place(&*sides.target, &kept))?;
         let refusal = self.report_plan(&sides, state.as_ref(), recorded, &spool_dir)?;
+        let refusal = match braked {
+            // The changes are shown all the same: they are what has to be looked at.
+            Some(error) if error.kind == ErrorKind::Refused => {
+                self.observer.observe(&Event::Refused(error.report()));
+                Some(error)
+            }
+            Some(error) => return Err(error),
+            None => refusal,
+        };
         self.warn(&[&*sides.source, &*sides.target]);
         if let Some(backup) = &self.backup {
             self.notice(Notice::BackupPlanned { directory: backup.shown() });
