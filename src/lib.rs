@@ -84,11 +84,12 @@ pub use api::{
 };
 pub use engine::Holes;
 pub use limits::{
-    Days, Entry as TimetableEntry, LimitOptions, Period, Rate, RequestRate, Span, Timetable,
+    Days, Entry as TimetableEntry, LimitOptions, Period, Rate, RequestRate, Span, Timetable, Until,
 };
 pub use manifest::ManifestMode;
 pub use manifest::keys::{KeyId, LockedKey, PublicKey, SecretKey};
 pub use model::error::Side;
+pub use model::run::RunLimit;
 pub use model::{
     Action, Cause, Check, ContentSign, Decision, DiffEntry, DiffFinding, Difference, Digest,
     Durability, EntryError, EntryKind, Error, ErrorKind, ErrorReport, Event, ExtraKinds, Feature,

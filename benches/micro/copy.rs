@@ -123,6 +123,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             bag: None,
             policy: PolicyOptions::default(),
             filter: Filter::default(),
+            files_from: None,
             delete: None,
             max_change: None,
             backup_dir: None,

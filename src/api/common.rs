@@ -188,6 +188,37 @@ macro_rules! filter_options {
             self
         }
 
+        /// Excludes files that were modified less than this time ago.
+        pub fn min_age(mut self, age: std::time::Duration) -> Self {
+            self.filter.modified_before = Some(crate::filter::ago(age));
+            self
+        }
+
+        /// Excludes files that were modified more than this time ago.
+        pub fn max_age(mut self, age: std::time::Duration) -> Self {
+            self.filter.modified_since = Some(crate::filter::ago(age));
+            self
+        }
+
+        /// Leaves out what is in directories of the source on which another file system is mounted.
+        pub fn one_file_system(mut self, one_file_system: bool) -> Self {
+            self.filter.directories.one_file_system = one_file_system;
+            self
+        }
+
+        /// Leaves out what is in directories of the source with a `CACHEDIR.TAG`, but for the tag.
+        pub fn exclude_caches(mut self, exclude_caches: bool) -> Self {
+            self.filter.directories.exclude_caches = exclude_caches;
+            self
+        }
+
+        /// Leaves out what is in directories of the source that hold an entry of this name, but for
+        /// that entry.
+        pub fn exclude_if_present(mut self, name: impl Into<String>) -> Self {
+            self.filter.directories.exclude_if_present.push(name.into());
+            self
+        }
+
         /// Sets all of the filter.
         pub(crate) fn filter(mut self, filter: crate::filter::FilterSpec) -> Self {
             self.filter = filter;

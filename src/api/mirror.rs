@@ -5,7 +5,8 @@ use super::environment;
 use super::error::{RunError, RunOutcome, complete};
 use crate::compare::PolicyOptions;
 use crate::engine::Holes;
-use crate::filter::FilterSpec;
+use crate::filter::{FilterSpec, NameListText, Separator};
+use crate::limits::Until;
 use crate::location::Location;
 use crate::manifest::ManifestMode;
 use crate::manifest::keys::SecretKey;
@@ -17,6 +18,7 @@ use crate::session::{self, BagOptions, DeleteOptions, MaxChange, MirrorOptions, 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A mirror of a source to a target, which copies what changed and records proof.
 ///
@@ -38,6 +40,7 @@ impl Mirror {
             state_dir: None,
             dry_run: false,
             filter: FilterSpec::default(),
+            files_from: None,
             policy: PolicyOptions::default(),
             delete: None,
             bag: None,
@@ -108,7 +111,10 @@ impl RunOutcome for MirrorOutcome {
             Verdict::Refused => {
                 format!("refused deletions: {}", because(&self.refusal, "a guard refused them"))
             }
-            Verdict::Interrupted => "was stopped early".to_owned(),
+            Verdict::Interrupted => match self.limit {
+                Some(limit) => format!("was ended: {}", limit.say()),
+                None => "was stopped early".to_owned(),
+            },
             Verdict::Failed => {
                 format!("failed: {}", because(&self.unpublished, "it did not come to its end"))
             }
@@ -124,6 +130,7 @@ pub struct MirrorBuilder {
     state_dir: Option<PathBuf>,
     dry_run: bool,
     filter: FilterSpec,
+    files_from: Option<NameListText>,
     policy: PolicyOptions,
     delete: Option<DeleteOptions>,
     bag: Option<BagOptions>,
@@ -161,6 +168,53 @@ impl MirrorBuilder {
     /// deleted.
     pub fn delete(mut self, options: DeleteOptions) -> Self {
         self.delete = Some(options);
+        self
+    }
+
+    /// Ends a run early, after some time or content or outside of a window; the next one goes on.
+    /// [`MirrorOutcome::limit`] says why it ended. Set after [`limits`](Self::limits), which has
+    /// this too.
+    pub fn until(mut self, until: Until) -> Self {
+        self.common.limits.until = until;
+        self
+    }
+
+    /// Takes modification times as equal that are no further apart, for targets that store them
+    /// coarsely or shift them. What a target rounds by itself is known without.
+    pub fn modify_window(mut self, window: Duration) -> Self {
+        self.policy.modify_window = window;
+        self
+    }
+
+    /// Leaves out what the target doesn't have: only what it has is brought up to date.
+    pub fn existing(mut self, existing: bool) -> Self {
+        self.policy.existing = existing;
+        self
+    }
+
+    /// Leaves out symbolic links that lead out of the source: absolute ones, and those that go up
+    /// too far. The source must be a directory of this machine.
+    pub fn safe_links(mut self, safe_links: bool) -> Self {
+        self.policy.safe_links = safe_links;
+        self
+    }
+
+    /// Limits the mirror to names below the source. `name/` stands for a directory with everything
+    /// in it, any other name for the entry alone; the directories above are looked at too. A name
+    /// that the source lacks fails, or is deleted from the target if [`delete`](Self::delete) is
+    /// set. No name may hold a NUL: each part of it would be a name.
+    pub fn files_from(self, names: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Self {
+        let mut bytes = Vec::new();
+        for name in names {
+            bytes.extend_from_slice(name.as_ref());
+            bytes.push(0);
+        }
+        self.listed(NameListText { bytes, separator: Separator::Nul })
+    }
+
+    /// Limits the mirror to the names of a list.
+    pub(crate) fn listed(mut self, list: NameListText) -> Self {
+        self.files_from = Some(list);
         self
     }
 
@@ -325,6 +379,7 @@ impl MirrorBuilder {
             bag: self.bag,
             policy: self.policy,
             filter: common::filter(self.filter)?,
+            files_from: self.files_from,
             delete: self.delete,
             max_change: self.max_change,
             backup_dir: self.backup_dir,
@@ -368,7 +423,8 @@ impl MirrorBuilder {
                 " as it is"
             ]));
         }
-        if size_only || update || ignore_existing {
+        let leaves_out = ignore_existing || self.policy.existing || self.policy.safe_links;
+        if size_only || update || leaves_out || self.files_from.is_some() {
             return Err(usage("a bag has exactly what its source has: files can't be left alone"));
         }
         if self.sign.is_some() || self.manifest_mode.is_some() {

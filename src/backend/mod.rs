@@ -50,6 +50,9 @@ pub enum ListItem {
     LeftOut(Key, String),
     /// A file system is mounted on the directory that was just listed (targets only).
     MountPoint(Key),
+    /// A directory that was listed, and of which only what follows takes part (sources only).
+    /// Nothing else below it is touched.
+    Excluded(Key),
 }
 
 impl ListItem {
@@ -58,7 +61,10 @@ impl ListItem {
         match self {
             Self::Entry(entry) => &entry.key,
             Self::Failed(error) | Self::BrokeOff(error) => &error.key,
-            Self::Leftover(key) | Self::LeftOut(key, _) | Self::MountPoint(key) => key,
+            Self::Leftover(key)
+            | Self::LeftOut(key, _)
+            | Self::MountPoint(key)
+            | Self::Excluded(key) => key,
         }
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Exit {
     Refused = 6,
     /// Source or target can't be used.
     Unusable = 7,
+    /// The run reached a limit of time or size that was asked for.
+    Limit = 8,
     /// Changes were made, and `--exit-changes` is given.
     Changes = 10,
     /// SIGINT stopped the run.
@@ -53,7 +55,7 @@ impl Exit {
         }
     }
 
-    /// Returns the rank, in the manual's order: 130/143, 7, 5, 6, 4, 1, 3, 10. Wrong usage is never
+    /// Returns the rank, in the manual's order: 130/143, 7, 5, 6, 4, 8, 1, 3, 10. Wrong usage is never
     /// combined with another.
     fn rank(self) -> u8 {
         match self {
@@ -61,12 +63,13 @@ impl Exit {
             Self::Changes => 1,
             Self::Differences => 2,
             Self::Incomplete => 3,
-            Self::Manifest => 4,
-            Self::Refused => 5,
-            Self::Locked => 6,
-            Self::Unusable => 7,
-            Self::Usage => 8,
-            Self::Interrupted | Self::Terminated => 9,
+            Self::Limit => 4,
+            Self::Manifest => 5,
+            Self::Refused => 6,
+            Self::Locked => 7,
+            Self::Unusable => 8,
+            Self::Usage => 9,
+            Self::Interrupted | Self::Terminated => 10,
         }
     }
 }
@@ -115,6 +118,7 @@ mod tests {
             Exit::Locked,
             Exit::Refused,
             Exit::Manifest,
+            Exit::Limit,
             Exit::Incomplete,
             Exit::Differences,
             Exit::Changes,

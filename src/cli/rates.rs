@@ -89,6 +89,22 @@ fn span(word: &str) -> Result<Span, String> {
         .ok_or_else(|| format!("\"{word}\" is not a time of day; write it like 08:00-18:00"))
 }
 
+/// Parses `--window`: times of the week, like `22:00-06:00` or `Mon-Fri 22:00-06:00, Sat-Sun`.
+pub(crate) fn windows(text: &str) -> Result<Windows, String> {
+    let window = |text: &str| match when(text.trim())? {
+        Some((days, span, rest)) if rest.is_empty() => Ok((days, span)),
+        _ => Err(format!(
+            "\"{text}\" is no time of the week; write it like 22:00-06:00 or \
+             \"Mon-Fri 22:00-06:00, Sat-Sun\""
+        )),
+    };
+    text.split(',').map(window).collect::<Result<_, _>>().map(Windows)
+}
+
+/// Times of the week.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Windows(pub(crate) Vec<(Days, Span)>);
+
 fn rate<'a>(words: impl Iterator<Item = &'a str>) -> Result<Rate, String> {
     let text = words.collect::<Vec<_>>().join(" ");
     if text.eq_ignore_ascii_case("off") {
@@ -232,6 +248,17 @@ mod tests {
         assert_eq!(requests("9000 / h"), rate(9000, Period::Hour));
         for text in ["", "100", "0/s", "/s", "-1/s", "+1/s", "1.5/s", "100/d", "5000000000/s"] {
             assert!(requests(text).unwrap_err().contains("100/s"), "{text}");
+        }
+    }
+
+    #[test]
+    fn windows_are_times_of_the_week() {
+        let night = Span::new(1320, 360).unwrap();
+        assert_eq!(windows("22:00-06:00"), Ok(Windows(vec![(Days::ALL, night)])));
+        let expected = vec![(Days::new(0, 4), night), (Days::new(5, 6), Span::ALL)];
+        assert_eq!(windows("Mon-Fri 22:00-06:00, sat-sun"), Ok(Windows(expected)));
+        for text in ["", "22", "22:00", "22:00-22:00", "Mon,", "Mon 1MB/s", "else", "night"] {
+            assert!(windows(text).is_err(), "{text}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::api::{
     VerifyBuilder,
 };
 use crate::engine::Holes;
-use crate::limits::LimitOptions;
+use crate::limits::{LimitOptions, Until};
 use crate::location::{Location, SingleLocation};
 use crate::manifest::list::ListFormat;
 use crate::model::{Durability, Error, ErrorKind, ExtraKinds, Timestamp};
@@ -123,7 +123,13 @@ fn mirror_builder(
     let digests = if chosen == Chosen::Second { digests(&flags.digest) } else { NO_DIGESTS };
     let builder = with(builder, flags.manifest_mode, MirrorBuilder::manifest_mode);
     let builder = with(builder, flags.backup_dir.as_ref(), MirrorBuilder::backup_dir);
+    let builder = with(builder, filter::names(flags, matches)?, MirrorBuilder::listed);
     let builder = builder
+        .until(Until {
+            max_transfer: flags.max_transfer.map(|size| size.0),
+            max_duration: flags.max_duration,
+            windows: flags.window.clone().map_or_else(Vec::new, |windows| windows.0),
+        })
         .markers(!flags.no_markers)
         .holes(holes)
         .checksum(checksum)
@@ -131,6 +137,9 @@ fn mirror_builder(
         .update(flags.update)
         .ignore_existing(flags.ignore_existing)
         .hard_links(!flags.no_hard_links)
+        .existing(flags.existing)
+        .modify_window(flags.modify_window.unwrap_or_default())
+        .safe_links(flags.safe_links)
         .digests(digests);
     Ok((builder, origins))
 }
@@ -266,8 +275,19 @@ fn verify_against(
 /// Returns the source to compare a target with, if one is requested.
 fn against<'a>(args: &'a VerifyArgs, matches: &ArgMatches) -> Result<Option<&'a OsStr>, Error> {
     let Some(source) = &args.against else {
-        let filters =
-            ["exclude", "include", "exclude_from", "include_from", "min_size", "max_size"];
+        let filters = [
+            "exclude",
+            "include",
+            "exclude_from",
+            "include_from",
+            "min_size",
+            "max_size",
+            "min_age",
+            "max_age",
+            "one_file_system",
+            "exclude_caches",
+            "exclude_if_present",
+        ];
         if let Some(id) = filters.into_iter().find(|id| typed(matches, id)) {
             let flag = id.replace('_', "-");
             return Err(usage(format!("--{flag} needs --against"))

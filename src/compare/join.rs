@@ -177,6 +177,11 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                 }
                 ListItem::Leftover(key) => self.waiting.push_back(Joined::Leftover(key)),
                 ListItem::MountPoint(key) => self.waiting.push_back(Joined::MountPoint(key)),
+                ListItem::Excluded(key) => {
+                    // It isn't worth an item, and there may be many of them in a row.
+                    self.unknown.add(key);
+                    continue;
+                }
                 ListItem::LeftOut(key, why) => {
                     // Unknown on this side, so that it is never deleted on the other one.
                     self.unknown.add(key.clone());

@@ -4,8 +4,11 @@
 //! with the recorded ones; without one, the sizes and mtimes of both sides with each other.
 //! Doubtful content is hashed, and unknown entries are left alone.
 
+mod links;
+mod times;
+
 use super::join::{Conflict, Pair, Seen};
-use crate::filter::Filter;
+use crate::filter::{Extent, Filter};
 use crate::manifest::{Origin, Row, SourceNumber};
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -15,6 +18,7 @@ use crate::model::{
     Reason, Stamp,
 };
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Options of the comparison.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +32,12 @@ pub struct PolicyOptions {
     pub update: bool,
     /// Skip files that exist in the target.
     pub ignore_existing: bool,
+    /// How far apart two modification times may be that count as one.
+    pub modify_window: Duration,
+    /// Skip what the target doesn't have.
+    pub existing: bool,
+    /// Skip symbolic links that lead out of the source.
+    pub safe_links: bool,
     /// The fields of a stamp that are compared.
     pub trust: StampFields,
     /// The digests besides BLAKE3 that each file must have on record; content is read if any is
@@ -107,7 +117,7 @@ impl Policy {
             {
                 let options = &self.options;
                 let is_kept = options.ignore_existing || options.update;
-                if is_kept || self.excluded_by_size(target) {
+                if is_kept || self.filter.excludes_file(target) {
                     decide(Action::Keep, Reason::Exists)
                 } else {
                     decide(Action::RemoveSetAside, Reason::SetAside)
@@ -203,7 +213,8 @@ impl Policy {
         let reason = match self.surplus {
             _ if target.key.is_root() => Reason::Extra,
             Surplus::Keep => Reason::Extra,
-            Surplus::Delete if self.excluded_by_size(target) => Reason::SizeExcluded,
+            _ if !self.is_listed(target) => Reason::NotListed,
+            Surplus::Delete if self.filter.excludes_file(target) => self.exclusion(target),
             Surplus::Delete | Surplus::DeleteExcluded => {
                 return decide(Action::Delete, Reason::Extra);
             }
@@ -226,8 +237,22 @@ impl Policy {
         }
     }
 
-    fn excluded_by_size(&self, entry: &Entry) -> bool {
-        entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size)
+    /// Returns whether an entry that only the target has may be deleted as far as the list of names
+    /// goes: what else is in a directory of which not everything is listed isn't known.
+    fn is_listed(&self, target: &Entry) -> bool {
+        self.filter.names().is_none_or(|names| match target.kind {
+            EntryKind::Directory => names.extent(&target.key) == Extent::Whole,
+            _ => names.covers(&target.key),
+        })
+    }
+
+    /// Returns why a file is excluded that [`Filter::excludes_file`] excludes.
+    fn exclusion(&self, file: &Entry) -> Reason {
+        if self.filter.excludes_by_age_alone(file) {
+            Reason::AgeExcluded
+        } else {
+            Reason::SizeExcluded
+        }
     }
 
     fn mirror(
@@ -237,7 +262,7 @@ impl Policy {
         target: &Seen,
         achievable: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
     ) -> Result<Decision, Cause> {
-        if self.excluded_by_size(source) {
+        if self.filter.excludes_file(source) {
             let is_deleted = self.surplus == Surplus::DeleteExcluded;
             let action = match target {
                 Seen::Present(_) if is_deleted => Action::Delete,
@@ -245,10 +270,16 @@ impl Policy {
                 Seen::Absent if is_deleted && pair.row.is_some() => Action::Forget,
                 _ => Action::Skip,
             };
-            return Ok(decide(action, Reason::SizeExcluded));
+            return Ok(decide(action, self.exclusion(source)));
         }
         if let EntryKind::Special(_) = source.kind {
             return Err(Cause::Special(source.kind));
+        }
+        if self.options.safe_links
+            && let Some(text) = &source.link
+            && links::leads_out(&source.key, text)
+        {
+            return Ok(decide(Action::Skip, Reason::UnsafeLink));
         }
         if source.kind == EntryKind::Symlink && !self.has_links {
             return Ok(self.without_link(target, pair.row.as_ref()));
@@ -286,7 +317,13 @@ impl Policy {
             }
             Some(Conflict::Both | Conflict::LeafBesideDirectory) | None => {}
         }
-        let Some(existing) = existing else { return make_new(Reason::New) };
+        let Some(existing) = existing else {
+            return if self.options.existing {
+                Ok(decide(Action::Skip, Reason::NotExisting))
+            } else {
+                make_new(Reason::New)
+            };
+        };
         if source.kind != EntryKind::Directory
             && let Some(decision) = self.decide_listed(source, existing, pair.row.as_ref())
         {
@@ -360,10 +397,10 @@ impl Policy {
 
     /// Returns whether the options protect a leaf of the target from a directory of the source.
     fn protects(&self, leaf: &Entry, source: &Entry) -> bool {
-        let newer = leaf.metadata.mtime > source.metadata.mtime;
+        let newer = self.is_newer(leaf, source);
         self.options.ignore_existing
             || (self.options.update && newer)
-            || self.excluded_by_size(leaf)
+            || self.filter.excludes_file(leaf)
     }
 
     fn link(
@@ -373,14 +410,15 @@ impl Policy {
         row: Option<&Row>,
         wanted: &Metadata,
     ) -> Result<Decision, Cause> {
-        if self.options.update && existing.metadata.mtime > source.metadata.mtime {
+        if self.options.update && self.is_newer(existing, source) {
             return Ok(decide(Action::Skip, Reason::NewerInTarget));
         }
         if source.link != existing.link {
             return Ok(decide(Action::MakeLink, Reason::LinkText));
         }
         // Linux keeps no mode for links.
-        let found = Metadata { mode: wanted.mode, ..existing.metadata };
+        let found = self.within_window(&existing.metadata, wanted.mtime);
+        let found = Metadata { mode: wanted.mode, ..found };
         let same_metadata = found == *wanted;
         Ok(match row {
             Some(row)
@@ -410,19 +448,20 @@ impl Policy {
         wanted: &Metadata,
     ) -> Result<Decision, Cause> {
         let options = &self.options;
-        if options.update && existing.metadata.mtime > source.metadata.mtime {
+        if options.update && self.is_newer(existing, source) {
             return Ok(decide(Action::Skip, Reason::NewerInTarget));
         }
         // An object without stored metadata keeps none, and its copy needs none.
         let is_foreign = [source, existing]
             .iter()
             .any(|entry| entry.completeness == Completeness::NoStoredMetadata);
-        let same_metadata = existing.metadata == *wanted || is_foreign;
+        let found = self.within_window(&existing.metadata, wanted.mtime);
+        let same_metadata = found == *wanted || is_foreign;
         if options.size_only {
-            let rights = Metadata { mtime: existing.metadata.mtime, ..*wanted };
+            let rights = Metadata { mtime: found.mtime, ..*wanted };
             let metadata = if same_metadata {
                 MetadataMatch::Same
-            } else if existing.metadata == rights {
+            } else if found == rights {
                 MetadataMatch::Mtime
             } else {
                 MetadataMatch::Rights
@@ -432,7 +471,7 @@ impl Policy {
         let Some(row) = row else {
             return Ok(self.first_contact(source, existing, same_metadata));
         };
-        let of_target = existing.stamp.compare(&row.target, options.trust);
+        let of_target = self.compare_target(existing, row);
         if is_drift(of_target) {
             return Ok(decide(Action::Copy { unless: None }, Reason::TargetDrift));
         }
@@ -478,7 +517,7 @@ impl Policy {
                 decide(Action::Record, Reason::Metadata)
             }
             StampMatch::Same if same_metadata => decide(Action::Keep, Reason::Unchanged),
-            StampMatch::Same => return self.metadata_only(&existing.metadata, wanted),
+            StampMatch::Same => return self.metadata_only(&found, wanted),
         })
     }
 
@@ -501,7 +540,7 @@ impl Policy {
             (is_new || !row.source_racy && of_source())
                 && existing.stamp.compare(&row.target, trust) == StampMatch::Same
         });
-        if !same_time(source, existing) || !vouched {
+        if !self.same_time(source, existing) || !vouched {
             match metadata {
                 MetadataMatch::Rights => decide(Action::UpdateRights, Reason::Metadata),
                 MetadataMatch::Same | MetadataMatch::Mtime => {
@@ -578,15 +617,35 @@ impl Policy {
         }
     }
 
+    /// Decides on files of the same size of which one has no mtime: by the hash that a tag contains.
+    fn by_tag(&self, source: &Entry, existing: &Entry) -> Option<Decision> {
+        if self.same_time(source, existing) {
+            return None;
+        }
+        let hash = |entry: &Entry| entry.stamp.tag().and_then(|tag| tag.hash());
+        match (hash(source), hash(existing)) {
+            (Some(one), Some(other)) if one == other => {
+                Some(decide(Action::Adopt, Reason::SameSizeAndTag))
+            }
+            (Some(_), None) if existing.stamp.inode().is_some() => {
+                Some(decide(Action::CompareTag { read: Side::Target }, Reason::SameSizeUnseen))
+            }
+            (None, Some(_)) if source.stamp.inode().is_some() => {
+                Some(decide(Action::CompareTag { read: Side::Source }, Reason::SameSizeUnseen))
+            }
+            _ => None,
+        }
+    }
+
     /// Decides on a file that both sides have and no run recorded.
     fn adoption(&self, source: &Entry, existing: &Entry, same_metadata: bool) -> Decision {
         if source.stamp.size != existing.stamp.size {
             decide(Action::Copy { unless: None }, Reason::Size)
         } else if self.options.checksum {
             decide(Action::Check(Check::EachOther), Reason::Checksum)
-        } else if let Some(decision) = by_tag(source, existing) {
+        } else if let Some(decision) = self.by_tag(source, existing) {
             decision
-        } else if !same_time(source, existing) {
+        } else if !self.same_time(source, existing) {
             decide(Action::Copy { unless: None }, Reason::Mtime)
         } else if same_metadata {
             decide(Action::Adopt, Reason::SameSizeAndTime)
@@ -628,36 +687,9 @@ fn is_drift(stamp: StampMatch) -> bool {
     matches!(stamp, StampMatch::Size | StampMatch::Mtime | StampMatch::Tag)
 }
 
-/// Returns whether both have the same mtime. The time at which an object was put doesn't count as
-/// one.
-fn same_time(source: &Entry, existing: &Entry) -> bool {
-    let is_whole = |entry: &Entry| entry.completeness == Completeness::Full;
-    is_whole(source) && is_whole(existing) && source.metadata.mtime == existing.metadata.mtime
-}
-
 /// Returns the size of the object that stores an entry: for a link, the size of its text.
 fn stored_size(entry: &Entry) -> u64 {
     entry.link.as_ref().map_or(entry.stamp.size, |text| text.len() as u64)
-}
-
-/// Decides on files of the same size of which one has no mtime: by the hash that a tag contains.
-fn by_tag(source: &Entry, existing: &Entry) -> Option<Decision> {
-    if same_time(source, existing) {
-        return None;
-    }
-    let hash = |entry: &Entry| entry.stamp.tag().and_then(|tag| tag.hash());
-    match (hash(source), hash(existing)) {
-        (Some(one), Some(other)) if one == other => {
-            Some(decide(Action::Adopt, Reason::SameSizeAndTag))
-        }
-        (Some(_), None) if existing.stamp.inode().is_some() => {
-            Some(decide(Action::CompareTag { read: Side::Target }, Reason::SameSizeUnseen))
-        }
-        (None, Some(_)) if source.stamp.inode().is_some() => {
-            Some(decide(Action::CompareTag { read: Side::Source }, Reason::SameSizeUnseen))
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]

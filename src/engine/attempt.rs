@@ -458,5 +458,5 @@ impl Attempt<'_, '_> {
 
 /// Returns an error once the run is over, to abort a copy.
 fn check_stop(context: &Context<'_>) -> Result<(), Cause> {
-    if context.is_over() { Err(Cause::Stopped) } else { Ok(()) }
+    if context.breaks_off() { Err(Cause::Stopped) } else { Ok(()) }
 }

@@ -202,7 +202,7 @@ impl Worker<'_, '_> {
         tagged: Option<&Tagged>,
     ) -> Result<(Entry, Hashed), EntryError> {
         let context = self.context;
-        let pass = |_| if context.is_over() { Err(Cause::Stopped) } else { Ok(()) };
+        let pass = |_| if context.breaks_off() { Err(Cause::Stopped) } else { Ok(()) };
         let bytes = &context.progress.bytes_hashed;
         let buffer = &mut self.buffer;
         let wanted = Wanted { tagged, extra: context.policy.options.digests };

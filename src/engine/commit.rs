@@ -235,7 +235,7 @@ impl<'a> Committer<'a> {
         }
     }
 
-    /// Waits for a barrier; once a stop was requested, no longer than [`LAST_SYNC`].
+    /// Waits for a barrier; once somebody waits for the end, no longer than [`LAST_SYNC`].
     fn wait(&self, result: &Receiver<Result<(), Cause>>) -> Result<(), Cause> {
         let mut last = None;
         loop {
@@ -246,7 +246,7 @@ impl<'a> Committer<'a> {
                         "the thread that syncs the target stopped unexpectedly".to_owned(),
                     ));
                 }
-                Err(RecvTimeoutError::Timeout) if !self.context.stop.requested() => {}
+                Err(RecvTimeoutError::Timeout) if !self.context.stop.is_urgent() => {}
                 Err(RecvTimeoutError::Timeout) => {
                     if *last.get_or_insert_with(Instant::now) + LAST_SYNC < Instant::now() {
                         return Err(Cause::Stopped);

@@ -89,7 +89,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         };
         let mut finished = Vec::with_capacity(members.len());
         for member in members {
-            if context.is_over() {
+            if context.breaks_off() {
                 break;
             }
             match self.step(member) {
@@ -97,7 +97,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 Err(error) => context.fail(error),
             }
         }
-        let building = self.building.take().filter(|_| !context.is_over())?;
+        let building = self.building.take().filter(|_| !context.breaks_off())?;
         match building.finish() {
             Ok(staged) => {
                 let (key, reason) = (key.clone(), step.decision.reason);

@@ -49,6 +49,7 @@ use crate::backend::{Precondition, Source, Target};
 use crate::compare::{HardLinks, Policy};
 use crate::manifest::{RecordedBy, RunNumber};
 use crate::model::error::Side;
+use crate::model::run::RunLimit;
 use crate::model::{
     Action, Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Feature,
     Features, Hint, Key, Notice, Observer, Operation, Outcome, Progress, Reason, Stop, Timestamp,
@@ -101,6 +102,8 @@ pub struct Context<'a> {
     pub buffer: usize,
     /// The number of workers, at least 1.
     pub transfers: usize,
+    /// Bytes of content after which no further file is begun.
+    pub max_transfer: Option<u64>,
     /// The cores that hash.
     pub cores: Cores,
     /// The bandwidth limit of the target, if there is one: its waits end with the run.
@@ -159,6 +162,14 @@ impl Context<'_> {
 
     /// Returns whether no new work may be started.
     pub fn is_over(&self) -> bool {
+        if self.max_transfer.is_some_and(|max| self.progress.bytes_moved.get() >= max) {
+            self.stop.reach(RunLimit::Transfer);
+        }
+        self.stop.is_ending() || self.fatal.get().is_some()
+    }
+
+    /// Returns whether even what has begun is broken off.
+    fn breaks_off(&self) -> bool {
         self.stop.requested() || self.fatal.get().is_some()
     }
 

@@ -10,17 +10,22 @@
 //!
 //! Matching is on bytes: a key need not be UTF-8, and `?` matches one byte.
 
+mod names;
 mod pattern;
+
+pub use names::{Extent, Missing, NameForm, NameList, NameListText, Separator};
 
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
 mod tests;
 
-use crate::model::Key;
 use crate::model::key::Escaped;
+use crate::model::{Entry, EntryKind, Key, Timestamp};
 use pattern::Pattern;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A pattern, and what happens to the keys that it matches.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +60,38 @@ pub struct FilterSpec {
     pub min_size: Option<u64>,
     /// The largest file that takes part, in bytes.
     pub max_size: Option<u64>,
+    /// The time from which on a modified file doesn't take part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified_before: Option<Timestamp>,
+    /// The time before which a modified file doesn't take part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub modified_since: Option<Timestamp>,
+    /// Which directories of the source take part, by what they hold or lie on.
+    #[serde(skip_serializing_if = "DirectoryRules::is_empty")]
+    pub directories: DirectoryRules,
+    /// Whether only the names of a list take part. The list itself isn't recorded.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub is_listed: bool,
+}
+
+/// Which directories of the source take part with what they hold. What doesn't is unknown to a run,
+/// not absent: nothing below it is deleted from the target.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DirectoryRules {
+    /// Directories on which another file system is mounted take part without what they hold.
+    pub one_file_system: bool,
+    /// Directories with a [cache tag](https://bford.info/cachedir/) take part with that alone.
+    pub exclude_caches: bool,
+    /// Directories that hold an entry of one of these names take part with that alone.
+    pub exclude_if_present: Vec<String>,
+}
+
+impl DirectoryRules {
+    /// Returns whether all directories take part.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The rule that decides whether an entry takes part.
@@ -89,6 +126,15 @@ pub enum FilterError {
         /// The upper bound.
         max: u64,
     },
+    /// No time can satisfy both bounds.
+    #[error("the smallest age is above the largest: no file is both")]
+    Ages,
+    /// A name that no entry of a directory can have.
+    #[error("\"{}\" is no name of a file", Escaped(name.as_bytes()))]
+    Name {
+        /// The name as given.
+        name: String,
+    },
 }
 
 /// Which entries take part; by default, all.
@@ -100,6 +146,10 @@ pub struct Filter {
     spec: FilterSpec,
     /// The parsed pattern of each rule.
     patterns: Vec<Pattern>,
+    /// The names that take part, if not all do.
+    names: Option<Arc<NameList>>,
+    /// Whether what directories' rules exclude is absent, and not unknown.
+    deletes_excluded: bool,
 }
 
 impl TryFrom<FilterSpec> for Filter {
@@ -111,6 +161,16 @@ impl TryFrom<FilterSpec> for Filter {
         {
             return Err(FilterError::Sizes { min, max });
         }
+        if let (Some(before), Some(since)) = (spec.modified_before, spec.modified_since)
+            && since >= before
+        {
+            return Err(FilterError::Ages);
+        }
+        let is_name =
+            |name: &String| !matches!(&**name, "" | "." | "..") && !name.contains(['/', '\0']);
+        if let Some(name) = spec.directories.exclude_if_present.iter().find(|name| !is_name(name)) {
+            return Err(FilterError::Name { name: name.clone() });
+        }
         let compile = |rule: &Rule| {
             Pattern::parse(rule.pattern()).map_err(|problem| FilterError::Pattern {
                 pattern: rule.pattern().to_owned(),
@@ -118,7 +178,7 @@ impl TryFrom<FilterSpec> for Filter {
             })
         };
         let patterns = spec.rules.iter().map(compile).collect::<Result<_, _>>()?;
-        Ok(Self { spec, patterns })
+        Ok(Self { spec, patterns, names: None, deletes_excluded: false })
     }
 }
 
@@ -139,7 +199,21 @@ impl Filter {
         min_size: Option<u64>,
         max_size: Option<u64>,
     ) -> Result<Self, FilterError> {
-        FilterSpec { rules: rules.to_vec(), min_size, max_size }.try_into()
+        let rules = rules.to_vec();
+        FilterSpec { rules, min_size, max_size, ..FilterSpec::default() }.try_into()
+    }
+
+    /// Limits the filter to the names of a list.
+    #[must_use]
+    pub fn limited_to(mut self, names: Arc<NameList>) -> Self {
+        self.spec.is_listed = true;
+        self.names = Some(names);
+        self
+    }
+
+    /// Returns the names that the filter is limited to, if it is.
+    pub fn names(&self) -> Option<&Arc<NameList>> {
+        self.names.as_ref()
     }
 
     /// Returns the filter's definition.
@@ -185,10 +259,43 @@ impl Filter {
         excluding.or_else(|| matched(key.as_bytes()))
     }
 
-    /// Returns whether a regular file of `size` bytes is excluded by the size bounds.
-    pub fn excludes_size(&self, size: u64) -> bool {
+    /// Returns whether an entry is a regular file that its size or its age excludes.
+    pub fn excludes_file(&self, entry: &Entry) -> bool {
+        entry.kind == EntryKind::File && (self.excludes_size(entry) || self.excludes_age(entry))
+    }
+
+    fn excludes_size(&self, file: &Entry) -> bool {
+        let size = file.stamp.size;
         self.spec.min_size.is_some_and(|min| size < min)
             || self.spec.max_size.is_some_and(|max| size > max)
+    }
+
+    /// Returns whether a regular file is excluded by its age, and not by its size.
+    pub fn excludes_by_age_alone(&self, file: &Entry) -> bool {
+        !self.excludes_size(file) && self.excludes_age(file)
+    }
+
+    fn excludes_age(&self, file: &Entry) -> bool {
+        let mtime = file.metadata.mtime;
+        self.spec.modified_before.is_some_and(|before| mtime >= before)
+            || self.spec.modified_since.is_some_and(|since| mtime < since)
+    }
+
+    /// Returns which directories of the source take part.
+    pub fn directories(&self) -> &DirectoryRules {
+        &self.spec.directories
+    }
+
+    /// Makes what directories' rules exclude absent instead of unknown, so that it is deleted from
+    /// the target.
+    pub fn deleting_excluded(mut self) -> Self {
+        self.deletes_excluded = true;
+        self
+    }
+
+    /// Returns whether what directories' rules exclude is absent instead of unknown.
+    pub fn deletes_excluded(&self) -> bool {
+        self.deletes_excluded
     }
 
     fn excludes_bytes(&self, key: &[u8]) -> bool {
@@ -205,6 +312,17 @@ impl Filter {
             None => (key, false),
         };
         self.patterns.iter().rposition(|pattern| pattern.matches(path, is_directory))
+    }
+}
+
+/// Returns the time that was `age` ago; the earliest there is, if that is before it.
+pub fn ago(age: Duration) -> Timestamp {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let nanos = i128::try_from(now.as_nanos()).unwrap_or(i128::MAX)
+        - i128::try_from(age.as_nanos()).unwrap_or(i128::MAX);
+    Timestamp {
+        seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).unwrap_or(i64::MIN),
+        nanos: nanos.rem_euclid(1_000_000_000) as u32,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tests of which keys and sizes a filter excludes.
 
 use super::*;
+use crate::model::Metadata;
 
 fn exclude(pattern: &str) -> Rule {
     Rule::Exclude(pattern.to_owned())
@@ -12,6 +13,12 @@ fn include(pattern: &str) -> Rule {
 
 fn filter(rules: &[Rule]) -> Filter {
     Filter::new(rules, None, None).unwrap()
+}
+
+/// A file of this size, modified at this time.
+fn file(size: u64, seconds: i64) -> Entry {
+    let metadata = Metadata { mtime: Timestamp { seconds, nanos: 0 }, ..Metadata::default() };
+    Entry::new_file(key("a"), size, metadata)
 }
 
 fn key(bytes: impl AsRef<[u8]>) -> Key {
@@ -173,18 +180,56 @@ fn without_rules_everything_takes_part() {
     let filter = Filter::default();
     assert!(!filter.has_patterns());
     assert!(!filter.excludes(&key("a")) && !filter.excludes_within(&key("a/b")));
-    assert!(!filter.excludes_size(0) && !filter.excludes_size(u64::MAX));
+    assert!(!filter.excludes_file(&file(0, 0)) && !filter.excludes_file(&file(u64::MAX, 0)));
 }
 
 #[test]
 fn sizes_are_bounded_inclusively() {
     let filter = Filter::new(&[], Some(10), Some(20)).unwrap();
     let excluded: Vec<_> =
-        [9, 10, 20, 21].into_iter().filter(|&s| filter.excludes_size(s)).collect();
+        [9, 10, 20, 21].into_iter().filter(|&size| filter.excludes_file(&file(size, 0))).collect();
     assert_eq!(excluded, [9, 21]);
     assert!(Filter::new(&[], Some(10), Some(10)).is_ok());
     let error = Filter::new(&[], Some(2), Some(1)).unwrap_err();
     assert_eq!(error.to_string(), "the smallest size (2 bytes) is above the largest (1 bytes)");
+}
+
+#[test]
+fn ages_concern_files_alone_and_are_kept_as_times() {
+    let at = |seconds| Timestamp { seconds, nanos: 0 };
+    let spec = FilterSpec {
+        modified_since: Some(at(10)),
+        modified_before: Some(at(20)),
+        ..FilterSpec::default()
+    };
+    let recorded = serde_json::to_string(&spec).unwrap();
+    let filter: Filter = serde_json::from_str(&recorded).unwrap();
+    let excluded: Vec<_> =
+        [9, 10, 19, 20].into_iter().filter(|&time| filter.excludes_file(&file(1, time))).collect();
+    assert_eq!(excluded, [9, 20]);
+    let directory = Entry { kind: EntryKind::Directory, ..file(1, 0) };
+    assert!(!filter.excludes_file(&directory));
+    assert!(filter.excludes_by_age_alone(&file(1, 9)));
+    let none = FilterSpec { modified_since: Some(at(20)), ..spec };
+    assert!(Filter::try_from(none).is_err());
+}
+
+#[test]
+fn what_earlier_versions_recorded_of_a_filter_is_understood() {
+    let earlier = r#"{"rules":[{"exclude":"*.o"}],"min_size":null,"max_size":5}"#;
+    let spec: FilterSpec = serde_json::from_str(earlier).unwrap();
+    assert_eq!(spec.max_size, Some(5));
+    assert_eq!(serde_json::to_string(&spec).unwrap(), earlier, "what isn't used isn't recorded");
+}
+
+#[test]
+fn a_name_that_excludes_a_directory_is_one_name() {
+    for name in ["", ".", "..", "a/b", "a\0"] {
+        let directories =
+            DirectoryRules { exclude_if_present: vec![name.into()], ..DirectoryRules::default() };
+        let spec = FilterSpec { directories, ..FilterSpec::default() };
+        assert!(matches!(Filter::try_from(spec), Err(FilterError::Name { .. })), "{name:?}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod memory;
 mod pace;
 mod requests;
 mod timetable;
+mod until;
 
 pub use bandwidth::Bandwidth;
 pub use concurrency::{Began, Concurrency, Reply};
@@ -21,6 +22,7 @@ pub use content::Content;
 pub use memory::{Memory, MemoryError, MemoryPermit};
 pub use requests::{Period, RequestRate, Requests};
 pub use timetable::{Days, Entry, Rate, Span, Timetable};
+pub use until::Until;
 
 use jiff::tz::TimeZone;
 use std::time::{Duration, Instant};
@@ -36,12 +38,14 @@ const DEFAULT_MEMORY: u64 = 256 << 20;
 pub struct LimitOptions {
     /// How fast content is copied at each time of the week.
     pub bandwidth: Timetable,
-    /// The time zone of the bandwidth timetable.
+    /// The time zone of the bandwidth timetable and of windows.
     pub zone: TimeZone,
     /// How many requests object stores are sent in a time; `None` is no limit.
     pub requests: Option<RequestRate>,
     /// Bytes of content in memory at the same time.
     pub memory: u64,
+    /// Until when a mirror goes on.
+    pub until: Until,
 }
 
 impl Default for LimitOptions {
@@ -51,6 +55,7 @@ impl Default for LimitOptions {
             zone: TimeZone::UTC,
             requests: None,
             memory: DEFAULT_MEMORY,
+            until: Until::default(),
         }
     }
 }

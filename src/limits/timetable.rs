@@ -55,14 +55,17 @@ impl Timetable {
 
     /// Returns the rate on `day` (0 is Monday) at `minute` (0 is midnight).
     pub fn at(&self, day: u8, minute: u16) -> Rate {
-        let matches = |entry: &&Entry| {
-            let yesterday = (day + 6) % 7;
-            let Entry { days, span, .. } = entry;
-            days.contain(day) && span.contains(minute)
-                || days.contain(yesterday) && span.contains(minute + DAY)
-        };
-        self.entries.iter().find(matches).map_or(self.otherwise, |entry| entry.rate)
+        let holds = |entry: &&Entry| matches(entry.days, entry.span, day, minute);
+        self.entries.iter().find(holds).map_or(self.otherwise, |entry| entry.rate)
     }
+}
+
+/// Returns whether a span that begins on some days holds on `day` (0 is Monday) at `minute` (0 is
+/// midnight).
+pub(super) fn matches(days: Days, span: Span, day: u8, minute: u16) -> bool {
+    let yesterday = (day + 6) % 7;
+    days.contain(day) && span.contains(minute)
+        || days.contain(yesterday) && span.contains(minute + DAY)
 }
 
 impl Days {

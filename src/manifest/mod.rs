@@ -60,6 +60,11 @@ pub struct RecordedOptions {
 }
 
 impl RecordedOptions {
+    /// Returns whether the run went through a whole tree, and not just a file or what was listed.
+    pub fn is_whole(&self) -> bool {
+        self.only.is_none() && !self.filter.is_listed
+    }
+
     /// Encodes the options for [`State::begin_run`].
     ///
     /// # Errors

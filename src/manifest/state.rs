@@ -45,6 +45,8 @@ pub const STREAM: &str = "-";
 pub const IMPORTED: &str = "a list of digests";
 /// Pages of the log (of 4 KiB) after which it is written back into the file: 32 MiB.
 const LOG_PAGES: u32 = 8_192;
+/// Whether a run was limited to the names of a list.
+const IS_LISTED: &str = "(json_extract(options, '$.filter.is_listed') IS 1)";
 
 /// The most rows of names of one file that are looked for. Each is of another file in the target,
 /// if it could not be linked or can't have more names.
@@ -305,14 +307,25 @@ impl State {
         self.run_of_source("TRUE")
     }
 
-    /// Returns the latest run from each source, by source number.
+    /// Returns the latest run from the source that was not limited to listed names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`] if the state can't be read.
+    pub fn last_unlisted_run_from_source(&self) -> Result<Option<RunRecord>, Error> {
+        self.run_of_source(&format!("NOT {IS_LISTED}"))
+    }
+
+    /// Returns the latest run from each source, by source number. One that did all that was listed
+    /// for it says nothing of the rest, and is returned only if there is no other.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_runs(&self) -> Result<Vec<(SourceNumber, RunRecord)>, Error> {
         let latest = format!(
             "SELECT {}, name, sources.number FROM runs JOIN sources ON sources.number = source \
-             WHERE runs.number IN (SELECT max(number) FROM runs GROUP BY source) \
+             WHERE runs.number IN (SELECT coalesce(\
+              max(CASE WHEN verdict IN ('complete', 'refused') AND {IS_LISTED} THEN NULL \
+               ELSE number END), max(number)) FROM runs GROUP BY source) \
              ORDER BY sources.number",
             runs::COLUMNS
         );
@@ -343,18 +356,21 @@ impl State {
     /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn cut_off(&self, source: SourceNumber) -> Result<Option<CutOff>, Error> {
         // A run with unknown options may have deleted entries.
-        let query = "SELECT min(started), \
+        let query = format!(
+            "SELECT min(started), \
               min(CASE WHEN json_extract(options, '$.delete') IS NOT 0 THEN started END) \
              FROM runs WHERE source = ?1 \
              AND (verdict IS NULL OR verdict = ?2) AND number > \
              (SELECT coalesce(max(number), 0) FROM runs \
-              WHERE source = ?1 AND verdict IN (?3, ?4))";
+              WHERE source = ?1 AND verdict IN (?3, ?4) AND NOT {IS_LISTED})"
+        );
         let verdicts = [Verdict::Failed, Verdict::Complete, Verdict::Refused];
         let [failed, complete, refused] = verdicts.map(|verdict| verdict.to_string());
-        let found =
-            self.connection.query_row(query, params![source.0, failed, complete, refused], |row| {
-                Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?))
-            });
+        let found = self.connection.query_row(
+            &query,
+            params![source.0, failed, complete, refused],
+            |row| Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?)),
+        );
         let (since, deletes_since) = found.map_err(|error| self.failed("read", error))?;
         Ok(since.map(|since| CutOff {
             since: row::timestamp(since),
@@ -376,7 +392,8 @@ impl State {
     /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_whole_run(&self) -> Result<Option<RunRecord>, Error> {
         self.run_where(&format!(
-            "name NOT IN ('{STREAM}', '{IMPORTED}') AND json_extract(options, '$.only') IS NULL"
+            "name NOT IN ('{STREAM}', '{IMPORTED}') AND json_extract(options, '$.only') IS NULL \
+             AND NOT {IS_LISTED}"
         ))
     }
 
@@ -438,7 +455,9 @@ impl State {
     /// # Errors
     /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn last_finished_totals(&self) -> Result<Option<Totals>, Error> {
-        let run = self.run_of_source("verdict IN ('complete', 'incomplete', 'refused')")?;
+        let run = self.run_of_source(&format!(
+            "verdict IN ('complete', 'incomplete', 'refused') AND NOT {IS_LISTED}"
+        ))?;
         Ok(run.and_then(|run| run.totals))
     }
 
@@ -456,7 +475,8 @@ impl State {
     /// # Errors
     /// [`ErrorKind::Manifest`] if the state can't be read.
     pub fn is_first_contact(&self) -> Result<bool, Error> {
-        Ok(self.run_of_source("verdict IN ('complete', 'refused')")?.is_none())
+        let whole = format!("verdict IN ('complete', 'refused') AND NOT {IS_LISTED}");
+        Ok(self.run_of_source(&whole)?.is_none())
     }
 
     /// Streams the rows in key order. Rows that a [`Writer`] commits meanwhile may be included.
@@ -667,7 +687,7 @@ mod taking_in;
 mod tests;
 mod writer;
 
-pub use pages::{Changes, Rows};
+pub use pages::{Changes, Rows, RowsOfKeys};
 pub use publication::RowSelection;
 pub(crate) use taking_in::TakingIn;
 pub use writer::Writer;

@@ -70,8 +70,14 @@ settings! {
     Durability = "durability",
     /// Patterns of entries to exclude.
     Exclude = "exclude",
+    /// Exclude what caches hold.
+    ExcludeCaches = "exclude_caches",
+    /// Exclude what directories hold that have an entry of a name.
+    ExcludeIfPresent = "exclude_if_present",
     /// Expected size of a stream in bytes.
     ExpectedSize = "expected_size",
+    /// The names to which a run is limited.
+    FilesFrom = "files_from",
     /// Replace what exists.
     Force = "force",
     /// The format of a list.
@@ -92,12 +98,16 @@ settings! {
     Memory = "memory",
     /// Write no markers of directories.
     NoMarkers = "no_markers",
+    /// Stay on the source's file system.
+    OneFileSystem = "one_file_system",
     /// The file of a public key.
     Public = "public",
     /// Compare manifests only.
     Recorded = "recorded",
     /// A file that the source must contain.
     RequireFile = "require_file",
+    /// Skip symbolic links that lead out of the source.
+    SafeLinks = "safe_links",
     /// The file of a secret key.
     Secret = "secret",
     /// Sign the manifest.

@@ -74,11 +74,19 @@ pub enum Reason {
     HardLink,
     /// It is a name of another file than the one in the target.
     OwnFile,
+    /// Only the target has it, and the list of names names it or its contents in part.
+    NotListed,
+    /// Too old or too new to take part.
+    AgeExcluded,
+    /// The target lacks it, and the options make nothing new.
+    NotExisting,
+    /// The link leads out of the source, and the options leave such links out.
+    UnsafeLink,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 35] = [
         Self::New,
         Self::Size,
         Self::Mtime,
@@ -110,6 +118,10 @@ impl Reason {
         Self::NoLinks,
         Self::HardLink,
         Self::OwnFile,
+        Self::NotListed,
+        Self::AgeExcluded,
+        Self::NotExisting,
+        Self::UnsafeLink,
     ];
 }
 
@@ -153,6 +165,10 @@ impl Reason {
             Self::NoLinks => "the target's file system has no symbolic links",
             Self::HardLink => "hard link",
             Self::OwnFile => "a file of its own in the source, hard-linked in the target",
+            Self::NotListed => "not in the source, and not listed with everything in it",
+            Self::AgeExcluded => "excluded by age",
+            Self::NotExisting => "not in the target",
+            Self::UnsafeLink => "the link leads out of the source",
         })
     }
 }
@@ -171,7 +187,7 @@ mod tests {
     #[test]
     fn the_list_of_all_is_complete() {
         // A variant added at the end of the enum must be added to the list, too.
-        assert_eq!(Reason::OwnFile as usize + 1, Reason::ALL.len());
+        assert_eq!(Reason::UnsafeLink as usize + 1, Reason::ALL.len());
         assert!(Reason::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
     }
 }

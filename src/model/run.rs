@@ -4,8 +4,8 @@ use super::{Entry, EntryError, EntryKind, Key};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// A run's id: its start in UTC and four random bytes, `20261121T033800Z-1f2e3d4c`.
@@ -384,23 +384,96 @@ pub enum Durability {
     None,
 }
 
+/// A limit that ends a run before all is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunLimit {
+    /// As much was read as the run may transfer.
+    Transfer,
+    /// The run took as long as it may.
+    Duration,
+    /// The time of the day or week in which it may run is over.
+    Window,
+}
+
+impl RunLimit {
+    /// Returns how the run ended, as the beginning of a sentence about it.
+    pub fn say(self) -> &'static str {
+        match self {
+            Self::Transfer => "it has transferred as much as it may",
+            Self::Duration => "it has taken as long as it may",
+            Self::Window => "it may not run at this time",
+        }
+    }
+}
+
 /// A request to stop, set from a signal handler or another thread and checked by all workers.
 #[derive(Clone, Debug, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop {
+    flag: Arc<AtomicBool>,
+    limit: Arc<OnceLock<RunLimit>>,
+}
 
 impl Stop {
     /// Asks the run to stop: no new work is started.
     pub fn request(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.flag.store(true, Ordering::SeqCst);
     }
 
-    /// Returns whether the run is to stop.
+    /// Ends the run because it reached a limit; the first one counts. What is being copied when it
+    /// reaches that of [transfer](RunLimit::Transfer) is finished.
+    pub fn reach(&self, limit: RunLimit) {
+        self.limit.get_or_init(|| limit);
+    }
+
+    /// Returns the limit that the run reached, if any.
+    pub fn limit(&self) -> Option<RunLimit> {
+        self.limit.get().copied()
+    }
+
+    /// Returns whether the run is to stop, and to break off what it is doing.
     pub fn requested(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_urgent() || self.limit().is_some_and(|limit| limit != RunLimit::Transfer)
     }
 
-    /// Returns the flag itself, for a signal handler to set.
+    /// Returns whether no new work may be started.
+    pub fn is_ending(&self) -> bool {
+        self.is_urgent() || self.limit().is_some()
+    }
+
+    /// Returns whether somebody waits for the end of the run.
+    pub fn is_urgent(&self) -> bool {
+        self.flag.load(Ordering::Relaxed)
+    }
+
+    /// Returns the same request for another run, which has reached no limit yet.
+    #[must_use]
+    pub fn for_run(&self) -> Self {
+        Self { flag: self.flag(), limit: Arc::default() }
+    }
+
+    /// Returns the flag of requests, for a signal handler to set.
     pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.0)
+        Arc::clone(&self.flag)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_ends_a_run_and_the_first_counts() {
+        let stop = Stop::default();
+        stop.reach(RunLimit::Transfer);
+        assert!(stop.is_ending() && !stop.requested());
+        stop.reach(RunLimit::Duration);
+        assert_eq!(stop.limit(), Some(RunLimit::Transfer));
+        stop.request();
+        assert!(stop.requested() && stop.is_urgent());
+        let late = Stop::default();
+        late.reach(RunLimit::Window);
+        assert!(late.requested() && late.is_ending() && !late.is_urgent());
+        assert!(!late.for_run().is_ending() && stop.for_run().requested());
     }
 }

@@ -51,6 +51,8 @@ pub struct Evidence {
     pub root_before: Option<RootIdentity>,
     /// Whether the user named a file that identifies the source, and it exists.
     pub proven_by_file: bool,
+    /// Whether the run is limited to listed names, all of which the source may lack.
+    pub is_listed: bool,
 }
 
 /// Allows the planned deletions, or returns why not.
@@ -76,7 +78,7 @@ pub fn allow(options: &DeleteOptions, evidence: &Evidence) -> Result<(), Error> 
     if deletions == 0 {
         return Ok(());
     }
-    if tally.source == 0 {
+    if tally.source == 0 && !evidence.is_listed {
         return refuse(
             format!(
                 "the source is empty, and {} of the target would be deleted",
@@ -144,6 +146,7 @@ mod tests {
             root: Some(RootIdentity { inode: 1, file_system: 2, id: None }),
             root_before: None,
             proven_by_file: false,
+            is_listed: false,
         }
     }
 

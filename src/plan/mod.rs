@@ -356,7 +356,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     fn keep(&self, key: &Key, source: &Seen, reason: Reason) -> Option<Planned> {
-        if reason == Reason::SizeExcluded {
+        if matches!(reason, Reason::SizeExcluded | Reason::AgeExcluded | Reason::NotListed) {
             return Some(Planned::Settled(Outcome::new(
                 key,
                 kind_of(source),
@@ -399,8 +399,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 
     /// Accounts for an entry that isn't deleted: the directories that contain it stay as well.
     fn keep_target(&mut self, key: &Key, target: &Seen, reason: Option<Reason>) {
-        let is_protected = matches!(reason, Some(Reason::SizeExcluded | Reason::Unknown))
-            || self.is_protected(key);
+        let is_protected = matches!(
+            reason,
+            Some(Reason::SizeExcluded | Reason::AgeExcluded | Reason::Unknown | Reason::NotListed)
+        ) || self.is_protected(key);
         match target {
             Seen::Absent => {}
             Seen::Unknown => self.keep_innermost(),
@@ -464,6 +466,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             let achievable = (self.with.achievable)(metadata, kind, existing);
             self.with.policy.narrowed(&source, row, achievable)
         };
+        let found = self.with.policy.within_window(&target.metadata, source.metadata.mtime);
+        let target = &Entry { metadata: found, ..target.clone() };
         let differs =
             if is_new { Differs::No } else { Differs::of(&source, target, row, achievable) };
         // A root that this run made has no rights for others so far, so its mode isn't right.

@@ -382,6 +382,8 @@ fn last_record(ending: &MirrorEnding, watch: &Watch) -> String {
         throughput_bytes_per_s: f64,
         error_rate: f64,
         #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<crate::model::run::RunLimit>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         would: Option<super::Would>,
     }
     let (source, target) = watch.sides().unwrap_or((&ending.source, &ending.target));
@@ -394,6 +396,7 @@ fn last_record(ending: &MirrorEnding, watch: &Watch) -> String {
         duration_s: ending.duration.as_secs_f64(),
         throughput_bytes_per_s: ending.totals.throughput(ending.duration).round(),
         error_rate: ending.totals.error_rate(),
+        limit: ending.limit,
         would: ending.dry_run.then_some(watch.would()),
     };
     let error = ending.error.as_ref().or(ending.unpublished.as_ref()).map(JsonError::from);

@@ -63,6 +63,8 @@ pub struct MirrorEnding {
     pub duration: Duration,
     /// How it ended.
     pub verdict: Verdict,
+    /// The limit that ended it before all was done, if one did.
+    pub limit: Option<crate::model::run::RunLimit>,
     /// Whether it was a dry run.
     pub dry_run: bool,
     /// Which deletions it was asked to do.
@@ -89,6 +91,7 @@ impl MirrorEnding {
             totals,
             duration: Duration::ZERO,
             verdict: Verdict::Failed,
+            limit: None,
             dry_run: false,
             deletions: Deletions::default(),
             durability: Durability::default(),

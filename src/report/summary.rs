@@ -128,7 +128,9 @@ impl Concludes<MirrorEnding> for HumanReport {
             let lines = summary(ending, watch, &self.failures);
             if self.options.quiet {
                 self.failures.report_unprinted(&self.output);
-                if ending.verdict == Verdict::Interrupted && ending.error.is_none() {
+                // A limit that was asked for is no surprise.
+                let is_told = ending.error.is_some() || ending.limit.is_some();
+                if ending.verdict == Verdict::Interrupted && !is_told {
                     self.output.message("error", &verdict_line(ending));
                 }
             } else {
@@ -345,7 +347,12 @@ fn verdict_line(ending: &MirrorEnding) -> String {
         Verdict::Complete => return "complete".into(),
         Verdict::Incomplete => "some entries failed, the rest is done",
         Verdict::Refused => "what was refused was not done, finished copies remain",
-        Verdict::Interrupted => "run it again to go on",
+        Verdict::Interrupted => match ending.limit {
+            Some(limit) => {
+                return format!("{}: {}; run it again to go on", ending.verdict, limit.say());
+            }
+            None => "run it again to go on",
+        },
         Verdict::Failed if ending.unpublished.is_some() => {
             "the copies are finished, but their manifest is not published"
         }

@@ -381,7 +381,7 @@ impl Importing<'_> {
                     self.fail(&error);
                     continue;
                 }
-                Some(ListItem::LeftOut(key, _)) => {
+                Some(ListItem::LeftOut(key, _) | ListItem::Excluded(key)) => {
                     unknown.add(key);
                     continue;
                 }

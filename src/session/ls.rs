@@ -71,7 +71,8 @@ pub fn ls(
             ListItem::Failed(EntryError { cause: Cause::ReservedName, .. })
             | ListItem::Leftover(_)
             | ListItem::LeftOut(..)
-            | ListItem::MountPoint(_) => continue,
+            | ListItem::MountPoint(_)
+            | ListItem::Excluded(_) => continue,
             ListItem::Failed(error) | ListItem::BrokeOff(error) => LsItem::Failed(error),
         };
         if each(item).is_break() {

@@ -23,7 +23,7 @@ use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
     self, Collisions, Committer, Context, Cores, CountAhead, Holes, Partials, Purpose, execute,
 };
-use crate::filter::{Filter, FilterError, FilterSpec};
+use crate::filter::{Filter, FilterError, NameListText};
 use crate::limits::LimitOptions;
 use crate::location::Location;
 use crate::manifest::keys::SecretKey;
@@ -35,7 +35,7 @@ use crate::manifest::{
 use crate::model::entry::Completeness;
 use crate::model::hint::hint;
 use crate::model::notice::Instead;
-use crate::model::run::Counter;
+use crate::model::run::{Counter, RunLimit};
 use crate::model::{
     Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
     Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
@@ -43,6 +43,7 @@ use crate::model::{
 use crate::place::{BackupPlace, MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, MaxChange, Plan, Planning};
+use crate::ticker::Ticker;
 use bag::Bag;
 pub use bag::BagOptions;
 use parking_lot::Mutex;
@@ -71,6 +72,8 @@ pub struct MirrorOptions {
     pub policy: PolicyOptions,
     /// Which entries take part.
     pub filter: Filter,
+    /// The names to which the run is limited, if it is.
+    pub files_from: Option<NameListText>,
     /// Delete entries that only the target has.
     pub delete: Option<DeleteOptions>,
     /// Refuse the run if more of the source's known files changed or are gone.
@@ -133,6 +136,9 @@ pub struct MirrorOutcome {
     pub duration: Duration,
     /// The verdict.
     pub verdict: Verdict,
+    /// The limit that ended the run before all was done, if one did; the verdict is then
+    /// [`Verdict::Interrupted`].
+    pub limit: Option<RunLimit>,
     /// What was refused (deletions, by a guard), if anything was.
     pub refusal: Option<Error>,
     /// Why the manifest could not be published, though all entries were processed; the verdict is
@@ -154,6 +160,7 @@ pub fn mirror(
 ) -> Result<MirrorOutcome, Error> {
     let began = Instant::now();
     let run = new_run_id()?;
+    let stop = &stop.for_run();
     let opener = options.opener(&run, !options.dry_run, progress, stop);
     let places = places::resolve(options, &opener)?;
     if places.source.only.is_some() && options.delete.is_some() {
@@ -167,13 +174,14 @@ pub fn mirror(
     let session =
         Session::new(options, &opener, &places, Running { observer, progress, stop }, run)?;
     session.check_required_file()?;
-    let ended = if options.dry_run { session.preview() } else { session.run() };
+    let ended = if options.dry_run { session.preview() } else { session.run_until(began) };
     let Ended { verdict, refusal, unpublished } = ended?;
     Ok(MirrorOutcome {
         run: session.run,
         totals: progress.totals(),
         duration: began.elapsed(),
         verdict: if unpublished.is_some() { Verdict::Failed } else { verdict },
+        limit: stop.limit().filter(|_| verdict == Verdict::Interrupted && !stop.is_urgent()),
         refusal,
         unpublished,
     })
@@ -224,6 +232,9 @@ struct Ended {
 /// Buffer size of each of a store's many workers, in bytes; this memory isn't subject to a limit.
 const STORE_BUFFER: usize = 256 << 10;
 
+/// How often a run with a limit of time looks at the clock.
+const LOOKS_AT_CLOCK: Duration = Duration::from_millis(100);
+
 impl<'a> Session<'a> {
     fn new(
         options: &'a MirrorOptions,
@@ -237,12 +248,16 @@ impl<'a> Session<'a> {
             .map(|path| BackupPlace::resolve(path, &places.source, &places.target, &run))
             .transpose()?;
         let rule = backup.as_ref().and_then(BackupPlace::rule);
-        let FilterSpec { mut rules, min_size, max_size } = options.filter.spec().clone();
-        rules.extend(rule.clone());
-        let filter = Filter::new(&rules, min_size, max_size);
-        let backup_filter = Filter::new(rule.as_slice(), None, None);
+        let mut spec = options.filter.spec().clone();
+        spec.rules.extend(rule.clone());
         let usable = |filter: Result<Filter, FilterError>| {
-            filter.map(Arc::new).map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+            filter.map_err(|error| Error::new(ErrorKind::Usage, error.to_string()))
+        };
+        let filter = sides::limited(usable(Filter::try_from(spec))?, options, places)?;
+        let backup_filter = usable(Filter::new(rule.as_slice(), None, None))?;
+        let backup_filter = match filter.names() {
+            Some(names) => backup_filter.limited_to(Arc::clone(names)),
+            None => backup_filter,
         };
         Ok(Self {
             options,
@@ -253,14 +268,36 @@ impl<'a> Session<'a> {
             stop,
             run,
             backup,
-            filter: usable(filter)?,
-            backup_filter: usable(backup_filter)?,
+            filter: Arc::new(filter),
+            backup_filter: Arc::new(backup_filter),
             record_broke_off: Arc::default(),
         })
     }
 }
 
 impl Session<'_> {
+    /// Runs a mirror that writes until it is done or reaches a limit. A run that may not begin at
+    /// this time does nothing.
+    fn run_until(&self, began: Instant) -> Result<Ended, Error> {
+        let LimitOptions { until, zone, .. } = self.options.limits.clone();
+        let _watch = if until.has_no_time() {
+            None
+        } else {
+            if let Some(limit) = until.reached(began.elapsed(), &zone) {
+                self.stop.reach(limit);
+                let verdict = Verdict::Interrupted;
+                return Ok(Ended { verdict, refusal: None, unpublished: None });
+            }
+            let stop = self.stop.clone();
+            Some(Ticker::start(LOOKS_AT_CLOCK, move |_| {
+                if let Some(limit) = until.reached(began.elapsed(), &zone) {
+                    stop.reach(limit);
+                }
+            })?)
+        };
+        self.run()
+    }
+
     /// Runs a mirror that writes. What is made for it is removed again if it doesn't begin.
     fn run(&self) -> Result<Ended, Error> {
         let mut made = MadeDirectories::default();
@@ -363,7 +400,7 @@ impl Session<'_> {
         let mut executed = self.execute(state, sides, begun, &surplus, &mut allowed_root);
         if let (Some(bag), Ok(None)) = (&bag, &executed)
             && self.progress.files_failed.get() == 0
-            && !self.stop.requested()
+            && !self.stop.is_ending()
             && let Err(error) = bag.complete(self, state, &*target, surplus.get())
         {
             executed = Err(error);
@@ -445,6 +482,7 @@ impl Session<'_> {
             observer: self.observer,
             stop: self.stop,
             transfers: options.transfers,
+            max_transfer: options.limits.until.max_transfer,
             cores: Cores::default(),
             bandwidth,
             fatal: OnceLock::new(),
@@ -489,7 +527,7 @@ impl Session<'_> {
 
     /// Returns how a run ended that nothing stopped but the user, or a guard that refused.
     fn verdict(&self, refusal: Option<&Error>) -> Verdict {
-        if self.stop.requested() {
+        if self.stop.is_ending() {
             Verdict::Interrupted
         } else if refusal.is_some() {
             Verdict::Refused

@@ -251,7 +251,7 @@ impl Sides {
         else {
             return Ok(None);
         };
-        let Some(run) = state.last_run_from_source()? else { return Ok(None) };
+        let Some(run) = state.last_unlisted_run_from_source()? else { return Ok(None) };
         Ok(Some(LatestRun { run: run.id, options: RecordedOptions::decode(&run.options)? }))
     }
 
@@ -293,7 +293,10 @@ struct Scope {
 impl Scope {
     /// Takes the filter that was named, or else that of the latest run.
     fn of(against: &Against, latest: Option<LatestRun>) -> Result<Self, Error> {
-        let deletes = latest.as_ref().is_some_and(|latest| latest.options.delete);
+        let deletes = latest.as_ref().is_some_and(|LatestRun { options, .. }| {
+            // What the target has in directories that were not entered stays.
+            options.delete && options.filter.directories.is_empty()
+        });
         let (filter, filter_of) = match (&against.filter, latest) {
             (Some(filter), _) => (filter.clone(), None),
             (None, None) => (Filter::default(), None),

@@ -130,9 +130,9 @@ impl ContentComparer<'_> {
         self.sample.is_none_or(|sample| sample.takes(key))
     }
 
-    /// Returns whether a file is excluded by its size.
+    /// Returns whether a file is excluded by its size or age.
     pub(super) fn is_excluded(&self, entry: &Entry) -> bool {
-        entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size)
+        self.filter.excludes_file(entry)
     }
 
     /// Returns whether a mirror leaves an extra entry of the target alone.

@@ -140,7 +140,7 @@ impl Expected {
         let sources = head.sources();
         let keeps_times = sources.iter().any(|source| source.run == head.run && is_whole(source));
         // The options in the head are those of the latest run of a whole tree, if there was one.
-        let whole = Some(head.options.clone()).filter(|options| options.only.is_none());
+        let whole = Some(head.options.clone()).filter(RecordedOptions::is_whole);
         let kept_unrecorded = head.totals.kept_unrecorded;
         let whole = whole.map(|options| WholeRun { options, kept_unrecorded });
         let unfinished = unfinished(&sources, head)?;
@@ -174,7 +174,10 @@ impl Expected {
         };
         let LatestRun { run, source, whole, keeps_times } = latest;
         let (filter, deletes) = whole.map_or_else(Default::default, |whole| {
-            (whole.options.filter, whole.options.delete && whole.kept_unrecorded == 0)
+            let RecordedOptions { filter, delete, .. } = whole.options;
+            // What the target has in directories that were not entered stays, and is no extra.
+            let knows_all = filter.directories.is_empty();
+            (filter, delete && knows_all && whole.kept_unrecorded == 0)
         });
         Self {
             run,
@@ -193,7 +196,7 @@ impl Expected {
 
 /// Returns whether the latest run from a source went through a whole tree.
 fn is_whole(source: &RecordedSource) -> bool {
-    ![STREAM, IMPORTED].contains(&&*source.source) && source.options.only.is_none()
+    ![STREAM, IMPORTED].contains(&&*source.source) && source.options.is_whole()
 }
 
 /// Returns the latest run of each source that ended without recording everything, unless a later

@@ -96,6 +96,7 @@ impl Mending<'_> {
             holes: Holes::default(),
             buffer: BUFFER,
             transfers: options.checkers,
+            max_transfer: None,
             cores: Cores::default(),
             bandwidth,
             fatal: OnceLock::new(),

@@ -124,7 +124,7 @@ where
                     self.hold(&error.key, tally);
                     tally.fail_to_list(&error);
                 }
-                Some(ListItem::LeftOut(key, _)) => self.hold(&key, tally),
+                Some(ListItem::LeftOut(key, _) | ListItem::Excluded(key)) => self.hold(&key, tally),
                 Some(ListItem::Leftover(_) | ListItem::MountPoint(_)) | None => {}
             }
         }

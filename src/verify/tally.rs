@@ -107,8 +107,7 @@ impl Tally<'_> {
 
     /// Returns whether an entry without a row is excluded, so that a mirror doesn't delete it.
     pub(super) fn is_left_out(&self, entry: &Entry) -> bool {
-        self.filter.excludes_within(&entry.key)
-            || (entry.kind == EntryKind::File && self.filter.excludes_size(entry.stamp.size))
+        self.filter.excludes_within(&entry.key) || self.filter.excludes_file(entry)
     }
 
     /// Counts and reports an entry without a row.

@@ -12,7 +12,7 @@ use std::path::Path;
 use std::sync::Arc;
 use vidimus::backend::local::{Guarded, Identity, LocalSource};
 use vidimus::backend::{KeySpace, ListItem, ListOptions, Source, Target as _};
-use vidimus::filter::{Filter, Rule};
+use vidimus::filter::{DirectoryRules, Filter, FilterSpec, Rule};
 use vidimus::model::{Cause, Durability, EntryKind, ErrorKind, Key, SpecialKind};
 
 const TEMPORARY: &str = ".vidimus.0123456789abcdef";
@@ -271,4 +271,63 @@ fn listing_and_looking_touch_nothing() {
     listed(&local.target(Durability::Batch));
     crate::fixture::content(&local.source(), "d/a");
     assert_untouched(&before, &local.root);
+}
+
+/// The source's listing with these rules of directories.
+fn with_rules(local: &Local, directories: DirectoryRules, deletes: bool) -> Vec<String> {
+    let spec = FilterSpec { directories, ..FilterSpec::default() };
+    let filter = Filter::try_from(spec).expect("a filter");
+    let filter = Arc::new(if deletes { filter.deleting_excluded() } else { filter });
+    told(&list_with(
+        &local.source(),
+        &ListOptions { filter, only: None, key_space: KeySpace::Tree },
+    ))
+}
+
+#[test]
+fn a_cache_is_listed_without_what_it_holds() {
+    let tag = "Signature: 8a477f597d28d172789f06886806bc55";
+    let tree = TestTree::new()
+        .file("cache/CACHEDIR.TAG", format!("{tag}\n# made by a test"))
+        .file("cache/deep/x", "")
+        .file("false/CACHEDIR.TAG", &tag[1..])
+        .file("false/x", "")
+        .dir("none/CACHEDIR.TAG")
+        .symlink("none/x", "x")
+        .fifo("pipe/CACHEDIR.TAG");
+    let local = Local::of(&tree);
+    let rules = || DirectoryRules { exclude_caches: true, ..DirectoryRules::default() };
+    let expected = [
+        ".",
+        "cache/",
+        "excluded cache/",
+        "cache/CACHEDIR.TAG",
+        "false/",
+        "false/CACHEDIR.TAG",
+        "false/x",
+        "none/",
+        "none/CACHEDIR.TAG/",
+        "none/x",
+        "pipe/",
+        "pipe/CACHEDIR.TAG",
+    ];
+    assert_eq!(with_rules(&local, rules(), false), expected);
+    let absent: Vec<_> = expected.into_iter().filter(|told| *told != "excluded cache/").collect();
+    assert_eq!(with_rules(&local, rules(), true), absent);
+}
+
+#[test]
+fn a_directory_that_holds_a_name_is_listed_with_that_alone() {
+    let tree = TestTree::new()
+        .file("a/.nobackup", "")
+        .file("a/x", "")
+        .symlink("b/skip", "nowhere")
+        .file("b/y", "")
+        .file("c/z", "");
+    let local = Local::of(&tree);
+    let exclude_if_present = vec![".nobackup".to_owned(), "skip".to_owned()];
+    let rules = DirectoryRules { exclude_if_present, ..DirectoryRules::default() };
+    let expected =
+        [".", "a/", "excluded a/", "a/.nobackup", "b/", "excluded b/", "b/skip", "c/", "c/z"];
+    assert_eq!(with_rules(&local, rules, false), expected);
 }

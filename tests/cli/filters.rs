@@ -1,6 +1,9 @@
 //! Filters: gitignore-like patterns, the last match wins, sizes.
 
-use crate::common::{Environment, TestTree};
+use crate::common::environment::text;
+use crate::common::tree::set_mtime_of;
+use crate::common::{Environment, TestTree, tools};
+use crate::needs;
 use std::fs;
 
 fn tree() -> TestTree {
@@ -159,4 +162,76 @@ fn empty_directories_of_a_picked_kind_are_kept() {
     for directory in ["empty", "src/deep", "target/debug"] {
         assert!(env.target.join(directory).is_dir(), "{directory}");
     }
+}
+
+#[test]
+fn what_excluded_directories_hold_in_the_target_stays_and_is_no_extra() {
+    let env = Environment::new();
+    tree().file("cache/keep", "x").file("cache/.skip", "").write(&env.source);
+    TestTree::new().file("cache/old", "old").file("other", "x").write(&env.target);
+    let flags = ["--exclude-if-present", ".skip", "--delete", "--max-delete", "100%"];
+    env.mirrored(&flags).counts(&[("files_deleted", 1)]);
+    let cache = env.target.join("cache");
+    assert!(cache.join("old").exists() && cache.join(".skip").exists());
+    assert!(!cache.join("keep").exists());
+    env.verify(&[]).expect(0);
+    env.verify(&["--against", text(&env.source)]).expect(0);
+    let explain = |flags: &[&str]| {
+        let (source, target) = (text(&env.source), text(&env.target));
+        env.vidimus(&[&["explain"], flags, &[source, target, "cache/keep"]].concat())
+    };
+    explain(&flags).expect(0).names("left out");
+    env.mirrored(&[&flags[..], &["--delete-excluded"]].concat()).counts(&[("files_deleted", 1)]);
+    assert!(!cache.join("old").exists());
+    env.mirrored(&[]);
+    assert!(cache.join("keep").exists());
+}
+
+#[test]
+fn a_mount_is_not_entered_on_request() {
+    needs!(tools::mounts());
+    let env = Environment::new();
+    tree().dir("mount").write(&env.source);
+    let mount = env.source.join("mount");
+    let _mount = tools::Mount::tmpfs(&mount, "size=1m").expect("mounting was tried before");
+    fs::write(mount.join("on it"), "x").unwrap();
+    TestTree::new().file("mount/old", "old").write(&env.target);
+    let flags = ["-x", "--delete", "--max-delete", "100%"];
+    env.mirror(&flags).expect(0).names("another file system").finished();
+    assert!(env.target.join("mount/old").exists() && !env.target.join("mount/on it").exists());
+    env.verify(&[]).expect(0);
+    env.mirrored(&["--delete", "--max-delete", "100%"]).counts(&[("files_deleted", 1)]);
+    assert!(env.target.join("mount/on it").exists());
+}
+
+#[test]
+fn files_are_left_out_by_age() {
+    let env = Environment::new();
+    tree().write(&env.source);
+    set_mtime_of(&env.source.join("big.bin"), 1_000_000_000, 0);
+    env.mirrored(&["--max-age", "52w", "--min-age", "0s"]).counts(&[("files_skipped", 1)]);
+    assert!(!env.target.join("big.bin").exists());
+    env.verify(&["--against", text(&env.source)]).expect(0);
+    env.mirrored(&["--min-age", "52w"]).counts(&[("files_copied", 1)]);
+    env.mirror(&["--min-age", "2d", "--max-age", "1d"]).expect(2).names("no file is both");
+}
+
+#[test]
+fn only_what_exists_is_brought_up_to_date() {
+    let env = Environment::new();
+    tree().write(&env.source);
+    env.age();
+    TestTree::new().file("Cargo.toml", "old").write(&env.target);
+    env.mirrored(&["--existing"]).counts(&[("files_copied", 1), ("directories_created", 0)]);
+    assert_eq!(fs::read(env.target.join("Cargo.toml")).unwrap(), b"1234567890");
+    assert!(!env.target.join("src").exists());
+}
+
+#[test]
+fn links_that_lead_out_are_left_out_on_request() {
+    let env = Environment::new();
+    tree().symlink("src/up", "../link.rs").symlink("src/out", "../../x").write(&env.source);
+    env.mirrored(&["--safe-links"]).counts(&[("links_skipped", 1)]);
+    assert!(fs::symlink_metadata(env.target.join("src/up")).is_ok());
+    assert!(fs::symlink_metadata(env.target.join("src/out")).is_err());
 }

@@ -462,6 +462,13 @@ fn endings(checker: &mut Checker) {
     let verdict = checker.take("mirror", &run(&["mirror", &source, &target])).pop();
     assert_eq!(verdict.expect("a record")["verdict"], "complete");
     checker.take("verify", &run(&[&["verify", &target], &limited[..]].concat()));
+    checker.take("mirror", &run(&["mirror", &source, &target, "--max-duration", "0s"]));
+    let filters = ["--min-age", "0s", "--max-age", "99w", "-x", "--exclude-if-present", ".skip"];
+    checker.take("mirror", &run(&[&["mirror", &source, "filtered"], &filters[..]].concat()));
+    checker.take("manifest show", &run(&["manifest", "show", "filtered"]));
+    fs::write(env.root.join("names"), "large\n").expect("write");
+    checker.take("mirror", &run(&["mirror", &source, "listed", "--files-from", "names"]));
+    checker.take("manifest show", &run(&["manifest", "show", "listed"]));
     fs::remove_file(env.source.join("large")).expect("remove");
     checker.take("mirror", &run(&["mirror", &source, &target, "--delete"]));
     for words in [&["mirror"][..], &["diff", "--nonsense", "a", "b"], &["verify", "a", "b", "c"]] {

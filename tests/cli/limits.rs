@@ -126,3 +126,36 @@ fn a_limit_of_open_files_that_no_run_can_do_with_is_refused_before_it_begins() {
     Run::of(with_descriptors(&env.command(&["mirror", "source", "made"]), 36)).expect(0);
     Run::of(with_descriptors(&env.command(&["bag", "source", "bag"]), 36)).expect(0);
 }
+
+#[test]
+fn a_mirror_ends_at_its_transfer_and_the_next_goes_on() {
+    let env = sample();
+    let flags = ["--max-transfer", "1MB", "--transfers", "1"];
+    let first = env.mirror(&flags).expect(8).finished();
+    assert_eq!(first.record["verdict"], "interrupted");
+    assert_eq!(first.record["limit"], "transfer");
+    // What was begun is finished.
+    first.counts(&[("files_copied", 17), ("bytes_copied", 2_065_536)]);
+    env.mirror(&["--max-transfer", "1MB", "--dry-run"]).expect(0);
+    env.mirror(&flags).expect(8).finished().counts(&[("files_copied", 1)]);
+    env.mirrored(&flags).counts(&[("files_copied", 0), ("files_unchanged", 18)]);
+    assert_mirrored(&env.source, &env.target);
+}
+
+#[test]
+fn a_mirror_ends_with_its_time_or_window() {
+    let env = sample();
+    let late = env.mirror(&["--bwlimit", "1MiB/s", "--max-duration", "1s", "--transfers", "1"]);
+    let late = late.expect(8).finished();
+    assert_eq!(late.record["limit"], "duration");
+    late.counts(&[("files_copied", 16)]);
+    let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let hour = |later: u64| (since_epoch.as_secs() / 3_600 + later) % 24;
+    let closed = format!("{}:00-{}:00", hour(6), hour(18));
+    let closed = env.mirror(&["--window", &closed]).expect(8).finished();
+    assert_eq!(closed.record["limit"], "window");
+    closed.counts(&[("entries", 0)]);
+    env.mirrored(&["--window", "Mon-Sun", "--max-duration", "1h"]);
+    assert_mirrored(&env.source, &env.target);
+    env.mirror(&["--window", "22"]).expect(2).names("22:00-06:00");
+}

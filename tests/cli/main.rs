@@ -21,6 +21,7 @@ mod explain;
 mod failures;
 mod faults;
 mod file_systems;
+mod files_from;
 mod filters;
 mod filters_git;
 mod hard_links;

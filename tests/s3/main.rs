@@ -19,6 +19,7 @@ mod diff;
 mod digests;
 mod explain;
 mod faults;
+mod files_from;
 mod heads;
 mod import;
 mod keys;

@@ -12,6 +12,7 @@
 //! `..` and compared with their identity.
 
 mod ahead;
+mod excluded;
 mod look;
 mod name;
 
@@ -43,6 +44,9 @@ const NAMES_AHEAD: usize = 32_768;
 const NAMES_HELD: usize = 4 << 20;
 /// Chunks queued between the emitter and the reader of the listing.
 const CHUNKS_SENT: usize = 4;
+
+/// Why a mount point is left out.
+const OTHER_FILE_SYSTEM: &str = "another file system is mounted there";
 
 /// Lists a tree; see [`Source::list`](crate::backend::Source::list).
 pub(super) fn list(
@@ -233,6 +237,11 @@ impl Emitter {
         }
         self.send(item)?;
         match opened {
+            Ok(opened)
+                if self.walk.is_elsewhere(opened.directory.identity, self.root_identity()) =>
+            {
+                self.send(ListItem::LeftOut(key, OTHER_FILE_SYSTEM.to_owned()))
+            }
             Ok(opened) => {
                 if self.is_mount_point(&opened.directory) {
                     self.send(ListItem::MountPoint(key.clone()))?;
@@ -248,6 +257,10 @@ impl Emitter {
     fn is_mount_point(&self, directory: &Directory) -> bool {
         let parent = self.levels.last().map(|level| level.identity);
         self.walk.side == Side::Target && parent.is_some_and(|parent| directory.is_mount_in(parent))
+    }
+
+    fn root_identity(&self) -> Identity {
+        self.root.directory().identity
     }
 
     /// Takes a directory that was opened ahead, or opens it now.
@@ -307,7 +320,10 @@ impl Emitter {
     }
 
     fn enter(&mut self, key: Key, opened: Opened) -> Result<(), Gone> {
-        let Opened { directory, names, first, failed } = opened;
+        let Opened { directory, names, first, failed, is_excluded } = opened;
+        if is_excluded && !self.walk.filter.deletes_excluded() {
+            self.send(ListItem::Excluded(key.clone()))?;
+        }
         if let Some(error) = failed {
             self.send(ListItem::Failed(error))?;
         }

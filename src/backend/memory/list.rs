@@ -107,7 +107,13 @@ impl Walk {
         let children = self.memory.call(Call::List, &key).map(|disk| disk.children(&key));
         match children {
             Ok(mut children) => {
-                let takes = |key: &Key| is_temporary(key.name()) || !self.filter.excludes(key);
+                let is_listed = |key: &Key| match self.filter.names() {
+                    Some(names) => names.takes(key),
+                    None => true,
+                };
+                let takes = |key: &Key| {
+                    is_listed(key) && (is_temporary(key.name()) || !self.filter.excludes(key))
+                };
                 children.retain(|child| !is_own(child) && takes(child));
                 self.levels.push(children.into_iter());
             }

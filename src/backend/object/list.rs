@@ -8,6 +8,7 @@
 
 use super::cause::{cause, fatal};
 use super::habits::Habits;
+use super::listed_names;
 use super::page_cursor::Lister;
 use super::pages::{self, Objects};
 use super::prefix::BucketPrefix;
@@ -32,6 +33,9 @@ pub(super) fn list(
     options: &ListOptions,
 ) -> Result<Listing, Error> {
     place.set_key_space(options.key_space);
+    if let Some(names) = options.filter.names() {
+        return listed_names::list(place, side, names, options);
+    }
     let mut prefix = place.prefix.to_vec();
     prefix.extend_from_slice(options.only.as_deref().unwrap_or_default());
     // The first key with this prefix is the key itself, if that exists.
@@ -70,6 +74,10 @@ pub(super) fn count(
     options: &ListOptions,
     take: &mut dyn FnMut(EntryKind, u64) -> bool,
 ) -> Result<bool, Error> {
+    if options.filter.names().is_some() {
+        // Looking for each name twice costs more than an estimate is worth.
+        return Ok(false);
+    }
     let lister = Arc::clone(place);
     let page = move |token: Option<&str>| {
         lister.counting.list(&ListQuery { prefix: &lister.prefix, token, ..ListQuery::default() })

@@ -15,6 +15,7 @@ mod error;
 mod habits;
 mod level;
 mod list;
+mod listed_names;
 mod marker_trial;
 mod markers;
 #[cfg(any(test, feature = "internals"))]

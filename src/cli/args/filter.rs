@@ -3,6 +3,7 @@
 use super::super::values::{self, Bytes};
 use clap::Args;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Filtering")]
@@ -34,4 +35,24 @@ pub(crate) struct FilterArgs {
     #[arg(long, value_name = "SIZE", env = "VIDIMUS_MAX_SIZE",
         value_parser = values::bytes)]
     pub(crate) max_size: Option<Bytes>,
+    /// Leave out files that were modified less than TIME ago, like 2h (s, m, h, d, w)
+    #[arg(long, value_name = "TIME", env = "VIDIMUS_MIN_AGE", value_parser = values::time)]
+    pub(crate) min_age: Option<Duration>,
+    /// Leave out files that were modified more than TIME ago, like 30d (s, m, h, d, w)
+    #[arg(long, value_name = "TIME", env = "VIDIMUS_MAX_AGE", value_parser = values::time)]
+    pub(crate) max_age: Option<Duration>,
+    /// Don't enter directories on which another file system is mounted
+    ///
+    /// Such a directory is mirrored as an empty one, and named. What the target has in it stays.
+    #[arg(short = 'x', long, env = "VIDIMUS_ONE_FILE_SYSTEM", value_parser = values::switch)]
+    pub(crate) one_file_system: bool,
+    /// Leave out what is in directories with a CACHEDIR.TAG, but for the tag itself
+    ///
+    /// The tag has to begin as https://bford.info/cachedir/ says. What the target has in such a
+    /// directory stays unless --delete-excluded.
+    #[arg(long, env = "VIDIMUS_EXCLUDE_CACHES", value_parser = values::switch)]
+    pub(crate) exclude_caches: bool,
+    /// Leave out what is in directories that hold NAME, but for NAME itself
+    #[arg(long, value_name = "NAME", env = "VIDIMUS_EXCLUDE_IF_PRESENT")]
+    pub(crate) exclude_if_present: Vec<String>,
 }

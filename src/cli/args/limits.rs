@@ -32,6 +32,7 @@ impl From<&LimitArgs> for LimitOptions {
             zone: jiff::tz::TimeZone::system(),
             requests: args.max_requests,
             memory: args.memory.0,
+            ..Self::default()
         }
     }
 }

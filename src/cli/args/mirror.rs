@@ -2,12 +2,14 @@
 
 #![expect(clippy::doc_markdown, reason = "doc comments are help here, printed as they stand")]
 
-use super::super::values;
+use super::super::rates;
+use super::super::values::{self, Bytes};
 use super::RunArgs;
 use crate::manifest::ManifestMode;
 use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub(super) const LONG_ABOUT: &str = "\
 Makes the target's content equal to the source's.
@@ -62,6 +64,7 @@ Exit codes:
     "
     7  source or target can't be used: missing, full, read-only, out of reach, not allowed; or its
        published manifest can't be read
+    8  ended by --max-transfer, --max-duration or --window; run it again to go on
    10  changes were made (only with --exit-changes)
   130  stopped by SIGINT; run it again to go on
   143  stopped by SIGTERM; run it again to go on
@@ -111,6 +114,34 @@ pub(crate) struct MirrorFlags {
     #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_HARD_LINKS",
         value_parser = values::switch)]
     pub(crate) no_hard_links: bool,
+    /// Take modification times as equal that are no more than TIME apart, like 2s or 1h
+    ///
+    /// For targets that shift times, as FAT does with the hour of summer. What a file system rounds is
+    /// found out without this flag.
+    #[arg(long, value_name = "TIME", help_heading = "Comparing", env = "VIDIMUS_MODIFY_WINDOW",
+        value_parser = values::time)]
+    pub(crate) modify_window: Option<Duration>,
+    /// Make nothing new: leave out what the target doesn't have
+    #[arg(long, help_heading = "Comparing", env = "VIDIMUS_EXISTING",
+        value_parser = values::switch)]
+    pub(crate) existing: bool,
+    /// Leave out symbolic links that lead out of the source: absolute ones, and by too many `..`
+    #[arg(long, help_heading = "Filtering", env = "VIDIMUS_SAFE_LINKS",
+        value_parser = values::switch)]
+    pub(crate) safe_links: bool,
+    /// Mirror only the names in FILE, one a line; `-` is standard input
+    ///
+    /// Names are relative to the source. `name/` stands for a directory with everything in it, any
+    /// other name for the entry alone. Nothing else is looked at, on neither side, but the directories
+    /// above a name. A name that the source lacks is an error; with --delete, the target's is deleted.
+    /// Empty lines and lines that begin with # or ; are left out. --exclude and its kin still apply.
+    #[arg(long, value_name = "FILE", help_heading = "Filtering", env = "VIDIMUS_FILES_FROM")]
+    pub(crate) files_from: Option<PathBuf>,
+    /// Names of --files-from are separated by NUL, and each is taken as it is
+    #[arg(short = '0', long, help_heading = "Filtering", env = "VIDIMUS_FROM0",
+        value_parser = values::switch)]
+    pub(crate) from0: bool,
+
     /// Record these digests too, beside BLAKE3: sha256, md5, or both (sha256,md5)
     ///
     /// For tools that don't know BLAKE3: `vidimus manifest export` writes them. They are computed while
@@ -139,6 +170,27 @@ pub(crate) struct MirrorFlags {
     #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_HOLES",
         value_parser = values::switch)]
     pub(crate) no_holes: bool,
+    /// Begin no further file once SIZE of content was read, like 100GiB
+    ///
+    /// Files that are under way are finished. The run ends with exit code 8 if there is more to do;
+    /// run it again to go on.
+    #[arg(long, value_name = "SIZE", help_heading = "Limits", env = "VIDIMUS_MAX_TRANSFER",
+        value_parser = values::bytes)]
+    pub(crate) max_transfer: Option<Bytes>,
+    /// End after TIME, like 90m or 8h
+    ///
+    /// What is under way then is broken off, and what is complete is put in its place. The exit code
+    /// is 8 if there is more to do; run it again to go on.
+    #[arg(long, value_name = "TIME", help_heading = "Limits", env = "VIDIMUS_MAX_DURATION",
+        value_parser = values::time)]
+    pub(crate) max_duration: Option<Duration>,
+    /// Run only at these times, like 22:00-06:00 or "Mon-Fri 22:00-06:00, Sat-Sun"
+    ///
+    /// In local time. A time over midnight belongs to the day it begins on. When it is over, the run
+    /// ends as with --max-duration; a run that is started at another time does nothing, and ends with 8.
+    #[arg(long, value_name = "TIMES", help_heading = "Limits", env = "VIDIMUS_WINDOW",
+        value_parser = rates::windows)]
+    pub(crate) window: Option<rates::Windows>,
 
     /// Write no markers of directories (objects whose keys end in `/`) to a bucket
     ///

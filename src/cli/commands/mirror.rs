@@ -68,6 +68,7 @@ pub(super) fn execute(
             ending.run = Some(outcome.run.clone());
             ending.duration = outcome.duration;
             ending.verdict = outcome.verdict;
+            ending.limit = outcome.limit;
             ending.refusal = outcome.refusal.as_ref().map(Error::report);
             ending.unpublished = outcome.unpublished.as_ref().map(Error::report);
             let changed =
@@ -134,6 +135,7 @@ fn exit_of(
         Verdict::Failed if outcome.unpublished.is_some() => Exit::Done,
         Verdict::Interrupted => match signal {
             Some(signal) => signal,
+            None if outcome.limit.is_some() => Exit::Limit,
             None if reader_left => Exit::Done,
             None => Exit::Interrupted,
         },
@@ -149,6 +151,7 @@ fn exit_of(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::run::RunLimit;
     use crate::model::{ErrorKind, RunId, Totals};
     use std::time::Duration;
 
@@ -158,6 +161,7 @@ mod tests {
             totals: Totals { files_failed, ..Totals::default() },
             duration: Duration::ZERO,
             verdict,
+            limit: None,
             refusal,
             unpublished: None,
         }
@@ -189,6 +193,11 @@ mod tests {
             ..outcome(Verdict::Failed, 0, None)
         };
         assert_eq!(exit_of(&unpublished, None, false, true), ErrorKind::Manifest.into());
+        let limited = MirrorOutcome {
+            limit: Some(RunLimit::Transfer),
+            ..outcome(Verdict::Interrupted, 2, None)
+        };
+        assert_eq!(exit_of(&limited, None, false, true), Exit::Limit);
         let unread = outcome(Verdict::Interrupted, 0, None);
         assert_eq!(exit_of(&unread, None, true, false), Exit::Done);
     }

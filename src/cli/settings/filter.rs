@@ -1,15 +1,17 @@
 //! Filters: patterns from flags, files and variables, in the order in which the last match wins.
 
-use super::super::args::FilterArgs;
+use super::super::args::{FilterArgs, MirrorFlags};
 use super::super::input;
 use super::{typed, usage};
-use crate::filter::{Filter, Rule};
+use crate::filter::{
+    DirectoryRules, Filter, FilterError, FilterSpec, NameListText, Rule, Separator, ago,
+};
 use crate::model::Error;
 use crate::model::key::Escaped;
 use clap::ArgMatches;
 use std::ffi::OsStr;
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -25,10 +27,65 @@ pub(super) fn filter(
         return Err(usage("--min-size is more than --max-size: no file has such a size"));
     }
     let (rules, origins): (Vec<_>, _) = rules(args, matches)?.into_iter().unzip();
-    let filter = Filter::new(&rules, min_size, max_size).map_err(|error| {
-        usage(error.to_string()).help("patterns are those of .gitignore; --help shows examples")
+    if let (Some(min), Some(max)) = (args.min_age, args.max_age)
+        && min >= max
+    {
+        return Err(usage("--min-age is not less than --max-age: no file is both"));
+    }
+    let spec = FilterSpec {
+        rules,
+        min_size,
+        max_size,
+        modified_before: args.min_age.map(ago),
+        modified_since: args.max_age.map(ago),
+        directories: DirectoryRules {
+            one_file_system: args.one_file_system,
+            exclude_caches: args.exclude_caches,
+            exclude_if_present: args.exclude_if_present.clone(),
+        },
+        ..FilterSpec::default()
+    };
+    let filter = Filter::try_from(spec).map_err(|error| {
+        let help = "patterns are those of .gitignore; --help shows examples";
+        let is_pattern = matches!(error, FilterError::Pattern { .. });
+        let error = usage(error.to_string());
+        if is_pattern { error.help(help) } else { error }
     })?;
     Ok((filter, origins))
+}
+
+/// Reads the list of names to which a mirror is limited, if it is.
+pub(super) fn names(
+    flags: &MirrorFlags,
+    matches: &ArgMatches,
+) -> Result<Option<NameListText>, Error> {
+    let Some(path) = &flags.files_from else {
+        if flags.from0 && typed(matches, "from0") {
+            return Err(usage("--from0 makes no sense without --files-from")
+                .help("it says how the names in that file are separated"));
+        }
+        return Ok(None);
+    };
+    let filter = &flags.run.filter;
+    let mut patterns = filter.exclude_from.iter().chain(&filter.include_from);
+    if path == Path::new("-") && patterns.any(|patterns| patterns == Path::new("-")) {
+        return Err(usage("standard input can't be read for both names and patterns"));
+    }
+    let (content, name) = content_of(path)?;
+    let bytes =
+        content.map_err(|error| usage(format!("cannot read names from {name}")).because(error))?;
+    let separator = if flags.from0 { Separator::Nul } else { Separator::Line };
+    Ok(Some(NameListText { bytes, separator }))
+}
+
+/// Reads a file, or standard input for `-`. Also returns its name for messages.
+fn content_of(path: &Path) -> Result<(io::Result<Vec<u8>>, String), Error> {
+    if path == Path::new("-") {
+        let mut content = Vec::new();
+        let read = input::stdin()?.read_to_end(&mut content).map(|_| content);
+        return Ok((read, "standard input".to_owned()));
+    }
+    Ok((fs::read(path), format!("\"{}\"", Escaped(path.as_os_str().as_bytes()))))
 }
 
 /// Returns the rules in the order in which the last match wins: the environment's, then the command
@@ -103,17 +160,7 @@ fn pattern_file(
     path: &Path,
     make: fn(String) -> Rule,
 ) -> Result<Vec<(Rule, String, usize)>, Error> {
-    let name = if path == Path::new("-") {
-        "standard input".to_owned()
-    } else {
-        format!("\"{}\"", Escaped(path.as_os_str().as_bytes()))
-    };
-    let content = if path == Path::new("-") {
-        let mut content = Vec::new();
-        input::stdin()?.read_to_end(&mut content).map(|_| content)
-    } else {
-        fs::read(path)
-    };
+    let (content, name) = content_of(path)?;
     let content = content
         .map_err(|error| usage(format!("cannot read patterns from {name}")).because(error))?;
     patterns(content, &name, make)

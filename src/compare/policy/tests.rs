@@ -9,6 +9,7 @@ use crate::manifest::{Origin, SourceNumber};
 use crate::model::entry::Completeness;
 use crate::model::stamp::{Evidence, Inode};
 use crate::model::{Key, SpecialKind, Stamp, Timestamp};
+use std::time::Duration;
 
 const RECORDED: Digest = Digest([7; 32]);
 
@@ -156,6 +157,92 @@ const SPECIALS: [SpecialKind; 5] = [
     SpecialKind::BlockDevice,
     SpecialKind::Unknown,
 ];
+
+#[test]
+fn times_within_the_window_are_one() {
+    let case = |seconds: i64, with_row: bool, window| {
+        let mut case = Case::of(FILE);
+        case.options.modify_window = Duration::from_secs(window);
+        set_mtime(case.target(), at(1_000 + seconds));
+        if !with_row {
+            case.row = None;
+        }
+        case.decide()
+    };
+    assert_eq!(case(2, false, 2), "Adopt: SameSizeAndTime");
+    assert_eq!(case(3, false, 2), "copy: Mtime");
+    // What was recorded of the target differs: its content decides.
+    assert!(case(-2, true, 2).contains("TargetDoubtful"), "{}", case(-2, true, 2));
+    assert_eq!(case(-3, true, 2), "copy: TargetDrift");
+    assert_eq!(case(1, true, 0), "copy: TargetDrift");
+    let newer = |seconds: i64| {
+        let mut case = Case::of(FILE);
+        case.options.update = true;
+        case.options.modify_window = Duration::from_secs(2);
+        case.row = None;
+        set_mtime(case.target(), at(1_000 + seconds));
+        case.decide()
+    };
+    assert_eq!(
+        (newer(2), newer(3)),
+        ("Adopt: SameSizeAndTime".into(), "Skip: NewerInTarget".into())
+    );
+    // The source's own stamps are held against its row as ever.
+    let mut edited = Case::of(FILE);
+    edited.options.modify_window = Duration::from_hours(1);
+    set_mtime(edited.source(), at(1_001));
+    let decided = edited.decide();
+    assert!(decided.contains("Mtime"), "{decided}");
+}
+
+#[test]
+fn with_existing_nothing_new_is_made() {
+    let case = |kind, change: Change| {
+        let mut case = Case::of(kind);
+        case.options.existing = true;
+        change(&mut case);
+        case.decide()
+    };
+    for kind in [FILE, EntryKind::Symlink, EntryKind::Directory] {
+        let decided = case(kind, |case| case.target = Seen::Absent);
+        assert_eq!(decided, "Skip: NotExisting", "{kind}");
+    }
+    assert_eq!(case(FILE, |_| {}), "Keep: Unchanged");
+    let of_another_kind = case(FILE, |case| {
+        case.target = Seen::Absent;
+        case.conflict = Some(Conflict::LeafOverDirectory { empty: true });
+    });
+    assert_eq!(of_another_kind, "copy: Kind");
+}
+
+#[test]
+fn links_that_lead_out_of_the_source_are_left_out_on_request() {
+    for (key, text, is_unsafe) in [
+        ("a", "/etc/passwd", true),
+        ("a", "../a", true),
+        ("a", "b/../../a", true),
+        ("a", "b/../c", false),
+        ("a", ".", false),
+        ("d/a", "../b", false),
+        ("d/a", "./../b/..", false),
+        ("d/a", "../../b", true),
+        ("d/e/a", "..//../b", false),
+        ("d/e/a", "../../../b", true),
+    ] {
+        let decide = |safe_links| {
+            let mut case = Case::of(EntryKind::Symlink);
+            case.options.safe_links = safe_links;
+            case.target = Seen::Absent;
+            case.row = None;
+            case.source().key = Key::new(key.as_bytes());
+            case.source().link = Some(text.as_bytes().into());
+            case.decide()
+        };
+        let expected = if is_unsafe { "Skip: UnsafeLink" } else { "MakeLink: New" };
+        assert_eq!(decide(true), expected, "{key} -> {text}");
+        assert_eq!(decide(false), "MakeLink: New");
+    }
+}
 
 #[test]
 fn ignore_existing_leaves_existing_entries_alone() {

@@ -154,6 +154,7 @@ impl Scene {
             holes: Holes::default(),
             buffer: BUFFER,
             transfers: 2,
+            max_transfer: None,
             cores: Cores::default(),
             bandwidth: None,
             fatal: OnceLock::new(),

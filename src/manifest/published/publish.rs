@@ -122,10 +122,13 @@ pub fn publish(
         None => false,
     };
     let before = Before::of(&mut existing, is_broken, known.as_ref(), highest);
-    if publishing.options.only.is_some()
+    if !publishing.options.is_whole()
         && let Some(whole) = state.last_whole_run()?
     {
         publishing.options = RecordedOptions::decode(&whole.options)?;
+        // What that run left without a row is still there.
+        let kept = whole.totals.map_or(0, |totals| totals.kept_unrecorded);
+        publishing.totals.kept_unrecorded += kept;
     }
     let mut head = Head::of(publishing, state.source(), state.target());
     before.number(&mut head)?;

@@ -1,5 +1,6 @@
 //! Reading tables of the state page by page.
 
+use super::State;
 use crate::manifest::database::{failed, pragma};
 use crate::manifest::row::{self, Row, columns};
 use crate::model::{Error, Key};
@@ -94,6 +95,14 @@ impl<T: Tabled> Paged<T> {
         Self { path, connection, page, first: first.into(), after: None, ended: false, skipped: 0 }
     }
 
+    /// Goes on at the key `first`.
+    fn restart(&mut self, first: &[u8]) {
+        self.page = Vec::new().into_iter();
+        self.first = first.into();
+        self.after = None;
+        self.ended = false;
+    }
+
     /// Returns the number of rows skipped because they can't be decoded; their entries are compared
     /// as if they were new.
     #[cfg(test)]
@@ -137,6 +146,69 @@ impl<T: Tabled> Paged<T> {
         self.ended = count < PAGE;
         self.page = page.into_iter();
         Ok(())
+    }
+}
+
+impl State {
+    /// Streams the rows of `keys`, which are in order, each with whether the rows of all keys below
+    /// it are wanted too; see [`State::rows`].
+    ///
+    /// # Errors
+    /// Those of [`State::rows`].
+    pub fn rows_of_keys(&self, keys: Vec<(Key, bool)>) -> Result<RowsOfKeys, Error> {
+        Ok(RowsOfKeys::new(self.rows()?, keys))
+    }
+}
+
+/// The rows of chosen keys, in key order.
+pub struct RowsOfKeys {
+    rows: Rows,
+    /// Keys in order, each with whether the rows of all keys below it are wanted.
+    keys: std::vec::IntoIter<(Key, bool)>,
+    /// The directory whose rows are being read.
+    within: Option<Key>,
+}
+
+impl RowsOfKeys {
+    pub(super) fn new(rows: Rows, keys: Vec<(Key, bool)>) -> Self {
+        Self { rows, keys: keys.into_iter(), within: None }
+    }
+
+    fn read(&mut self) -> rusqlite::Result<Option<Row>> {
+        loop {
+            if let Some(directory) = &self.within {
+                match self.rows.read()?.filter(|row| row.key.is_within(directory.as_bytes())) {
+                    None => self.within = None,
+                    row => return Ok(row),
+                }
+            }
+            let Some((key, is_whole)) = self.keys.next() else { return Ok(None) };
+            if is_whole {
+                self.rows.restart(key.as_bytes());
+                self.within = Some(key);
+            } else if let Some(row) = self.rows.one(&key)? {
+                return Ok(Some(row));
+            }
+        }
+    }
+}
+
+impl Iterator for RowsOfKeys {
+    type Item = Result<Row, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.read().map_err(|error| failed(&self.rows.path, "read", error)).transpose()
+    }
+}
+
+impl Rows {
+    /// Returns the row of a key; `None` also if it can't be decoded.
+    fn one(&self, key: &Key) -> rusqlite::Result<Option<Row>> {
+        let selected = Row::selected(pragma(&self.connection, "user_version")?);
+        let mut statement =
+            self.connection.prepare_cached(&format!("{selected} WHERE key = ?1"))?;
+        let mut found = statement.query([key.as_bytes()])?;
+        Ok(found.next()?.and_then(Row::decode))
     }
 }
 

@@ -187,7 +187,8 @@ fn item_of(
             let row = rows.of(&entry.key)?;
             Item::Entry(SideEntry::by_listing(entry, row.as_ref(), key_space))
         }
-        ListItem::Leftover(_)
+        ListItem::Excluded(_)
+        | ListItem::Leftover(_)
         | ListItem::MountPoint(_)
         | ListItem::Failed(EntryError { cause: Cause::ReservedName, .. }) => return Ok(None),
         ListItem::Failed(error) | ListItem::BrokeOff(error) => Item::Failed(error),

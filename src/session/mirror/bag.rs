@@ -332,6 +332,8 @@ impl Bag {
                     fail(error);
                     continue;
                 }
+                // Without a filter there is none.
+                ListItem::Excluded(_) => continue,
                 ListItem::LeftOut(key, why) => {
                     fail(unvouched(key, Cause::Other(why)));
                     continue;

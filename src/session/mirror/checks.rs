@@ -63,6 +63,7 @@ impl Session<'_> {
                 root: Some(now.clone()),
                 root_before: before,
                 proven_by_file,
+                is_listed: self.filter.names().is_some(),
             },
         )?;
         if sameness == Some(Sameness::Unsure) && !delete.accept_source && !proven_by_file {

@@ -9,16 +9,17 @@ use super::{MirrorOptions, Running, Session, places};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
 use crate::compare::{Conflict, Join, Pair, RecordedRows, Seen};
-use crate::filter::MatchedRule;
+use crate::filter::{MatchedRule, NameList};
 use crate::listing::OrderChecked;
 use crate::manifest::published::{Head, History, ManifestReader, Publication, Published, trace};
 use crate::manifest::{RecordedOptions, Row, RunRecord, SourceNumber, State, recall};
 use crate::model::error::Side;
+use crate::model::hint::hint;
 use crate::model::key::{Escaped, unescaped};
 use crate::model::reserved::{is_in_directory, is_set_aside};
 use crate::model::{
     Action, Cause, Decision, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Key, Metadata,
-    Notice, Observer, Progress, Reason, RunId, Stop,
+    Notice, Observer, Progress, Reason, RunId, Setting, Stop,
 };
 use crate::place::Sides;
 use crate::plan::Differs;
@@ -336,6 +337,22 @@ impl Session<'_> {
 
     /// Parses the name that the user typed: the key without a final `/`.
     fn name(&self, typed: &[u8]) -> Result<Key, Error> {
+        let name = self.legal_name(typed)?;
+        let is_listed = |names: &Arc<NameList>| {
+            names.takes(&name) || names.takes(&Key::child(name.parent(), name.name(), true))
+        };
+        if self.filter.names().is_none_or(is_listed) {
+            return Ok(name);
+        }
+        let message = format!("\"{}\" is not listed", Escaped(typed));
+        Err(Error::new(ErrorKind::Usage, message).help(hint![
+            "a run looks only at names of the list that ",
+            Setting::FilesFrom,
+            " gives"
+        ]))
+    }
+
+    fn legal_name(&self, typed: &[u8]) -> Result<Key, Error> {
         let wrong = |what: &str| {
             let message = format!("\"{}\" {what}", Escaped(typed));
             Error::new(ErrorKind::Usage, message)
@@ -536,7 +553,9 @@ impl Session<'_> {
         };
         let differs = match (action, pair.source.entry(), pair.target.entry()) {
             (Some(Action::KeepDirectory), Some(source), Some(target)) => {
-                Some(Differs::of(source, target, pair.row.as_ref(), holds))
+                let found = policy.within_window(&target.metadata, source.metadata.mtime);
+                let target = Entry { metadata: found, ..target.clone() };
+                Some(Differs::of(source, &target, pair.row.as_ref(), holds))
             }
             _ => None,
         };

@@ -1,13 +1,15 @@
 //! The two sides of a run: opened, listed, joined.
 
-use super::Session;
+use super::{MirrorOptions, Session};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source};
 use crate::compare::{Join, RecordedRows};
+use crate::filter::{Filter, Missing, NameForm, NameList};
 use crate::listing::{EnrichedListing, OrderChecked};
 use crate::manifest::published::{ManifestReader, Merged, RecordedSource, used_instead};
 use crate::manifest::{Row, State};
 use crate::model::error::Side;
-use crate::model::{EntryKind, Error, ErrorKind, Key, Notice};
+use crate::model::hint::hint;
+use crate::model::{EntryKind, Error, ErrorKind, Key, Notice, Setting};
 use crate::place::random;
 use crate::place::{Sides, Writes};
 use crate::session::places::Places;
@@ -16,6 +18,54 @@ use std::sync::Arc;
 /// The rows that a run uses, in key order, and the number of its source in them.
 pub(super) type RowsToJoin = RecordedRows<Rows>;
 pub(super) type Rows = Box<dyn Iterator<Item = Result<Row, Error>> + Send>;
+
+/// Returns how names are read for keys of `key_space`.
+fn name_form(key_space: KeySpace) -> NameForm {
+    match key_space {
+        KeySpace::Tree => NameForm::Path,
+        KeySpace::Flat => NameForm::Key,
+    }
+}
+
+/// Limits the filter of a run to the listed names, if there is a list.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for a name that can't be listed, or a list for a single file.
+pub(super) fn limited(
+    mut filter: Filter,
+    options: &MirrorOptions,
+    places: &Places,
+) -> Result<Filter, Error> {
+    if options.delete.is_some_and(|delete| delete.excluded) {
+        filter = filter.deleting_excluded();
+    }
+    let is_remote = places.source.capabilities().remote;
+    let asked = [
+        (options.policy.safe_links, Setting::SafeLinks),
+        (filter.directories().one_file_system, Setting::OneFileSystem),
+        (filter.directories().exclude_caches, Setting::ExcludeCaches),
+        (!filter.directories().exclude_if_present.is_empty(), Setting::ExcludeIfPresent),
+    ];
+    if let Some((_, setting)) = asked.into_iter().find(|(is_asked, _)| is_remote && *is_asked) {
+        let message = "the source is a bucket, whose directories are not read one by one";
+        return Err(Error::new(ErrorKind::Usage, message).help(hint![
+            "leave ",
+            setting,
+            " out, or name patterns by ",
+            Setting::Exclude
+        ]));
+    }
+    let Some(text) = &options.files_from else { return Ok(filter) };
+    let usage = |message: String| Error::new(ErrorKind::Usage, message);
+    if places.source.only.is_some() {
+        let message = "a list of names needs a directory as source".to_owned();
+        return Err(usage(message).help(hint!["leave ", Setting::FilesFrom, " out"]));
+    }
+    let missing = if options.delete.is_some() { Missing::IsAbsent } else { Missing::Fails };
+    let names = NameList::parse(text, name_form(places.key_space()), missing)
+        .map_err(|error| usage(error.to_string()).help("names are relative to the source"))?;
+    Ok(filter.limited_to(Arc::new(names)))
+}
 
 impl Session<'_> {
     pub(super) fn listing(&self) -> ListOptions {
@@ -37,19 +87,23 @@ impl Session<'_> {
     /// Returns the state's rows of the keys that this run is about.
     pub(super) fn rows(&self, state: &State) -> Result<RowsToJoin, Error> {
         let from = state.number()?;
-        let rows: Rows = match &self.places.source.only {
+        let rows: Rows = match (&self.places.source.only, self.filter.names()) {
             // A file may be replaced by a file or a directory of its name.
-            Some(name) => {
+            (Some(name), _) => {
                 let keys = [Key::new(&**name), Key::child(b"", name, true)];
                 let rows = keys.iter().filter_map(|key| state.row(key).transpose());
                 Box::new(rows.collect::<Vec<_>>().into_iter())
             }
-            None => Box::new(state.rows()?),
+            (None, Some(names)) => {
+                Box::new(state.rows_of_keys(names.keys(name_form(self.places.key_space())))?)
+            }
+            (None, None) => Box::new(state.rows()?),
         };
         Ok(self.take_part(RowsToJoin { rows, from }))
     }
 
-    /// Filters rows of keys that the listings don't have: all but those of a single file, and
+    /// Filters rows of keys that the listings don't have: all but those of a single file or of a
+    /// list, and
     /// between two stores, which have no directories, those of directories from another source.
     pub(super) fn take_part(&self, recorded: RowsToJoin) -> RowsToJoin {
         let RowsToJoin { rows, from } = recorded;
@@ -57,6 +111,12 @@ impl Session<'_> {
         if let Some(name) = self.places.source.only.clone() {
             let is_it = move |row: &Row| row.key.trimmed() == &*name;
             return with_rows(Box::new(rows.filter(move |row| row.as_ref().map_or(true, &is_it))));
+        }
+        if let Some(names) = self.filter.names().cloned() {
+            let is_listed = move |row: &Row| names.takes(&row.key);
+            return with_rows(Box::new(
+                rows.filter(move |row| row.as_ref().map_or(true, &is_listed)),
+            ));
         }
         if self.places.key_space() == KeySpace::Tree {
             return with_rows(rows);

@@ -6,7 +6,7 @@ use crate::backend::local::metadata::{kind, kind_of, look_at};
 use crate::backend::local::read::link_text;
 use crate::backend::local::stamp::entry;
 use crate::backend::{ListItem, ListOptions};
-use crate::filter::Filter;
+use crate::filter::{Extent, Filter, Missing};
 use crate::limits::descriptors::handles;
 use crate::model::error::Side;
 use crate::model::names::is_legal_name;
@@ -66,6 +66,8 @@ pub(super) struct Opened {
     pub(super) first: Vec<ListItem>,
     /// The error if reading stopped before the end: further entries are unknown.
     pub(super) failed: Option<EntryError>,
+    /// Whether only the entry that says so takes part of what it holds.
+    pub(super) is_excluded: bool,
 }
 
 impl Opened {
@@ -127,7 +129,11 @@ impl Walk {
     /// Reads and sorts the names of a directory and looks up the first chunk.
     pub(super) fn read(&self, directory: Directory, key: &Key) -> Result<Opened, EntryError> {
         let mut sorter = Sorter::new(self.spool_dir.clone(), NAMES_SORTED);
-        let failed = self.read_names(&directory, key, &mut sorter);
+        let tag = self.excluding_tag(&directory);
+        let failed = match tag {
+            Some(tag) => self.find_names(std::iter::once(tag), &directory, key, &mut sorter).err(),
+            None => self.read_names(&directory, key, &mut sorter),
+        };
         let spool = |error: std::io::Error| self.failure(key.clone(), error.into());
         let mut names = sorter.finish().map_err(spool)?;
         let directory = Arc::new(directory);
@@ -135,7 +141,7 @@ impl Walk {
             .take_names(&mut names, key)
             .map_err(|error| self.failure(key.clone(), Cause::Other(error.to_string())))?;
         let first = self.look_at_all(&directory, keys);
-        Ok(Opened { directory, names, first, failed })
+        Ok(Opened { directory, names, first, failed, is_excluded: tag.is_some() })
     }
 
     /// Reads the names into `sorter`: leaves as `name`, directories as `name/`, each with a NUL
@@ -146,6 +152,10 @@ impl Walk {
         key: &Key,
         sorter: &mut Sorter,
     ) -> Option<EntryError> {
+        if let Some(names) = self.filter.names().filter(|names| names.extent(key) != Extent::Whole)
+        {
+            return self.find_names(names.names_in(key), directory, key, sorter).err();
+        }
         let mut buffer: Vec<u8> = Vec::with_capacity(READ_AT_ONCE);
         let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
         let mut record = Vec::with_capacity(64);
@@ -171,30 +181,71 @@ impl Walk {
             if !is_directory && directory.capabilities.identity_is_unknown() {
                 directory.capabilities.check_identity(directory, name, found.ino());
             }
-            if key.is_root() && name == OWN {
-                if !is_directory {
-                    self.root.leave_out();
-                }
-                continue;
-            }
-            record.clear();
-            record.extend_from_slice(name);
-            if is_directory {
-                record.push(b'/');
-            }
-            if self.filter.has_patterns() && !is_temporary(name) {
-                let mut full = key.as_bytes().to_vec();
-                full.extend_from_slice(&record);
-                if self.filter.excludes(&Key::new(full)) {
-                    continue;
-                }
-            }
-            record.push(0);
-            if let Err(error) = sorter.push(&record) {
-                return Some(self.failure(key.clone(), error.into()));
+            if let Err(error) = self.take_name(key, name, is_directory, sorter, &mut record) {
+                return Some(error);
             }
         }
         None
+    }
+
+    /// Looks for some names of a directory, instead of reading it.
+    fn find_names<'n>(
+        &self,
+        names: impl Iterator<Item = &'n [u8]>,
+        directory: &Directory,
+        key: &Key,
+        sorter: &mut Sorter,
+    ) -> Result<(), EntryError> {
+        let mut record = Vec::with_capacity(64);
+        let listed = self.filter.names();
+        let may_be_absent = self.side == Side::Target
+            || listed.is_none_or(|names| names.missing == Missing::IsAbsent);
+        for name in names {
+            let is_directory = match look_at(directory, name) {
+                Ok(stat) => kind_of(&stat) == EntryKind::Directory,
+                Err(Errno::NOENT) if may_be_absent => continue,
+                Err(_) => false, // the lookup that follows reports the error
+            };
+            let is_above = may_be_absent && self.side == Side::Source && !is_directory;
+            let leaf = || Key::child(key.as_bytes(), name, false);
+            if is_above && listed.is_some_and(|names| !names.covers(&leaf())) {
+                // What is listed below this name doesn't exist.
+                continue;
+            }
+            self.take_name(key, name, is_directory, sorter, &mut record)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a name of a directory if it takes part; `record` is a buffer.
+    fn take_name(
+        &self,
+        directory: &Key,
+        name: &[u8],
+        is_directory: bool,
+        sorter: &mut Sorter,
+        record: &mut Vec<u8>,
+    ) -> Result<(), EntryError> {
+        if directory.is_root() && name == OWN {
+            if !is_directory {
+                self.root.leave_out();
+            }
+            return Ok(());
+        }
+        record.clear();
+        record.extend_from_slice(name);
+        if is_directory {
+            record.push(b'/');
+        }
+        if self.filter.has_patterns() && !is_temporary(name) {
+            let mut full = directory.as_bytes().to_vec();
+            full.extend_from_slice(record);
+            if self.filter.excludes(&Key::new(full)) {
+                return Ok(());
+            }
+        }
+        record.push(0);
+        sorter.push(record).map_err(|error| self.failure(directory.clone(), error.into()))
     }
 
     pub(super) fn take_names(&self, names: &mut Sorted, parent: &Key) -> Result<Vec<Key>, Error> {
@@ -228,6 +279,13 @@ impl Walk {
         let kind = kind_of(&stat);
         if (kind == EntryKind::Directory) != key.is_directory() {
             return ListItem::Failed(self.failure(key, Cause::Changed { attempts: 1 }));
+        }
+        if self.side == Side::Source
+            && !key.is_directory()
+            && self.filter.names().is_some_and(|names| !names.covers(&key))
+        {
+            // The list names what lies below it.
+            return ListItem::Failed(self.error(key, Errno::NOTDIR));
         }
         let link = match kind {
             EntryKind::Symlink => match link_text(&**directory, key.name()) {

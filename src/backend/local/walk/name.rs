@@ -55,7 +55,7 @@ impl Walk {
                 }
                 found => found.map_err(|error| self.failed(key.clone(), error))?,
             };
-            self.enter(&directory, &key)?;
+            self.enter(&directory, &key, name)?;
         }
         let directory = root.descend(parent).map_err(|error| self.failed(name.clone(), error))?;
         if name.is_root() {
@@ -86,7 +86,7 @@ impl Walk {
             Ok(opened) => opened,
             Err(error) => return Ok(vec![item, ListItem::Failed(self.error(key, error))]),
         };
-        self.enter(&opened, &key)?;
+        self.enter(&opened, &key, name)?;
         let is_mount = self.side == Side::Target && opened.is_mount_in(directory.identity);
         let mount = is_mount.then(|| ListItem::MountPoint(key.clone()));
         let itself = std::iter::once(item).chain(mount);
@@ -105,7 +105,7 @@ impl Walk {
     }
 
     /// Checks that a walk would enter and read a directory.
-    fn enter(&self, directory: &Directory, key: &Key) -> Result<(), Unreached> {
+    fn enter(&self, directory: &Directory, key: &Key, name: &Key) -> Result<(), Unreached> {
         match self.guard(directory.identity).filter(|_| !key.is_root()) {
             Some(Guarded::LeaveOut(_)) => {
                 let why = "it holds vidimus's own state".to_owned();
@@ -113,6 +113,16 @@ impl Walk {
             }
             Some(Guarded::Forbidden(_)) => return Err(Unreached::Error(self.overlap(key))),
             None => {}
+        }
+        let leave_out = |why: &str| {
+            Err(Unreached::Item(Box::new(ListItem::LeftOut(key.clone(), why.to_owned()))))
+        };
+        if self.is_elsewhere(directory.identity, self.root.directory().identity) {
+            return leave_out("another file system is mounted there");
+        }
+        if let Some(tag) = self.excluding_tag(directory).filter(|tag| *tag != name.name()) {
+            let tag = String::from_utf8_lossy(tag);
+            return leave_out(&format!("it holds \"{tag}\", which leaves out what else is in it"));
         }
         // The handle may be O_PATH: check that the directory can be read.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -233,8 +233,12 @@ fn kept(reason: Reason, explained: &Explained, options: &MirrorOptions) -> Strin
         Reason::Extra if explained.pair.key.is_root() => "would do nothing".to_owned(),
         Reason::Extra => "would do nothing: without --delete what only the target has stays".into(),
         Reason::Gone => "would do nothing: nothing is there, and nothing is recorded".to_owned(),
-        Reason::SizeExcluded | Reason::Exists => {
+        Reason::SizeExcluded | Reason::AgeExcluded | Reason::Exists => {
             format!("would leave it alone: {}", spared(reason))
+        }
+        Reason::NotListed => {
+            "would do nothing: it stays, since the list doesn't name it with everything in it"
+                .into()
         }
         Reason::Unknown => {
             "would do nothing: what could not be listed is neither copied nor deleted".to_owned()
@@ -254,6 +258,9 @@ fn kept(reason: Reason, explained: &Explained, options: &MirrorOptions) -> Strin
 fn spared(reason: Reason) -> &'static str {
     match reason {
         Reason::SizeExcluded => "--min-size and --max-size leave out files of this size",
+        Reason::AgeExcluded => "--min-age and --max-age leave out files of this age",
+        Reason::NotExisting => "the target lacks it, and --existing makes nothing new",
+        Reason::UnsafeLink => "it leads out of the source, and --safe-links leaves such links out",
         Reason::NewerInTarget => "it is newer in the target, and --update keeps newer files",
         Reason::Exists => "the target has it, and --ignore-existing keeps what is there",
         Reason::NoLinks => "every run leaves it out, and counts it",

@@ -46,7 +46,10 @@ impl Bag {
                     fail(error);
                     continue;
                 }
-                ListItem::Leftover(_) | ListItem::LeftOut(..) | ListItem::MountPoint(_) => continue,
+                ListItem::Leftover(_)
+                | ListItem::LeftOut(..)
+                | ListItem::MountPoint(_)
+                | ListItem::Excluded(_) => continue,
             };
             let ours = [DECLARATION, INFO, MANIFEST, TAG_MANIFEST].map(str::as_bytes);
             if entry.kind == EntryKind::Directory || ours.contains(&entry.key.as_bytes()) {

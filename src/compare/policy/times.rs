@@ -1,0 +1,50 @@
+//! Modification times that count as one although they differ.
+
+use super::Policy;
+use crate::manifest::Row;
+use crate::model::entry::Completeness;
+use crate::model::stamp::StampMatch;
+use crate::model::{Entry, Metadata, Timestamp};
+
+impl Policy {
+    /// Returns whether two modification times count as one.
+    fn is_one_time(&self, one: Timestamp, other: Timestamp) -> bool {
+        one.distance(other) <= self.options.modify_window.as_nanos()
+    }
+
+    /// Returns whether the target's entry is newer than the source's.
+    pub(super) fn is_newer(&self, target: &Entry, source: &Entry) -> bool {
+        let (target, source) = (target.metadata.mtime, source.metadata.mtime);
+        target > source && !self.is_one_time(target, source)
+    }
+
+    /// Returns the metadata of a target's entry, with the wanted modification time if its own
+    /// counts as the same.
+    pub fn within_window(&self, found: &Metadata, wanted: Timestamp) -> Metadata {
+        let mtime = if self.is_one_time(found.mtime, wanted) { wanted } else { found.mtime };
+        Metadata { mtime, ..*found }
+    }
+
+    /// Returns whether both have the same mtime. The time at which an object was put doesn't count
+    /// as one.
+    pub(super) fn same_time(&self, source: &Entry, existing: &Entry) -> bool {
+        let is_whole = |entry: &Entry| entry.completeness == Completeness::Full;
+        is_whole(source)
+            && is_whole(existing)
+            && self.is_one_time(source.metadata.mtime, existing.metadata.mtime)
+    }
+
+    /// Compares a target's stamp with the recorded one. Content whose time differs by no more than
+    /// the window is hashed.
+    pub(super) fn compare_target(&self, existing: &Entry, row: &Row) -> StampMatch {
+        let compared = existing.stamp.compare(&row.target, self.options.trust);
+        match (compared, existing.stamp.mtime(), row.target.mtime()) {
+            (StampMatch::Mtime, Some(found), Some(recorded))
+                if self.is_one_time(found, recorded) =>
+            {
+                StampMatch::Doubtful
+            }
+            _ => compared,
+        }
+    }
+}
