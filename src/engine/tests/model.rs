@@ -167,8 +167,13 @@ proptest! {
         let mut scene =
             Scene::into_target(MemoryOptions { builds_directories, ..MemoryOptions::default() });
         scene.delete = Some(all());
-        for edit in &before {
-            apply(&scene.target, edit);
+        for edit in before {
+            let edit = match edit {
+                // Longer than any of the source's: with its size and time it would be taken for it.
+                Edit::Write(path, content) => Edit::Write(path, [&content[..], b"longer"].concat()),
+                edit => edit,
+            };
+            apply(&scene.target, &edit);
         }
         scene.target.sync();
         for (edits, trouble) in &rounds {
