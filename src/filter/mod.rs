@@ -288,6 +288,7 @@ impl Filter {
 
     /// Makes what directories' rules exclude absent instead of unknown, so that it is deleted from
     /// the target.
+    #[must_use]
     pub fn deleting_excluded(mut self) -> Self {
         self.deletes_excluded = true;
         self

@@ -48,7 +48,7 @@ pub(crate) struct FilterArgs {
     pub(crate) one_file_system: bool,
     /// Leave out what is in directories with a CACHEDIR.TAG, but for the tag itself
     ///
-    /// The tag has to begin as https://bford.info/cachedir/ says. What the target has in such a
+    /// The tag has to begin as <https://bford.info/cachedir/> says. What the target has in such a
     /// directory stays unless --delete-excluded.
     #[arg(long, env = "VIDIMUS_EXCLUDE_CACHES", value_parser = values::switch)]
     pub(crate) exclude_caches: bool,

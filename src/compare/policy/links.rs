@@ -7,7 +7,7 @@ pub(super) fn leads_out(link: &Key, text: &[u8]) -> bool {
     if text.starts_with(b"/") {
         return true;
     }
-    let mut depth = link.parent().iter().filter(|byte| **byte == b'/').count();
+    let mut depth = link.parent().split(|&byte| byte == b'/').skip(1).count();
     for part in text.split(|&byte| byte == b'/') {
         match part {
             b"" | b"." => {}

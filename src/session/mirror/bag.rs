@@ -332,8 +332,8 @@ impl Bag {
                     fail(error);
                     continue;
                 }
-                // Without a filter there is none.
-                ListItem::Excluded(_) => continue,
+                // Without a filter there is nothing excluded.
+                ListItem::Excluded(_) | ListItem::MountPoint(_) => continue,
                 ListItem::LeftOut(key, why) => {
                     fail(unvouched(key, Cause::Other(why)));
                     continue;
@@ -342,7 +342,6 @@ impl Bag {
                     fail(unvouched(key, Cause::ReservedName));
                     continue;
                 }
-                ListItem::MountPoint(_) => continue,
             };
             found.enter(&entry);
             if entry.kind == EntryKind::Directory {

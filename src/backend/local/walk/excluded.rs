@@ -30,7 +30,7 @@ impl Walk {
         if rules.exclude_caches && is_cache(directory) {
             return Some(TAG);
         }
-        let mut names = rules.exclude_if_present.iter().map(|name| name.as_bytes());
+        let mut names = rules.exclude_if_present.iter().map(String::as_bytes);
         // One that can't be looked at is there.
         names.find(|name| {
             !matches!(look_at(directory, name), Err(Errno::NOENT | Errno::NAMETOOLONG))
