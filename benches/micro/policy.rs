@@ -47,6 +47,7 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
         from: SourceNumber::FIRST,
         has_links: true,
         hard_links: vidimus::compare::HardLinks::Separate,
+        looks_for: vidimus::model::AttributeKinds::ALL,
     };
     let pair = pair(case);
     bencher

@@ -53,6 +53,7 @@ pub(crate) fn row(key: &Key) -> Row {
         from: SourceNumber::FIRST,
         verified_at: None,
         extras: None,
+        looked: vidimus::model::AttributeKinds::ALL,
         born: None,
     }
 }

@@ -272,6 +272,18 @@ impl MirrorBuilder {
         self
     }
 
+    /// Keeps extended attributes, and so file capabilities; by default they are kept.
+    pub fn extended_attributes(mut self, extended_attributes: bool) -> Self {
+        self.policy.preserve.attributes = extended_attributes;
+        self
+    }
+
+    /// Keeps POSIX ACLs; by default they are kept.
+    pub fn acls(mut self, acls: bool) -> Self {
+        self.policy.preserve.acls = acls;
+        self
+    }
+
     /// Accepts another ctime as evidence that a file is unchanged, for file systems that change it.
     pub fn ignore_ctime(mut self, ignore_ctime: bool) -> Self {
         self.policy.trust.ignore_ctime = ignore_ctime;

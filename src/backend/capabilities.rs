@@ -20,6 +20,8 @@ pub struct Capabilities {
     pub enforces_modes: bool,
     /// [`Source::inspect`](super::Source::inspect) finds features that a copy doesn't preserve.
     pub inspects: bool,
+    /// Entries can have extended attributes and ACLs, as far as their file system keeps them.
+    pub keeps_attributes: bool,
     /// A listing gives all metadata of an entry; else only its existence, size and stamp.
     pub lists_metadata: bool,
     /// Can be listed with keys as plain names ([`KeySpace::Flat`](super::KeySpace::Flat)).
@@ -59,6 +61,7 @@ impl Capabilities {
         remote: false,
         enforces_modes: true,
         inspects: true,
+        keeps_attributes: true,
         lists_metadata: true,
         flat_keys: false,
         folds_names: true,
@@ -81,6 +84,7 @@ impl Capabilities {
             remote: true,
             enforces_modes: false,
             inspects: false,
+            keeps_attributes: false,
             lists_metadata: false,
             flat_keys: true,
             folds_names: false,

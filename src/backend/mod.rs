@@ -23,8 +23,8 @@ pub use headers::Headers;
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::{
-    Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Extras, Features, Keeps, Key,
-    Metadata, Notice, Stamp,
+    Attributes, Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Extras, Features, Keeps,
+    Key, Metadata, Notice, Stamp,
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -127,24 +127,31 @@ pub enum Reading<'a> {
 }
 
 /// What a closer look at an entry found than a listing gives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Inspected {
-    /// Features that a copy doesn't preserve.
+    /// Features that not every copy preserves.
     pub features: Features,
-    /// The mode, with the group's rights reduced to those that the ACL grants.
+    /// The mode, with the group's rights reduced to those that the ACL grants: that of a copy
+    /// without the ACL.
     pub mode: u32,
+    /// Its extended attributes and ACLs, as far as they could be read.
+    pub attributes: Attributes,
 }
 
 impl Inspected {
     /// Returns the result for an entry about which a listing gives all there is.
     pub fn of(entry: &Entry) -> Self {
-        Self { features: Features::default(), mode: entry.metadata.mode }
+        Self {
+            features: Features::default(),
+            mode: entry.metadata.mode,
+            attributes: Attributes::default(),
+        }
     }
 }
 
 /// An open file that can be inspected more closely than a listing does.
 pub trait Inspect: std::fmt::Debug {
-    /// Finds the features that a copy doesn't preserve. What can't be read is not an error: it is
+    /// Finds the features that not every copy preserves. What can't be read is not an error: it is
     /// reported as a feature that is lost.
     fn inspect(&self) -> Inspected;
 }
@@ -253,8 +260,8 @@ pub trait Source: Send + Sync {
     /// Fails if the directory can't be read.
     fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause>;
 
-    /// Inspects a file or directory: which of its features a copy doesn't preserve, and which
-    /// rights of its mode an ACL takes away.
+    /// Inspects a file or directory: which features it has that not every copy preserves, its
+    /// attributes, and which rights of its mode an ACL takes away.
     ///
     /// # Errors
     /// Fails if the entry can't be read or isn't the one listed.
@@ -337,11 +344,14 @@ pub enum Precondition {
 pub struct Intended<'a> {
     /// Its metadata, as far as the target [can have it](Target::achievable_metadata).
     pub metadata: &'a Metadata,
+    /// Its extended attributes and ACLs: exactly these of the kinds that were looked for. `None`
+    /// leaves all as they are.
+    pub attributes: Option<&'a Attributes>,
 }
 
 impl<'a> From<&'a Metadata> for Intended<'a> {
     fn from(metadata: &'a Metadata) -> Self {
-        Self { metadata }
+        Self { metadata, attributes: None }
     }
 }
 
@@ -364,6 +374,17 @@ pub enum Linked {
     /// It can't have that name: another file system is mounted there, or this one has no hard
     /// links, or protects this file from them.
     Impossible,
+}
+
+/// What became of setting an entry's metadata.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MetadataSet {
+    /// Its stamp, if that is known without reading it back.
+    pub stamp: Option<Stamp>,
+    /// Whether attributes were set or removed.
+    pub are_attributes_changed: bool,
+    /// Which features that were intended the target can't give it.
+    pub lost: Features,
 }
 
 /// A place that entries go to.
@@ -420,8 +441,9 @@ pub trait Target: Source {
         Err(Cause::TargetChanged)
     }
 
-    /// Sets those of an entry's mode, owner, group and mtime that differ from what is intended.
-    /// Returns its stamp if that is known without reading it back. An object must be the version
+    /// Sets those of an entry's mode, owner, group, mtime and attributes that differ from what is
+    /// intended. Without its ACL, the entry's group gets no more rights than that would leave it. An
+    /// object must be the version
     /// that `precondition` names, if it names one.
     fn set_metadata(
         &self,
@@ -429,7 +451,7 @@ pub trait Target: Source {
         kind: EntryKind,
         intended: &Intended<'_>,
         precondition: Precondition,
-    ) -> Result<Option<Stamp>, Cause>;
+    ) -> Result<MetadataSet, Cause>;
 
     /// Returns whether directories exist on their own. If not, empty ones and the metadata of
     /// directories are not kept.
@@ -627,6 +649,8 @@ pub struct Written {
     pub stamp: Stamp,
     /// The entry's metadata.
     pub metadata: Metadata,
+    /// Which features that were intended the target can't give it.
+    pub lost: Features,
 }
 
 /// An invisible directory of files and links that is being built. Dropping it unfinished removes it

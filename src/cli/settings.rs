@@ -137,6 +137,8 @@ fn mirror_builder(
         .update(flags.update)
         .ignore_existing(flags.ignore_existing)
         .hard_links(!flags.no_hard_links)
+        .extended_attributes(!flags.no_xattrs)
+        .acls(!flags.no_acls)
         .existing(flags.existing)
         .modify_window(flags.modify_window.unwrap_or_default())
         .safe_links(flags.safe_links)

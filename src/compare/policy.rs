@@ -14,8 +14,8 @@ use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::stamp::{COARSEST_TIMES, StampFields, StampMatch};
 use crate::model::{
-    Action, Cause, Check, Decision, Digest, Entry, EntryKind, ExtraKinds, Metadata, Preserve,
-    Reason, Stamp,
+    Action, AttributeKinds, Cause, Check, Decision, Digest, Entry, EntryKind, ExtraKinds, Metadata,
+    Preserve, Reason, Stamp,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,6 +89,8 @@ pub struct Policy {
     pub has_links: bool,
     /// What becomes of several names of one file.
     pub hard_links: HardLinks,
+    /// Which attributes of the source's entries are looked for, as both sides can have them.
+    pub looks_for: AttributeKinds,
 }
 
 impl Policy {
@@ -192,6 +194,11 @@ impl Policy {
         row.knows_source(self.from)
             && source.stamp.inode().is_some()
             && source.stamp.compare(&row.source, trust) != StampMatch::Same
+    }
+
+    /// Returns whether the run that wrote a row didn't look for attributes that this one preserves.
+    pub fn is_unlooked(&self, row: &Row) -> bool {
+        !row.looked.cover(self.looks_for)
     }
 
     /// Returns the cause if the source's content, read as `found`, differs from the recorded one,
@@ -432,7 +439,10 @@ impl Policy {
             None => decide(Action::Adopt, Reason::SameSizeAndTime),
             // A run was killed after it made the link and before it recorded it.
             Some(row)
-                if row.link != source.link || row.metadata != *wanted || row.from != self.from =>
+                if row.link != source.link
+                    || row.metadata != *wanted
+                    || row.from != self.from
+                    || self.is_unlooked(row) =>
             {
                 decide(Action::Record, Reason::Unchanged)
             }
@@ -510,6 +520,11 @@ impl Policy {
             StampMatch::Same if row.extra.lack(options.digests) => check_source(Reason::Digest),
             StampMatch::Same if !vouched => {
                 decide(Action::Check(check_target()), Reason::TargetDoubtful)
+            }
+            // Nobody looked for its attributes so far.
+            StampMatch::Same if self.is_unlooked(row) && !is_foreign => {
+                let action = if same_metadata { Action::Record } else { Action::UpdateMetadata };
+                decide(action, Reason::Metadata)
             }
             // The row's metadata differs because the target could store less; nothing changed
             // since.

@@ -1,5 +1,6 @@
 //! One attempt to copy a file: each chunk is hashed and written as it is read.
 
+use super::attributes::Kept;
 use super::copying::{Copying, Moved, in_flight, is_shown, show};
 use super::hash::{BUFFER, Hashed, Hasher, part_for};
 use super::holes::Holes;
@@ -7,7 +8,8 @@ use super::partials::{INTERVAL, Partials, SMALLEST};
 use super::ranges::RangeHashes;
 use super::{Context, now};
 use crate::backend::{
-    Facts, Piece, Precondition, ReadError, Reading, Stage, StageDirectory, Staged, range_length,
+    Facts, Intended, Piece, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
+    range_length,
 };
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
@@ -71,7 +73,7 @@ impl Attempt<'_, '_> {
             facts: None,
             read_entry: None,
             link: None,
-            lost: Features::default(),
+            kept: Kept::default(),
             fault: None,
             purpose: context.purpose,
         };
@@ -92,7 +94,7 @@ impl Attempt<'_, '_> {
                 context.progress.settled.bytes_unmoved.add(unmoved);
                 let kept =
                     if self.keeps_holes() { Feature::Holes.into() } else { Features::default() };
-                let lost = so_far.lost.without(kept);
+                let lost = so_far.kept.lost.without(kept);
                 Ok(Done { copied, hashed, read_entry: so_far.read_entry, lost })
             }
             Err(error) => {
@@ -154,7 +156,7 @@ impl Attempt<'_, '_> {
         };
         (so_far.done, so_far.skipped) = moved.counts();
         so_far.digest = Some(digest?);
-        so_far.inspect(entry, || inspected);
+        so_far.inspect(context, entry, || inspected);
         Ok(true)
     }
 
@@ -169,7 +171,7 @@ impl Attempt<'_, '_> {
         let buffer = part_for(buffer, entry.size());
         context.source.read(entry, buffer, &mut |reading| match reading {
             Reading::Opened(file) => {
-                so_far.inspect(entry, || file.inspect());
+                so_far.inspect(context, entry, || file.inspect());
                 Ok(())
             }
             Reading::Content(piece) => self.take(entry, piece, &mut hasher, so_far),
@@ -208,7 +210,7 @@ impl Attempt<'_, '_> {
             None => {}
         }
         if let Some(inspected) = ranges.inspect() {
-            so_far.inspect(entry, || inspected);
+            so_far.inspect(context, entry, || inspected);
         }
         let hashes = RangeHashes::new(ranges.length(), entry.stamp.size);
         let partials = self.partials(entry);
@@ -448,10 +450,16 @@ impl Attempt<'_, '_> {
         if self.unless == Some(found) && !self.changes_holes(so_far) {
             return Ok((Copied::Same, found));
         }
-        let entry = so_far.read_entry.as_ref().unwrap_or(entry);
-        let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::File, None);
         let stage = so_far.stage.take().ok_or(ReadError::Changed)?;
-        let staged = stage.finish(&(&wanted).into(), &found).map_err(ReadError::Sink)?;
+        let Copying { read_entry, kept, .. } = so_far;
+        let metadata = read_entry.as_ref().unwrap_or(entry).metadata;
+        let wanted = context.target.achievable_metadata(&metadata, EntryKind::File, None);
+        let intended = Intended { attributes: kept.attributes.as_ref(), ..(&wanted).into() };
+        let staged = stage.finish(&intended, &found).map_err(ReadError::Sink)?;
+        let lost = staged.written().lost;
+        if !lost.is_empty() {
+            kept.lose(lost, read_entry.get_or_insert_with(|| entry.clone()));
+        }
         Ok((Copied::Staged(staged), found))
     }
 }

@@ -13,8 +13,8 @@ use crate::backend::Precondition;
 use crate::manifest::{PendingRow, Row, Writer};
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{
-    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Feature, Features,
-    Key, Metadata, Operation, Outcome, Stamp,
+    Action, AttributeKinds, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind,
+    Feature, Features, Key, Metadata, Operation, Outcome, Stamp,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
@@ -314,6 +314,10 @@ impl<'a> Committer<'a> {
         if finished.lost.has(Feature::UnreadAttributes) {
             // The unknown stamp makes the next run try again.
             finished.row.source = Stamp::unknown(finished.row.source.size);
+        }
+        if finished.failure_reported {
+            // An attribute may be among what could not be set.
+            finished.row.looked = AttributeKinds::NONE;
         }
         let CompletedStep { row, record, .. } = finished;
         self.published.push(Published { row: row.with_target(target_stamp), record });

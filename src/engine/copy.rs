@@ -308,8 +308,9 @@ impl<'c, 'a> Worker<'c, 'a> {
         done: Option<Action>,
     ) -> CompletedStep {
         let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, None);
+        let row = PendingRow::of(entry, wanted, self.context.recorded_by());
         CompletedStep {
-            row: PendingRow::of(entry, wanted, self.context.recorded_by()),
+            row: PendingRow { looked: self.context.looks_for(), ..row },
             staged: None,
             done: done.map(|action| Decision::new(action, step.decision.reason)),
             target_stamp: None,

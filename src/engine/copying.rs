@@ -1,10 +1,9 @@
 //! What an attempt to copy a file has come to.
 
+use super::attributes::Kept;
 use super::{Context, Purpose};
 use crate::backend::{Facts, Inspected, Piece, Stage};
-use crate::model::{
-    Cause, Digest, Entry, ExtraDigests, Feature, Features, InFlight, Progress, Timestamp,
-};
+use crate::model::{Cause, Digest, Entry, ExtraDigests, Feature, InFlight, Progress, Timestamp};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// In bytes: files of at least this size are shown while they are copied.
@@ -26,25 +25,29 @@ pub(super) struct Copying {
     pub(super) facts: Option<Box<Facts>>,
     pub(super) read_entry: Option<Entry>,
     pub(super) link: Option<Box<[u8]>>,
-    pub(super) lost: Features,
+    pub(super) kept: Kept,
     /// Why the source's content can't be copied, where reading was aborted for it.
     pub(super) fault: Option<Cause>,
     pub(super) purpose: Purpose,
 }
 
 impl Copying {
-    /// Finds out which features of the file a copy lacks. The copy has no ACL, so its mode is
-    /// narrowed to the rights that the ACL grants.
-    pub(super) fn inspect(&mut self, entry: &Entry, inspect: impl FnOnce() -> Inspected) {
+    /// Finds out which attributes the copy gets, and which features of the file it lacks.
+    pub(super) fn inspect(
+        &mut self,
+        context: &Context<'_>,
+        entry: &Entry,
+        inspect: impl FnOnce() -> Inspected,
+    ) {
         if self.purpose != Purpose::Mirror {
             return;
         }
-        let Inspected { features, mode } = inspect();
-        self.lost = features;
-        let has_holes = features.has(Feature::Holes);
-        if mode != entry.metadata.mode || has_holes {
-            let mut read_entry = entry.clone();
-            read_entry.metadata.mode = mode;
+        let inspected = inspect();
+        let has_holes = inspected.features.has(Feature::Holes);
+        let is_plain = inspected.attributes.is_empty() && inspected.mode == entry.metadata.mode;
+        let mut read_entry = entry.clone();
+        self.kept = context.kept(inspected, &mut read_entry);
+        if !is_plain || has_holes {
             if has_holes {
                 // They are recorded, and a store keeps that with the object.
                 read_entry.extras.get_or_insert_default().holes = true;

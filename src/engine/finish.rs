@@ -1,14 +1,15 @@
 //! The last phase of a run: the metadata of directories.
 
+use super::attributes::Kept;
 use super::batch::{CompletedStep, Record};
 use super::commit::Committer;
 use super::{Context, Purpose};
-use crate::backend::{Inspected, Precondition};
+use crate::backend::{Intended, MetadataSet, Precondition};
 use crate::manifest::{Origin, PendingRow};
 use crate::model::entry::Completeness;
 use crate::model::{
-    Action, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind, Features, Key,
-    Operation, Reason, Stamp,
+    Action, AttributeKinds, Attributes, Cause, Decision, Entry, EntryError, EntryKind, Error,
+    ErrorKind, Key, Operation, Reason, Stamp,
 };
 use crate::plan::{Finish, spool_error};
 use crate::spool::SpoolReader;
@@ -94,16 +95,20 @@ fn finished(
     if how == Finish::NotKept {
         return Err(time_not_kept(&entry.key));
     }
-    let lost = inspect(context, &mut how, &mut entry)
+    let mut kept = inspect(context, &mut how, &mut entry)
         .map_err(|cause| EntryError::on_source(Operation::Read, &entry.key, cause))?;
-    let mut target_stamp = None;
+    let (mut target_stamp, was_inspected) = (None, how == Finish::Inspect);
     if matches!(how, Finish::Look | Finish::Inspect) {
         target_stamp = stamp_as_wanted(context, &entry)?;
         how = if target_stamp.is_some() { Finish::Restore } else { Finish::Update };
     }
-    let set = if target_stamp.is_some() { Ok(target_stamp) } else { set(context, how, &mut entry) };
-    let target_stamp = match set {
-        Ok(target_stamp) => target_stamp,
+    let set = if target_stamp.is_some() && kept.attributes.is_none() {
+        Ok(MetadataSet { stamp: target_stamp, ..MetadataSet::default() })
+    } else {
+        set(context, how, &mut entry, kept.attributes.as_ref())
+    };
+    let set = match set {
+        Ok(set) => set,
         Err(cause) => {
             let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
             // Its failure to be made was reported.
@@ -115,21 +120,23 @@ fn finished(
             return Err(EntryError::on_target(operation, &entry.key, cause));
         }
     };
+    kept.lose(set.lost, &mut entry);
     // The target may have found out only now that it doesn't.
     if !context.target.keeps_directories() {
         return Ok(None);
     }
     let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::Directory, None);
     let pending = PendingRow::of(entry, wanted, context.recorded_by());
-    let row = PendingRow { origin: Origin::Proven, link: None, ..pending };
+    let looked = kept.attributes.as_ref().map_or(AttributeKinds::NONE, Attributes::kinds);
+    let row = PendingRow { origin: Origin::Proven, link: None, looked, ..pending };
+    let is_changed = how == Finish::Update || was_inspected && set.are_attributes_changed;
     Ok(Some(CompletedStep {
         row,
         staged: None,
-        done: (how == Finish::Update)
-            .then(|| Decision::new(Action::UpdateMetadata, Reason::Metadata)),
-        target_stamp,
+        done: is_changed.then(|| Decision::new(Action::UpdateMetadata, Reason::Metadata)),
+        target_stamp: set.stamp,
         failure_reported: false,
-        lost,
+        lost: kept.lost,
         record: match Record::of(context.purpose) {
             // Its row is still right.
             Record::Stamp if how == Finish::Restore => Record::Nothing,
@@ -150,17 +157,23 @@ fn stamp_as_wanted(context: &Context<'_>, entry: &Entry) -> Result<Option<Stamp>
 }
 
 /// Sets the metadata of a directory, or for [`Finish::Record`] takes over the existing one.
-fn set(context: &Context<'_>, how: Finish, entry: &mut Entry) -> Result<Option<Stamp>, Cause> {
+fn set(
+    context: &Context<'_>,
+    how: Finish,
+    entry: &mut Entry,
+    attributes: Option<&Attributes>,
+) -> Result<MetadataSet, Cause> {
     let (key, kind) = (&entry.key, EntryKind::Directory);
     if how == Finish::Record {
         // The row records the existing metadata, so that the next run tries again.
         if let Some(found) = context.target.look(key)? {
             entry.metadata = found.metadata;
         }
-        return Ok(None);
+        return Ok(MetadataSet::default());
     }
     let wanted = context.target.achievable_metadata(&entry.metadata, kind, None);
-    context.target.set_metadata(key, kind, &(&wanted).into(), Precondition::Leaf)
+    let intended = Intended { attributes, ..(&wanted).into() };
+    context.target.set_metadata(key, kind, &intended, Precondition::Leaf)
 }
 
 /// Returns the error for a time that was set before and that the target didn't keep.
@@ -169,23 +182,24 @@ pub(super) fn time_not_kept(key: &Key) -> EntryError {
     EntryError::on_target(Operation::SetMetadata, key, cause)
 }
 
-/// Finds out which features of the source's directory the target's lacks, and narrows the mode to
-/// the rights that an ACL grants.
-fn inspect(context: &Context<'_>, how: &mut Finish, entry: &mut Entry) -> Result<Features, Cause> {
+/// Finds out which attributes the target's directory is to have, and which features of the
+/// source's it lacks.
+fn inspect(context: &Context<'_>, how: &mut Finish, entry: &mut Entry) -> Result<Kept, Cause> {
     if *how == Finish::Record || context.purpose != Purpose::Mirror {
-        return Ok(Features::default());
+        return Ok(Kept::default());
     }
     match context.source.inspect(entry) {
-        Ok(Inspected { features, mode }) => {
+        Ok(inspected) => {
+            let listed = entry.metadata.mode;
+            let kept = context.kept(inspected, entry);
             // The listed mode is wider than the ACL, so the existing one may be right.
-            if mode != entry.metadata.mode && *how == Finish::Update {
+            if entry.metadata.mode != listed && *how == Finish::Update {
                 *how = Finish::Look;
             }
-            entry.metadata.mode = mode;
-            Ok(features)
+            Ok(kept)
         }
         // It was removed since it was listed.
-        Err(Cause::Io(error)) if error.kind() == NotFound => Ok(Features::default()),
+        Err(Cause::Io(error)) if error.kind() == NotFound => Ok(Kept::default()),
         Err(cause) => Err(cause),
     }
 }

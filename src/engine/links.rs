@@ -399,19 +399,22 @@ impl Unrecorded {
             if context.is_over() {
                 return Ok(());
             }
-            let (key, entry) = decode(record).ok_or_else(spool_damaged)?;
+            let (key, mut entry) = decode(record).ok_or_else(spool_damaged)?;
             if donor.as_ref().is_none_or(|donor| donor.key != key) {
                 donor = state.row(&key)?;
             }
             if let Some(donor) = &donor {
                 let by = context.recorded_by();
                 let of_donor = PendingRow::from(donor.clone());
+                let attributes = of_donor.extras.as_ref().and_then(|extras| extras.attributes);
+                entry.set_attributes(attributes);
                 let row = PendingRow {
                     digest: of_donor.digest,
                     extra: of_donor.extra,
                     origin: of_donor.origin,
                     source_racy: of_donor.source_racy,
                     verified_at: of_donor.verified_at,
+                    looked: of_donor.looked,
                     ..PendingRow::of(entry, of_donor.metadata, by)
                 };
                 committer.refresh(row, donor.target);

@@ -65,13 +65,13 @@ impl Worker<'_, '_> {
         let right = &step.source;
         let existing = step.target.as_ref().map(|existing| &existing.metadata);
         let wanted = target.achievable_metadata(&right.metadata, right.kind, existing);
-        let existing = target
+        let set = target
             .set_metadata(&right.key, right.kind, &(&wanted).into(), step.precondition)
             .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &right.key, cause))?;
         let mut finished = self.finished(step, right.clone(), Some(Action::UpdateMetadata));
         finished.row.metadata = wanted;
         finished.row.digest = right.recorded;
-        finished.target_stamp = existing;
+        finished.target_stamp = set.stamp;
         if right.kind == EntryKind::File && !is_proven {
             // The target's stamp would vouch for content that was not read.
             finished.record = Record::Nothing;

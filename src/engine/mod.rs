@@ -10,6 +10,7 @@
 
 mod ahead;
 mod attempt;
+mod attributes;
 mod batch;
 mod check;
 mod collisions;

@@ -26,9 +26,9 @@ pub struct Preview<'a> {
     pub deletes: Option<&'a DeleteOptions>,
     /// Returns whether a temporary file belongs to a run that is under way, and is left alone.
     pub under_way: &'a dyn Fn(&Key) -> bool,
-    /// Returns whether a file that is taken as it is has a wider mode than its source's ACL grants,
-    /// which a listing doesn't show.
-    pub is_wider: &'a dyn Fn(&Step) -> bool,
+    /// Returns whether a run would set what a listing doesn't show of a file that is otherwise taken
+    /// as it is: its attributes, or a mode that an ACL narrows.
+    pub sets_unlisted: &'a dyn Fn(&Step) -> bool,
 }
 
 impl Preview<'_> {
@@ -49,7 +49,7 @@ impl Preview<'_> {
                     set_aside.add(&key, Since::before(is_deleted))?;
                 }
                 Planned::Step(planned) => {
-                    if let Some(outcome) = foreseen(&planned, self.is_wider) {
+                    if let Some(outcome) = foreseen(&planned, self.sets_unlisted) {
                         self.report(outcome);
                     }
                 }
@@ -156,10 +156,10 @@ impl Preview<'_> {
 }
 
 /// Returns the outcome that a step would have, unless it isn't worth reporting.
-fn foreseen(step: &Step, is_wider: &dyn Fn(&Step) -> bool) -> Option<Outcome> {
+fn foreseen(step: &Step, sets_unlisted: &dyn Fn(&Step) -> bool) -> Option<Outcome> {
     let (source, Decision { action, reason }) = (&step.source, step.decision);
     let outcome = |action, reason| Outcome::new(&source.key, Some(source.kind), action, reason);
-    if matches!(action, Action::Adopt | Action::Record) && is_wider(step) {
+    if matches!(action, Action::Adopt | Action::Record) && sets_unlisted(step) {
         return Some(outcome(Action::UpdateMetadata, Reason::Metadata));
     }
     // A missing root is made in any case.

@@ -1,35 +1,42 @@
 //! Workers: existing entries of the target are recorded as they are, or get other metadata.
 
 use super::Purpose;
+use super::attributes::Kept;
 use super::batch::{CompletedStep, Record};
 use super::copy::{Worker, prove};
 use super::hash::Hashed;
-use crate::backend::Inspected;
+use crate::backend::{Intended, MetadataSet};
 use crate::manifest::{PendingRow, Row};
 use crate::model::entry::Completeness;
-use crate::model::{Action, Cause, Entry, EntryError, EntryKind, Features, Metadata, Operation};
+use crate::model::stamp::StampMatch;
+use crate::model::{
+    Action, Attributes, Cause, Entry, EntryError, EntryKind, Feature, Metadata, Operation,
+};
 use crate::plan::Step;
 use std::io::ErrorKind::NotFound;
 
 /// A source's entry with the mode that its copy gets.
 struct InspectedEntry {
     entry: Entry,
-    /// Features of the entry that the copy lacks.
-    lost: Features,
+    /// What the copy gets and lacks.
+    kept: Kept,
 }
 
 impl Worker<'_, '_> {
-    /// Takes the target's entry as it is, and records it. Its mode is set if it is wider than the
-    /// source's ACL grants, which a listing doesn't show.
+    /// Takes the target's entry as it is, and records it. Its attributes are set if they differ, and
+    /// its mode if it is wider than the source's ACL grants, which a listing doesn't show.
     pub(super) fn adopt(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
         let inspected = self.inspected(step.source.clone())?;
-        if inspected.entry.metadata.mode != step.source.metadata.mode {
+        let is_narrowed = inspected.entry.metadata.mode != step.source.metadata.mode;
+        let wanted = inspected.kept.attributes.as_ref();
+        let differ = wanted.map(|wanted| self.have_others(step.target.as_ref(), wanted));
+        if is_narrowed || differ.transpose()? == Some(true) {
             return self.update_inspected(step, inspected, step.target.clone(), None);
         }
-        let InspectedEntry { entry: source, lost } = inspected;
+        let InspectedEntry { entry: source, kept } = inspected;
         let source = with_existing_metadata(source, step.target.as_ref());
         let mut finished = self.finished(step, source, Some(Action::Adopt));
-        finished.lost = lost;
+        finished.lost = kept.lost;
         if let Some(existing) = &step.target {
             finished.target_stamp = Some(existing.stamp);
             let PendingRow { metadata, kind, .. } = &finished.row;
@@ -62,11 +69,11 @@ impl Worker<'_, '_> {
     fn update_inspected(
         &mut self,
         step: &Step,
-        InspectedEntry { entry, lost }: InspectedEntry,
+        InspectedEntry { entry, mut kept }: InspectedEntry,
         existing: Option<Entry>,
         proof: Option<Hashed>,
     ) -> Result<CompletedStep, EntryError> {
-        let entry = with_existing_metadata(entry, existing.as_ref());
+        let mut entry = with_existing_metadata(entry, existing.as_ref());
         let existing_metadata = existing.as_ref().map(|existing| &existing.metadata);
         let wanted =
             self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing_metadata);
@@ -78,24 +85,39 @@ impl Worker<'_, '_> {
                 if entry.kind == EntryKind::Symlink { wanted.mode } else { existing.metadata.mode };
             crate::model::Metadata { mode, ..existing.metadata } != wanted
         });
-        if differs && existing.as_ref().and_then(Entry::group).is_some() {
+        let attributes = kept
+            .attributes
+            .take()
+            .filter(|wanted| self.may_have_others(step, existing.as_ref(), wanted));
+        let is_shared = existing.as_ref().and_then(Entry::group).is_some();
+        let attributes = match attributes {
+            // What is set would be set of its other names, too.
+            Some(wanted) if is_shared && !self.have_others(existing.as_ref(), &wanted)? => None,
+            attributes => attributes,
+        };
+        let (mut set, is_set) = (MetadataSet::default(), differs || attributes.is_some());
+        if is_set && is_shared {
             return self.make_anew(step, entry);
         }
-        let mut target_stamp = None;
-        if differs {
-            target_stamp = self
+        if is_set {
+            let intended = Intended { attributes: attributes.as_ref(), ..(&wanted).into() };
+            set = self
                 .context
                 .target
-                .set_metadata(&entry.key, entry.kind, &(&wanted).into(), step.precondition)
+                .set_metadata(&entry.key, entry.kind, &intended, step.precondition)
                 .map_err(|cause| {
                     EntryError::on_target(Operation::SetMetadata, &entry.key, cause)
                 })?;
+            kept.lose(set.lost, &mut entry);
         }
-        let mut finished = self.finished(step, entry, differs.then_some(Action::UpdateMetadata));
-        finished.lost = lost;
+        let is_changed = differs || set.are_attributes_changed;
+        let wanted =
+            self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing_metadata);
+        let mut finished = self.finished(step, entry, is_changed.then_some(Action::UpdateMetadata));
+        finished.lost = kept.lost;
         finished.row.metadata = wanted;
         finished.target_stamp =
-            target_stamp.or(existing.filter(|_| !differs).map(|existing| existing.stamp));
+            set.stamp.or(existing.filter(|_| !is_set).map(|existing| existing.stamp));
         match (&step.row, proof) {
             (row, Some(hashed)) => {
                 let same = row.as_ref().filter(|row| row.digest == Some(hashed.digest));
@@ -127,7 +149,7 @@ impl Worker<'_, '_> {
     /// Sets mode, owner and group of a file that has the source's size. As its content is unknown,
     /// nothing is recorded.
     pub(super) fn update_rights(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
-        let InspectedEntry { entry, lost } = self.inspected(step.source.clone())?;
+        let InspectedEntry { mut entry, mut kept } = self.inspected(step.source.clone())?;
         if step.target.as_ref().and_then(Entry::group).is_some() {
             return self.make_anew(step, entry);
         }
@@ -135,15 +157,20 @@ impl Worker<'_, '_> {
         let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing);
         let mtime = existing.map_or(wanted.mtime, |existing| existing.mtime);
         let wanted = Metadata { mtime, ..wanted };
-        let target_stamp = self
+        let attributes = kept.attributes.take();
+        let intended = Intended { attributes: attributes.as_ref(), ..(&wanted).into() };
+        let set = self
             .context
             .target
-            .set_metadata(&entry.key, entry.kind, &(&wanted).into(), step.precondition)
+            .set_metadata(&entry.key, entry.kind, &intended, step.precondition)
             .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &entry.key, cause))?;
+        kept.lose(set.lost, &mut entry);
+        let mode = entry.metadata.mode;
         let mut finished = self.finished(step, entry, Some(Action::UpdateMetadata));
-        finished.row.metadata = wanted;
+        finished.row.metadata =
+            if set.lost.has(Feature::Acl) { Metadata { mode, ..wanted } } else { wanted };
         (finished.target_stamp, finished.lost, finished.record) =
-            (target_stamp, lost, Record::Nothing);
+            (set.stamp, kept.lost, Record::Nothing);
         Ok(finished)
     }
 
@@ -171,16 +198,15 @@ impl Worker<'_, '_> {
         }
     }
 
-    /// Returns the source's entry as it is to be copied: the mode of a file grants its group no
-    /// more than the file's ACL does.
+    /// Returns the source's entry as it is to be copied, with its attributes.
     fn inspected(&self, mut entry: Entry) -> Result<InspectedEntry, EntryError> {
         if entry.kind != EntryKind::File || self.context.purpose != Purpose::Mirror {
-            return Ok(InspectedEntry { entry, lost: Features::default() });
+            return Ok(InspectedEntry { entry, kept: Kept::default() });
         }
         match self.context.source.inspect(&entry) {
-            Ok(Inspected { features, mode }) => {
-                entry.metadata.mode = mode;
-                Ok(InspectedEntry { entry, lost: features })
+            Ok(inspected) => {
+                let kept = self.context.kept(inspected, &mut entry);
+                Ok(InspectedEntry { entry, kept })
             }
             Err(cause) => {
                 let gone = matches!(&cause, Cause::Io(error) if error.kind() == NotFound);
@@ -188,6 +214,31 @@ impl Worker<'_, '_> {
                 Err(EntryError::on_source(Operation::Read, entry.key, cause))
             }
         }
+    }
+
+    /// Returns whether the target's entry may have other attributes than those wanted: it has not
+    /// if it is as it was recorded with these.
+    fn may_have_others(&self, step: &Step, existing: Option<&Entry>, wanted: &Attributes) -> bool {
+        let (Some(row), Some(existing)) = (&step.row, existing) else { return true };
+        let recorded = row.extras.as_ref().and_then(|extras| extras.attributes);
+        let is_recorded = row.looked.cover(wanted.kinds()) && recorded == wanted.digest();
+        let trust = self.context.policy.options.trust;
+        !is_recorded || existing.stamp.compare(&row.target, trust) != StampMatch::Same
+    }
+
+    /// Returns whether the target's entry has other attributes than those wanted.
+    fn have_others(
+        &self,
+        existing: Option<&Entry>,
+        wanted: &Attributes,
+    ) -> Result<bool, EntryError> {
+        let Some(existing) = existing else { return Ok(true) };
+        let found = self
+            .context
+            .target
+            .inspect(existing)
+            .map_err(|cause| EntryError::on_target(Operation::Read, &existing.key, cause))?;
+        Ok(found.attributes.only(wanted.kinds()) != *wanted)
     }
 
     /// Counts a file that was adopted without a digest.

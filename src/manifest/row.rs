@@ -2,8 +2,8 @@
 
 use crate::model::entry::Completeness;
 use crate::model::{
-    Birth, Digest, Entry, EntryKind, ExtraDigests, Extras, Key, LinkGroup, Metadata, Stamp,
-    Timestamp,
+    AttributeKinds, Birth, Digest, Entry, EntryKind, ExtraDigests, Extras, Key, LinkGroup,
+    Metadata, Stamp, Timestamp,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
@@ -70,6 +70,8 @@ pub struct Row<T = Stamp> {
     pub verified_at: Option<Timestamp>,
     /// What few entries have.
     pub extras: Option<Box<Extras>>,
+    /// Which of the source entry's attributes were looked for: of others nothing is known.
+    pub looked: AttributeKinds,
     /// When the source's entry was created, if its file system says.
     pub born: Option<Birth>,
 }
@@ -114,7 +116,8 @@ impl Row {
         let (run, from) = (RunNumber(1), SourceNumber::FIRST);
         let by = RecordedBy { run, from, began: Timestamp::default() };
         let (stamp, metadata) = (entry.stamp, entry.metadata);
-        let pending = PendingRow { origin: Origin::Proven, ..PendingRow::of(entry, metadata, by) };
+        let (origin, looked) = (Origin::Proven, AttributeKinds::ALL);
+        let pending = PendingRow { origin, looked, ..PendingRow::of(entry, metadata, by) };
         Self { source_racy: false, ..pending.with_target(stamp) }
     }
 }
@@ -127,7 +130,7 @@ impl<T> Row<T> {
 
     fn having<U>(self, target: U) -> Row<U> {
         let Self { key, kind, digest, extra, origin, source, source_racy, .. } = self;
-        let Self { metadata, link, run, from, verified_at, extras, born, .. } = self;
+        let Self { metadata, link, run, from, verified_at, extras, looked, born, .. } = self;
         Row {
             key,
             kind,
@@ -143,6 +146,7 @@ impl<T> Row<T> {
             from,
             verified_at,
             extras,
+            looked,
             born,
         }
     }
@@ -167,6 +171,7 @@ impl PendingRow {
             from: by.from,
             verified_at: None,
             extras: entry.extras,
+            looked: AttributeKinds::NONE,
             born: entry.born,
         }
     }
@@ -329,9 +334,45 @@ pub(super) fn put(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<
         row.extra.sha256.as_ref().map(|digest| &digest[..]),
         row.extra.md5.as_ref().map(|digest| &digest[..]),
         row.from.0,
-        row.extras.as_ref().map(|extras| extras.encode()),
+        encode_extras(row.extras.as_deref(), row.looked),
         row.born.map(Birth::nanoseconds),
     ])
+}
+
+/// Bits beside those of [`Extras::encode`], in the first byte: what nobody looked for.
+const EXTENDED_UNSEEN: u8 = 1 << 6;
+const ACLS_UNSEEN: u8 = 1 << 7;
+
+/// Encodes extras, and which attributes were looked for. Null, as in files of version 4, means that
+/// there are no extras and nobody looked; no bytes, that somebody looked and found nothing.
+fn encode_extras(extras: Option<&Extras>, looked: AttributeKinds) -> Option<Vec<u8>> {
+    if extras.is_none() && looked == AttributeKinds::NONE {
+        return None;
+    }
+    let mut bytes = extras.map(Extras::encode).unwrap_or_default();
+    if looked != AttributeKinds::ALL {
+        if bytes.is_empty() {
+            bytes.push(0);
+        }
+        bytes[0] |= if looked.extended { 0 } else { EXTENDED_UNSEEN };
+        bytes[0] |= if looked.acls { 0 } else { ACLS_UNSEEN };
+    }
+    Some(bytes)
+}
+
+/// Decodes what [`encode_extras`] made; `None` if it is invalid.
+fn decode_extras(bytes: Option<&[u8]>) -> Option<(Option<Box<Extras>>, AttributeKinds)> {
+    const UNSEEN: u8 = EXTENDED_UNSEEN | ACLS_UNSEEN;
+    let Some(bytes) = bytes else { return Some((None, AttributeKinds::NONE)) };
+    let first = bytes.first().copied().unwrap_or_default();
+    let looked =
+        AttributeKinds { extended: first & EXTENDED_UNSEEN == 0, acls: first & ACLS_UNSEEN == 0 };
+    if first & UNSEEN == 0 {
+        return Some((Extras::decode(bytes)?.boxed(), looked));
+    }
+    let mut bytes = bytes.to_vec();
+    bytes[0] &= !UNSEEN;
+    Some((Extras::decode(&bytes)?.boxed(), looked))
 }
 
 /// Decodes a row; `None` if it is invalid.
@@ -346,6 +387,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
         _ => None,
     };
     let unsigned = |at: usize| u32::try_from(integer(at)?).ok();
+    let (extras, looked) = decode_extras(blob(18)?)?;
     Some(Row {
         key: Key::new(blob(0)??),
         kind: EntryKind::from_code(u8::try_from(integer(1)?).ok()?)?,
@@ -386,10 +428,8 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
             ValueRef::Integer(at) => Some(timestamp(at)),
             _ => return None,
         },
-        extras: match blob(18)? {
-            None => None,
-            Some(bytes) => Extras::decode(bytes)?.boxed(),
-        },
+        extras,
+        looked,
         born: match row.get_ref(19).ok()? {
             ValueRef::Null => None,
             ValueRef::Integer(at) => Birth::of_nanoseconds(at),
@@ -409,5 +449,25 @@ pub(super) fn timestamp(nanoseconds: i64) -> Timestamp {
     Timestamp {
         seconds: nanoseconds.div_euclid(1_000_000_000),
         nanos: nanoseconds.rem_euclid(1_000_000_000) as u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_nobody_looked_is_told_from_that_there_is_nothing() {
+        let all = crate::model::extras::tests::all();
+        let mut encoded = Vec::new();
+        for extras in [None, Some(Box::new(all))] {
+            for (extended, acls) in [(false, false), (false, true), (true, false), (true, true)] {
+                let looked = AttributeKinds { extended, acls };
+                let bytes = encode_extras(extras.as_deref(), looked);
+                assert_eq!(decode_extras(bytes.as_deref()), Some((extras.clone(), looked)));
+                encoded.push(bytes);
+            }
+        }
+        assert_eq!((&encoded[0], encoded[3].as_deref()), (&None, Some(&b""[..])));
     }
 }

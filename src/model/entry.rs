@@ -1,6 +1,6 @@
 //! Entries: one thing at a key.
 
-use super::{Digest, Extras, Key, LinkGroup, Stamp, Timestamp, serial};
+use super::{AttributesDigest, Digest, Extras, Key, LinkGroup, Stamp, Timestamp, serial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::num::NonZeroI64;
@@ -186,6 +186,14 @@ impl Entry {
     /// Returns the size of a regular file's content in bytes; 0 for any other kind.
     pub fn size(&self) -> u64 {
         if self.kind == EntryKind::File { self.stamp.size } else { 0 }
+    }
+
+    /// Sets the digest of its extended attributes and ACLs.
+    pub fn set_attributes(&mut self, attributes: Option<AttributesDigest>) {
+        if attributes.is_some() || self.extras.is_some() {
+            let extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
+            self.extras = Extras { attributes, ..extras }.boxed();
+        }
     }
 
     /// Returns the names of the file, if there may be others than this one.

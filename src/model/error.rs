@@ -335,6 +335,11 @@ impl Cause {
         }
     }
 
+    /// Returns whether a system call was denied for want of a right.
+    pub fn is_denied(&self) -> bool {
+        matches!(self, Self::Io(error) if error.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Returns the hint of the store or server that failed, if it has one.
     pub fn help(&self) -> Option<&Hint> {
         match self {

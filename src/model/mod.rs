@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O. `docs/architecture.md` defines the terms.
 
+pub mod attributes;
 pub mod comparison;
 pub mod decision;
 pub mod digest;
@@ -31,6 +32,7 @@ pub mod serial;
 pub mod shell;
 pub mod stamp;
 
+pub use attributes::{Attribute, AttributeKind, AttributeKinds, Attributes};
 pub use comparison::{ContentSign, DiffEntry, DiffFinding, Mismatch, Which};
 pub use decision::{Action, Check, Decision};
 pub use digest::{Digest, ExtraDigests, ExtraKinds};

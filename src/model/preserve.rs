@@ -1,5 +1,6 @@
 //! What a mirror keeps of entries, beside content and [`Metadata`](super::Metadata).
 
+use super::AttributeKinds;
 use serde::{Deserialize, Serialize};
 
 /// What of the source's entries their copies are to have.
@@ -10,21 +11,32 @@ pub struct Preserve {
     /// Names of one file are names of one file in the target, too.
     #[serde(default)]
     pub links: bool,
+    /// Extended attributes, and so file capabilities.
+    #[serde(default)]
+    pub attributes: bool,
+    /// POSIX ACLs.
+    #[serde(default)]
+    pub acls: bool,
 }
 
 impl Preserve {
     /// Nothing, as in versions that recorded nothing of it.
-    pub const NOTHING: Self = Self { links: false };
+    pub const NOTHING: Self = Self { links: false, attributes: false, acls: false };
 
     /// Returns what a run preserves whose options don't say.
     pub fn nothing() -> Self {
         Self::NOTHING
+    }
+
+    /// Returns which of an entry's attributes are preserved.
+    pub fn attribute_kinds(self) -> AttributeKinds {
+        AttributeKinds { extended: self.attributes, acls: self.acls }
     }
 }
 
 impl Default for Preserve {
     /// Everything that needs no option.
     fn default() -> Self {
-        Self { links: true }
+        Self { links: true, attributes: true, acls: true }
     }
 }

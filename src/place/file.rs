@@ -266,7 +266,7 @@ fn whole(location: &SingleLocation, path: &Path, spool_dir: &Path) -> Result<Loc
             return Ok(LocalFile { root, target, directory, key, place, existing: None, lost });
         }
         Ok(Some(found)) if found.kind == EntryKind::File => {
-            let Inspected { features, mode } =
+            let Inspected { features, mode, .. } =
                 target.inspect(&found).map_err(|cause| cannot_write(location, cause))?;
             // New content makes holes of its own.
             let lost = features.without(Feature::Holes.into());

@@ -480,7 +480,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             |row: &Row| row.from == self.with.policy.from || !self.with.directories_change;
         let recorded = row.is_some_and(|row| row.metadata == wanted && is_ours(row));
         let differs = match (differs, row) {
-            (Differs::No, Some(row)) if self.with.policy.is_touched(&source, row) => {
+            (Differs::No, Some(row))
+                if self.with.policy.is_touched(&source, row)
+                    || self.with.policy.is_unlooked(row) =>
+            {
                 Differs::Touched
             }
             _ => differs,

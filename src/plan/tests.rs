@@ -134,6 +134,7 @@ fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
         from: SourceNumber::FIRST,
         has_links: true,
         hard_links: crate::compare::HardLinks::Separate,
+        looks_for: crate::model::AttributeKinds::NONE,
     }
 }
 

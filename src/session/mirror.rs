@@ -17,7 +17,7 @@ use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
 use crate::backend::layer::{BandwidthLimit, PacedTarget};
 use crate::backend::object::StoreSettings;
-use crate::backend::{Source, Target};
+use crate::backend::{Inspected, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
@@ -37,8 +37,8 @@ use crate::model::hint::hint;
 use crate::model::notice::Instead;
 use crate::model::run::{Counter, RunLimit};
 use crate::model::{
-    Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
-    Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
+    Action, AttributeKinds, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key,
+    Metadata, Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
 };
 use crate::place::{BackupPlace, MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::links::Links;
@@ -450,7 +450,7 @@ impl Session<'_> {
         let began = engine::now();
         let options = self.options;
         let _count = self.count_ahead(&source);
-        let policy = self.policy(state.number()?, &*target);
+        let policy = self.policy(state.number()?, &*source, &*target);
         let source_listing =
             self.enrich(&*source, source.list(&self.listing())?, is_first_contact)?;
         let target_listing = target.list(&self.target_listing())?;
@@ -580,9 +580,12 @@ impl Session<'_> {
     }
 
     /// Returns the policy of a run from the source with this number into a target.
-    fn policy(&self, from: SourceNumber, target: &dyn Target) -> Policy {
+    fn policy(&self, from: SourceNumber, source: &dyn Source, target: &dyn Target) -> Policy {
+        let are_kept = source.capabilities().inspects && target.capabilities().keeps_attributes;
+        let preserve = self.options.policy.preserve;
         Policy {
             from,
+            looks_for: if are_kept { preserve.attribute_kinds() } else { AttributeKinds::NONE },
             has_links: target.keeps().is_none_or(|keeps| keeps.links),
             hard_links: self.hard_links(target),
             options: self.options.policy,
@@ -658,24 +661,29 @@ fn stands_linked(target: &dyn Target, state: Option<&State>, entry: &Entry) -> R
     engine::stands_linked(target, state, state.number()?, entry)
 }
 
-/// Returns the metadata that a run sets on a file that both sides have, if it is more restrictive
-/// than the existing one: the source's ACL grants its group less than the mode says, which a
-/// listing doesn't show.
-fn narrower(
+/// Returns the metadata that a run sets on a file that both sides have, if it sets more than a
+/// listing shows: the source's attributes differ from the target's, or its ACL, which the target
+/// isn't to have, grants the group less than the mode says.
+fn unlisted(
     source: &Entry,
     existing: &Entry,
     from: &dyn Source,
     to: &dyn Target,
+    looks_for: AttributeKinds,
 ) -> Option<Metadata> {
     if source.kind != EntryKind::File || existing.completeness == Completeness::NoStoredMetadata {
         return None;
     }
     // If it can't be inspected, the copy itself reports why.
-    let mode = from.inspect(source).ok()?.mode;
-    if mode == source.metadata.mode {
-        return None;
-    }
-    let narrowed = Metadata { mode, ..source.metadata };
-    let wanted = to.achievable_metadata(&narrowed, source.kind, Some(&existing.metadata));
-    (wanted != existing.metadata).then_some(wanted)
+    let Inspected { mode, attributes, .. } = from.inspect(source).ok()?;
+    let mode = if looks_for.acls { source.metadata.mode } else { mode };
+    let wanted = Metadata { mode, ..source.metadata };
+    let wanted = to.achievable_metadata(&wanted, source.kind, Some(&existing.metadata));
+    let is_narrower = mode != source.metadata.mode && wanted != existing.metadata;
+    let differ = || {
+        let found = to.inspect(existing).ok()?.attributes.only(looks_for);
+        Some(found != attributes.only(looks_for))
+    };
+    let is_unlisted = is_narrower || looks_for != AttributeKinds::NONE && differ()?;
+    is_unlisted.then_some(wanted)
 }

@@ -77,6 +77,7 @@ impl Mending<'_> {
             // Links that can't be made fail one by one.
             has_links: true,
             hard_links: crate::compare::HardLinks::Separate,
+            looks_for: crate::model::AttributeKinds::NONE,
         };
         let repair_observer = RepairObserver { tally, state: Mutex::default() };
         let spool_dir = super::open::spool_dir(options);

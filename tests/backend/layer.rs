@@ -6,8 +6,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vidimus::backend::{
     Capabilities, Donor, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions, Listing,
-    Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Staged, Target, WriteAt,
-    Written,
+    MetadataSet, Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Staged,
+    Target, WriteAt, Written,
 };
 use vidimus::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp};
 
@@ -159,7 +159,7 @@ impl Target for Layer<dyn Target> {
         kind: EntryKind,
         intended: &Intended<'_>,
         precondition: Precondition,
-    ) -> Result<Option<Stamp>, Cause> {
+    ) -> Result<MetadataSet, Cause> {
         self.0.set_metadata(key, kind, intended, precondition)
     }
 

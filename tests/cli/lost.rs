@@ -1,5 +1,6 @@
-//! What a copy hasn't: hard links, extended attributes and ACLs are told, and a mode whose
-//! group bits are an ACL's mask is not copied as it stands.
+//! What a copy hasn't: hard links, and, where they are not to be kept, extended attributes
+//! and ACLs are counted and named, and a mode whose group bits are an ACL's mask is not copied as it
+//! is.
 
 use crate::common::environment::{NOBODY, text};
 use crate::common::{Environment, Snapshot, TestTree, tools};
@@ -18,6 +19,13 @@ fn acls(env: &Environment) -> Result<(), String> {
     let set = rustix::fs::setxattr(&probe, "user.a", b"a", XattrFlags::empty());
     set.map_err(|error| format!("no extended attributes here: {error}"))?;
     set_acl(&probe, "u:1:r").then_some(()).ok_or_else(|| "no ACLs here".into())
+}
+
+/// An environment in which no run keeps attributes or ACLs.
+fn keeping_no_attributes() -> Environment {
+    let mut env = Environment::new();
+    env.variables = vec![("VIDIMUS_NO_XATTRS", "true"), ("VIDIMUS_NO_ACLS", "true")];
+    env
 }
 
 fn set_acl(path: &Path, acl: &str) -> bool {
@@ -60,7 +68,7 @@ const NOTHING_LOST: [(&str, u64); 4] =
 
 #[test]
 fn what_is_not_kept_is_counted_and_named() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     with_features(&env);
     let run = env.mirror(&["-v"]).expect(0);
@@ -89,7 +97,7 @@ fn what_is_not_kept_is_counted_and_named() {
 #[test]
 fn attributes_that_cannot_be_read_are_told_and_asked_for_again() {
     needs!(tools::strace());
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     let tree = TestTree::new().file("small", "1").mode(0o640).file("d/large", vec![1; 3 << 20]);
     tree.mode(0o640).file("e/f", "2").mode(0o600).dir("e").mode(0o750).write(&env.source);
     env.age();
@@ -112,7 +120,7 @@ fn attributes_that_cannot_be_read_are_told_and_asked_for_again() {
 
 #[test]
 fn nothing_is_told_where_nothing_is_lost() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     crate::mirror::sample().write(&env.source);
     env.mirrored(&[]).counts(&NOTHING_LOST);
     let other = env.root.join("other");
@@ -121,7 +129,7 @@ fn nothing_is_told_where_nothing_is_lost() {
 
 #[test]
 fn a_mode_is_never_copied_wider_than_the_acl_was() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     let tree = TestTree::new().file("small", "1").mode(0o640).file("large", vec![1; 3 << 20]);
     tree.mode(0o640).file("d/x", "").dir("d").mode(0o750).write(&env.source);
@@ -165,7 +173,7 @@ fn a_mode_is_never_copied_wider_than_the_acl_was() {
 
 #[test]
 fn what_a_run_without_records_finds_is_narrowed_too() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     TestTree::new().file("a", "1").mode(0o640).dir("d").mode(0o750).write(&env.source);
     env.mirrored(&[]);
@@ -183,7 +191,7 @@ fn what_a_run_without_records_finds_is_narrowed_too() {
 
 #[test]
 fn a_dry_run_and_explain_say_where_a_mode_is_narrowed() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     let tree = || TestTree::new().file("a", "1").mode(0o640).file("b", "2").mode(0o640);
     tree().write(&env.source);
@@ -205,7 +213,7 @@ fn a_dry_run_and_explain_say_where_a_mode_is_narrowed() {
 
 #[test]
 fn with_size_only_a_mode_is_set_and_another_content_still_found() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     TestTree::new().file("a", "1").mode(0o640).file("other", "2").write(&env.source);
     env.mirrored(&[]);
     env.age();
@@ -226,7 +234,7 @@ fn with_size_only_a_mode_is_set_and_another_content_still_found() {
 #[test]
 fn who_may_not_write_attributes_is_told_of_them_as_well() {
     needs!(tools::root(), tools::tool("setpriv"));
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     with_features(&env);
     for entry in walkdir::WalkDir::new(&env.source) {
@@ -240,7 +248,7 @@ fn who_may_not_write_attributes_is_told_of_them_as_well() {
 
 #[test]
 fn a_verification_against_the_source_counts_what_is_not_kept() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     with_features(&env);
     env.mirrored(&["--no-hard-links"]);
@@ -259,7 +267,7 @@ fn a_verification_against_the_source_counts_what_is_not_kept() {
 /// The mask of an ACL stands in the group's bits of a mode: the group had less.
 #[test]
 fn a_file_that_is_written_over_one_with_an_acl_grants_no_more_and_the_loss_is_told() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     TestTree::new().file("a", "1").write(&env.source);
     env.mirrored(&[]);
@@ -281,7 +289,7 @@ fn a_file_that_is_written_over_one_with_an_acl_grants_no_more_and_the_loss_is_to
 /// What was widened by hand to the mode that the source shows, which is its ACL's mask.
 #[test]
 fn a_target_that_is_wider_than_the_acl_is_narrowed_again() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     let tree = TestTree::new().file("a", "1").mode(0o640).file("d/x", "").dir("d").mode(0o750);
     tree.write(&env.source);
@@ -326,7 +334,7 @@ fn a_target_that_is_wider_than_the_acl_is_narrowed_again() {
 
 #[test]
 fn what_is_added_to_the_source_later_is_counted_by_the_run_that_meets_it() {
-    let env = Environment::new();
+    let env = keeping_no_attributes();
     needs!(acls(&env));
     let tree = TestTree::new().file("plain", "1").file("acl", "2").file("attribute", "3");
     tree.file("d/x", "4").file("e/x", "5").file("linked", "6").write(&env.source);

@@ -4,6 +4,7 @@
 mod common;
 
 mod against;
+mod attributes;
 mod backup;
 mod bag;
 mod building;

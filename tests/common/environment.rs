@@ -32,6 +32,8 @@ pub struct Environment {
     pub target: PathBuf,
     pub outside: PathBuf,
     pub state: PathBuf,
+    /// Variables that each command gets beside those of every test.
+    pub variables: Vec<(&'static str, &'static str)>,
     directory: tempfile::TempDir,
 }
 
@@ -70,7 +72,7 @@ impl Environment {
         for made in [&source, &outside, &state, &root.join("home")] {
             std::fs::create_dir(made).expect("make a directory");
         }
-        Self { root, source, target, outside, state, directory }
+        Self { root, source, target, outside, state, variables: Vec::new(), directory }
     }
 
     /// Removes the records of earlier runs from the state directory and the target.
@@ -96,6 +98,7 @@ impl Environment {
         command.env("TZ", "UTC").env("LANG", "C.UTF-8");
         // No test may ask another machine for credentials.
         command.env("AWS_EC2_METADATA_DISABLED", "true");
+        command.envs(self.variables.iter().copied());
         command
     }
 

@@ -7,8 +7,8 @@
 
 use crate::backend::{
     Capabilities, Donor, Facts, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions,
-    Listing, Piece, Precondition, Ranges, ReadError, Reading, Sink, Source, Stage, StageDirectory,
-    Staged, StagedDirectory, Target, WriteAt, Written,
+    Listing, MetadataSet, Piece, Precondition, Ranges, ReadError, Reading, Sink, Source, Stage,
+    StageDirectory, Staged, StagedDirectory, Target, WriteAt, Written,
 };
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::model::{
@@ -290,7 +290,7 @@ impl Target for PacedTarget {
         kind: EntryKind,
         intended: &Intended<'_>,
         precondition: Precondition,
-    ) -> Result<Option<Stamp>, Cause> {
+    ) -> Result<MetadataSet, Cause> {
         self.inner.set_metadata(key, kind, intended, precondition)
     }
 

@@ -1,11 +1,6 @@
 //! Parser of POSIX access ACLs as the kernel returns them: `struct posix_acl_xattr_header` and
 //! entries of `include/uapi/linux/posix_acl_xattr.h`, in little-endian.
 
-/// The attribute of an access ACL.
-pub(super) const ACCESS: &str = "system.posix_acl_access";
-/// The attribute of a default ACL, which new entries of a directory inherit.
-pub(super) const DEFAULT: &str = "system.posix_acl_default";
-
 const VERSION: u32 = 2;
 const GROUP_OBJ: u16 = 0x04;
 const MASK: u16 = 0x10;

@@ -1,10 +1,14 @@
-//! Setting an entry's owner, group, mode and times.
+//! Setting an entry's owner, group, attributes, mode and times.
 
 use super::beneath::Directory;
 use super::capabilities::{Capabilities, set_mtime};
-use super::metadata::{kind_of, look_at, look_at_open};
+use super::metadata::{kind_of, look_at, look_at_open, metadata_of, path_of_handle};
+use super::xattr::{Before, Given};
+use super::{acl, xattr};
+use crate::backend::{Intended, MetadataSet};
+use crate::model::attributes::ACCESS_ACL;
 use crate::model::entry::{SET_GID, SET_UID};
-use crate::model::{Cause, Metadata, Timestamp};
+use crate::model::{Attributes, Cause, Feature, Features, Metadata, Timestamp};
 use filetime::FileTime;
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, fchmod, fchown, openat,
@@ -13,36 +17,124 @@ use rustix::fs::{
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 const SET_ID: u32 = SET_UID | SET_GID;
 
-/// Sets owner, group, mode and mtime where they differ from `existing`. Set-id bits are set last,
-/// and only under the owner and group that they are meant for.
-///
-/// # Errors
-/// The first failure; everything else is still set.
+/// What became of setting an open entry's metadata.
+#[derive(Debug)]
+pub(super) struct SetOpen {
+    /// Features that the file system, or this process, can't give it.
+    pub(super) lost: Features,
+    /// Whether an attribute was set or removed.
+    pub(super) are_attributes_changed: bool,
+    /// The mode that it was to get: the intended one, but without its ACL the group has no more
+    /// rights than that would leave it.
+    pub(super) mode: u32,
+    /// The first failure; everything else was still set.
+    pub(super) result: Result<(), Cause>,
+}
+
+impl SetOpen {
+    /// Returns what an entry in its place got.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(super) fn checked(self) -> Result<MetadataSet, Cause> {
+        let Self { lost, are_attributes_changed, result, .. } = self;
+        result.map(|()| MetadataSet { stamp: None, are_attributes_changed, lost })
+    }
+}
+
+/// Sets owner, group, attributes, mode and mtime where they differ from `existing`. Set-id bits are
+/// set last, and only under the owner and group that they are meant for.
 pub(super) fn set_open(
     file: &File,
     capabilities: &Capabilities,
     existing: &Metadata,
-    wanted: &Metadata,
-) -> Result<(), Cause> {
+    intended: &Intended<'_>,
+    before: Before,
+) -> SetOpen {
+    let owned = set_owner(file, existing, intended.metadata);
+    let mut existing = *existing;
+    // chown removes file capabilities, and an ACL brings a mode along.
+    let given = match intended.attributes {
+        Some(attributes) => give(file, &mut existing, before, attributes),
+        None => Given::default(),
+    };
+    let wanted = Metadata { mode: mode_without(given.lost, intended), ..*intended.metadata };
+    let set = set_mode_and_time(file, capabilities, &existing, &wanted, owned);
+    let owned = owned.map(drop).map_err(Cause::from);
+    let result = owned.and(given.failed.map_or(Ok(()), Err)).and(set);
+    let (lost, are_attributes_changed) = (given.lost, given.is_changed);
+    SetOpen { lost, are_attributes_changed, mode: wanted.mode, result }
+}
+
+/// Sets owner and group where they differ from `existing`; returns whether they did.
+fn set_owner(file: &File, existing: &Metadata, wanted: &Metadata) -> rustix::io::Result<bool> {
     let owner = (existing.uid != wanted.uid).then(|| Uid::from_raw(wanted.uid));
     let group = (existing.gid != wanted.gid).then(|| Gid::from_raw(wanted.gid));
-    let mut failed = io::Result::Ok(());
-    let mut mode = wanted.mode;
-    let chowned = owner.is_some() || group.is_some();
-    if chowned && let Err(error) = fchown(file, owner, group) {
-        mode &= !SET_ID;
-        failed = Err(error.into());
+    let differs = owner.is_some() || group.is_some();
+    if differs {
+        fchown(file, owner, group)?;
     }
+    Ok(differs)
+}
+
+/// Gives an open entry its attributes; `existing` then has the mode that it has.
+fn give(file: &File, existing: &mut Metadata, before: Before, wanted: &Attributes) -> Given {
+    const OWNER_WRITES: u32 = 0o200;
+    let mut given = xattr::give(file.as_fd(), before, wanted);
+    // Attributes of users are written with the right to write, even by the owner.
+    let is_denied = given.failed.as_ref().is_some_and(Cause::is_denied);
+    if is_denied && existing.mode & OWNER_WRITES == 0 {
+        let mode = Mode::from_raw_mode(existing.mode | OWNER_WRITES);
+        // If this fails, the first failure says why.
+        if fchmod(file, mode).is_ok() {
+            existing.mode |= OWNER_WRITES;
+            let again = xattr::give(file.as_fd(), Before::Unknown, wanted);
+            let is_changed = given.is_changed || again.is_changed;
+            let is_acl_changed = given.is_acl_changed || again.is_acl_changed;
+            given = Given { is_changed, is_acl_changed, ..again };
+        }
+    }
+    if given.is_acl_changed {
+        match look_at_open(file) {
+            Ok(stat) => existing.mode = metadata_of(&stat).mode,
+            Err(error) => given.fail(error),
+        }
+    }
+    given
+}
+
+/// Returns the mode that an entry gets, given what it lacks: without its ACL its group gets no more
+/// rights than that would leave it.
+pub(super) fn mode_without(lost: Features, intended: &Intended<'_>) -> u32 {
+    let mode = intended.metadata.mode;
+    let acl = intended.attributes.and_then(|attributes| attributes.get(ACCESS_ACL.as_bytes()));
+    let group = acl.filter(|_| lost.has(Feature::Acl)).and_then(acl::group_bits);
+    group.map_or(mode, |group| mode & (!0o070 | group << 3))
+}
+
+/// Sets mode and mtime where they differ from `existing`.
+///
+/// # Errors
+/// The first failure; the other is still set.
+fn set_mode_and_time(
+    file: &File,
+    capabilities: &Capabilities,
+    existing: &Metadata,
+    wanted: &Metadata,
+    owned: rustix::io::Result<bool>,
+) -> Result<(), Cause> {
+    let mode = if owned.is_ok() { wanted.mode } else { wanted.mode & !SET_ID };
+    let mut failed = io::Result::Ok(());
     // chown clears set-id bits.
-    if existing.mode != mode || (chowned && mode & SET_ID != 0) {
+    if existing.mode != mode || (owned == Ok(true) && mode & SET_ID != 0) {
         let mode = mode_under_its_owner(file, &Metadata { mode, ..*wanted });
         let set = mode.and_then(|mode| fchmod(file, Mode::from_raw_mode(mode)));
-        failed = failed.and(set.map_err(io::Error::from));
+        failed = set.map_err(io::Error::from);
     }
     if existing.mtime != wanted.mtime {
         let time = |time: Timestamp| FileTime::from_unix_time(time.seconds, time.nanos);
@@ -101,11 +193,6 @@ pub(super) fn chmod_handle(handle: impl AsFd, mode: u32) -> rustix::io::Result<(
     rustix::fs::chmod(path_of_handle(handle), Mode::from_raw_mode(mode))
 }
 
-/// Returns the `/proc` path of an open handle, for calls that don't take an `O_PATH` handle.
-pub(super) fn path_of_handle(handle: impl AsFd) -> String {
-    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
-}
-
 /// Opens a directory handle that `fchmod` accepts.
 pub(super) fn readable_directory(directory: &Directory) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -158,7 +245,8 @@ mod tests {
             // As if owner and group were set already, so that they are not set again.
             let existing = Metadata { mode: 0o600, ..wanted };
             let capabilities = &root.directory().capabilities;
-            set_open(&file, capabilities, &existing, &wanted).unwrap();
+            let set = set_open(&file, capabilities, &existing, &(&wanted).into(), Before::New);
+            set.result.unwrap();
             assert_eq!(file.metadata().unwrap().mode() & 0o7777, mode, "{uid} {gid}");
         }
     }

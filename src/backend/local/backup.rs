@@ -13,6 +13,7 @@ use super::metadata::{kind_of, look_at, look_at_open, metadata_of};
 use super::read::link_text;
 use super::rename::{move_to_new, rename_new};
 use super::shared::Shared;
+use super::xattr::Before;
 use crate::model::key::Escaped;
 use crate::model::reserved::{TemporaryName, is_in_directory};
 use crate::model::{Cause, EntryKind, Key, Metadata, Notice};
@@ -257,7 +258,7 @@ fn set_metadata(
     let stat = look_at_open(file)?;
     let (existing, kind) = (metadata_of(&stat), kind_of(&stat));
     let wanted = shared.achievable(metadata, kind, None);
-    set_open(file, &on.capabilities, &existing, &wanted)
+    set_open(file, &on.capabilities, &existing, &(&wanted).into(), Before::New).result
 }
 
 /// A name in a directory.

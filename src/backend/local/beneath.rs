@@ -5,6 +5,7 @@
 
 use super::capabilities::{Capabilities, FileSystems};
 use super::metadata::look_at_open;
+use super::xattr;
 use crate::limits::descriptors::handles;
 use crate::model::names::{is_legal_name, is_legal_path};
 use parking_lot::Mutex;
@@ -13,8 +14,8 @@ use rustix::io::Errno;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Handles cached for each root if the descriptor limit allows: enough for every worker's directory
 /// and its parents.
@@ -46,6 +47,8 @@ pub struct Directory {
     pub(super) is_append_only: bool,
     /// Whether a file system is mounted on it; `None` if the kernel (before 5.8) doesn't say.
     is_mount: Option<bool>,
+    /// Whether new entries inherit an ACL; not known before it is asked for.
+    passes_on_acl: OnceLock<bool>,
 }
 
 impl Directory {
@@ -61,11 +64,17 @@ impl Directory {
             is_append_only: stat.stx_attributes.contains(StatxAttributes::APPEND),
             is_mount: says_mounts
                 .then(|| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+            passes_on_acl: OnceLock::new(),
         })
     }
 }
 
 impl Directory {
+    /// Returns whether new entries inherit an ACL. Takes a call the first time.
+    pub(super) fn passes_on_acl(&self) -> bool {
+        *self.passes_on_acl.get_or_init(|| xattr::passes_on_acl(self))
+    }
+
     /// Returns the inode number; `None` if the file system's numbers don't identify a file.
     pub fn number(&self) -> Option<u64> {
         self.capabilities.identifies().then_some(self.identity.inode)

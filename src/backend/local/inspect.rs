@@ -1,26 +1,21 @@
 //! Inspection of open files and directories: features that a copy doesn't preserve, and rights that
 //! an ACL takes away from the mode.
 
-use super::acl;
-use super::attributes::path_of_handle;
 use super::beneath::Root;
 use super::holes::may_have_holes;
 use super::metadata::{kind_of, look_at_open};
+use super::{acl, xattr};
 use crate::backend::{Inspect, Inspected};
+use crate::model::attributes::ACCESS_ACL;
 use crate::model::names::legal;
-use crate::model::{Cause, Entry, EntryKind, Feature, Features};
-use rustix::fs::{
-    Mode, OFlags, SeekFrom, Statx, fgetxattr, flistxattr, getxattr, listxattr, openat, seek,
+use crate::model::{
+    Attribute, AttributeKind, AttributeKinds, Attributes, Cause, Entry, EntryKind, Feature,
+    Features,
 };
+use rustix::fs::{Mode, OFlags, SeekFrom, Statx, openat, seek};
 use rustix::io::Errno;
 use std::cell::Cell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-/// Size in bytes of the buffer for a file's attribute names; the kernel's limit is 64 KiB.
-const NAMES: usize = 4 << 10;
-/// Size in bytes of the buffer for an ACL: some 500 entries. A longer one is taken to grant
-/// nothing.
-const ACL: usize = 4 << 10;
 
 /// A file that is being read, verified to be the one listed.
 #[derive(Debug)]
@@ -95,101 +90,56 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
 
 /// Reads which attributes an entry has, and which rights an ACL takes away from its mode.
 fn attributes(file: BorrowedFd<'_>, stat: &Statx) -> Inspected {
-    let mut buffer = [0; NAMES];
     let mode = u32::from(stat.stx_mode) & 0o7777;
-    Inspected::from_parts(mode, names(file, &mut buffer), || acl_group_bits(file))
+    Inspected::from_parts(mode, xattr::names(file), |name| xattr::value(file, name))
 }
 
 impl Inspected {
-    /// Builds the result for an entry of this mode from its attribute names and the group's rights
-    /// under its ACL. If either can't be read, the group is taken to have no rights.
+    /// Builds the result for an entry of this mode from its attributes. If an ACL may be among
+    /// those that can't be read, the group is taken to have no rights.
     fn from_parts(
         mode: u32,
-        names: rustix::io::Result<&[u8]>,
-        group: impl Fn() -> rustix::io::Result<Option<u32>>,
+        names: rustix::io::Result<Vec<u8>>,
+        value: impl Fn(&[u8]) -> rustix::io::Result<Vec<u8>>,
     ) -> Self {
-        let mut inspected = Self { features: Features::default(), mode };
-        let names = match names {
-            Ok(names) => names,
-            // The file system has no attributes.
-            Err(Errno::NOTSUP) => return inspected,
-            // More names than fit in the buffer.
-            Err(Errno::RANGE) => {
-                inspected.features.add(Feature::Attributes);
-                inspected.narrow(group());
-                return inspected;
+        let (mut features, mut found) = (Features::default(), Vec::new());
+        // The mode's group bits are the ACL's mask.
+        let mut group = None;
+        let names = names.unwrap_or_else(|error| {
+            // A file system without attributes has none to lose.
+            if error != Errno::NOTSUP {
+                features.add(Feature::UnreadAttributes);
+                group = Some(0);
             }
-            Err(error) => {
-                inspected.narrow(Err(error));
-                return inspected;
-            }
-        };
-        for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-            match name {
-                name if name == acl::ACCESS.as_bytes() => {
-                    inspected.features.add(Feature::Acl);
-                    inspected.narrow(group());
-                }
-                name if name == acl::DEFAULT.as_bytes() => inspected.features.add(Feature::Acl),
-                name if is_own_attribute(name) => inspected.features.add(Feature::Attributes),
-                _ => {}
-            }
-        }
-        inspected
-    }
-
-    /// Reduces the mode's group bits, which are the ACL's mask, to the group's rights under the
-    /// ACL: to none if those are unknown.
-    fn narrow(&mut self, group: rustix::io::Result<Option<u32>>) {
-        let group = group.unwrap_or_else(|_| {
-            self.features.add(Feature::UnreadAttributes);
-            Some(0)
+            Vec::new()
         });
-        if let Some(group) = group {
-            self.mode &= !0o070 | group << 3;
+        for name in xattr::each(&names) {
+            let Some(kind) = AttributeKind::of(name) else { continue };
+            features.add(match kind {
+                AttributeKind::Extended => Feature::Attributes,
+                AttributeKind::Acl => Feature::Acl,
+            });
+            let is_access_acl = name == ACCESS_ACL.as_bytes();
+            match value(name) {
+                Ok(value) => {
+                    if is_access_acl {
+                        group = acl::group_bits(&value);
+                    }
+                    found.push(Attribute { name: name.into(), value: value.into() });
+                }
+                // Removed since its name was read, or never there.
+                Err(Errno::NODATA | Errno::NOTSUP) => {}
+                Err(_) => {
+                    features.add(Feature::UnreadAttributes);
+                    if is_access_acl {
+                        group = Some(0);
+                    }
+                }
+            }
         }
+        let mode = group.map_or(mode, |group| mode & (!0o070 | group << 3));
+        Self { features, mode, attributes: Attributes::new(AttributeKinds::ALL, found) }
     }
-}
-
-/// Returns whether an attribute belongs to the file itself. Attributes that a security policy gives
-/// each new file, or that a network file system invents, don't: rsync's `-X` leaves them out, too.
-fn is_own_attribute(name: &[u8]) -> bool {
-    !name.starts_with(b"system.") && name != b"security.selinux"
-}
-
-/// Returns the rights that a file's ACL leaves its owning group; `None` if it has no ACL.
-fn acl_group_bits(file: BorrowedFd<'_>) -> rustix::io::Result<Option<u32>> {
-    let mut buffer = [0; ACL];
-    match value(file, acl::ACCESS, &mut buffer) {
-        Ok(acl) => Ok(acl::group_bits(acl)),
-        Err(Errno::RANGE) => Ok(Some(0)),
-        // Removed since its name was read, or never there.
-        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-/// Returns the names of a file's attributes, each followed by a NUL. An `O_PATH` handle is read by
-/// its path.
-fn names<'b>(file: BorrowedFd<'_>, buffer: &'b mut [u8]) -> rustix::io::Result<&'b [u8]> {
-    let length = match flistxattr(file, &mut *buffer) {
-        Err(Errno::BADF) => listxattr(path_of_handle(file), &mut *buffer),
-        other => other,
-    }?;
-    Ok(&buffer[..length])
-}
-
-/// Returns the value of one attribute.
-fn value<'b>(
-    file: BorrowedFd<'_>,
-    name: &str,
-    buffer: &'b mut [u8],
-) -> rustix::io::Result<&'b [u8]> {
-    let length = match fgetxattr(file, name, &mut *buffer) {
-        Err(Errno::BADF) => getxattr(path_of_handle(file), name, &mut *buffer),
-        other => other,
-    }?;
-    Ok(&buffer[..length])
 }
 
 #[cfg(test)]
@@ -198,23 +148,31 @@ mod tests {
 
     #[test]
     fn attributes_that_cannot_be_read_are_reported_and_leave_the_group_no_rights() {
-        let inspected = |names, group| {
-            let Inspected { features, mode } = Inspected::from_parts(0o2674, names, || group);
-            (features.to_string(), mode)
+        let inspected = |names: rustix::io::Result<&str>, value: rustix::io::Result<u32>| {
+            let names = names.map(|names| names.as_bytes().to_vec());
+            let found = Inspected::from_parts(0o2674, names, |_| value.map(with_group));
+            (found.features.to_string(), found.mode)
         };
         let expected = |features: &str, mode| (features.to_owned(), mode);
         let unread = "attributes that could not be read";
-        let access = Ok(acl::ACCESS.as_bytes());
-        for error in [Errno::IO, Errno::PERM, Errno::UCLEAN] {
-            assert_eq!(inspected(Err(error), Ok(None)), expected(unread, 0o2604));
-            assert_eq!(inspected(access, Err(error)), expected(&format!("ACL, {unread}"), 0o2604));
+        for error in [Errno::IO, Errno::PERM, Errno::UCLEAN, Errno::RANGE] {
+            assert_eq!(inspected(Err(error), Ok(4)), expected(unread, 0o2604));
+            let acl = expected(&format!("ACL, {unread}"), 0o2604);
+            assert_eq!(inspected(Ok(ACCESS_ACL), Err(error)), acl);
+            let attributes = expected(&format!("extended attributes, {unread}"), 0o2674);
+            assert_eq!(inspected(Ok("user.a\0"), Err(error)), attributes);
         }
         assert_eq!(inspected(Err(Errno::NOTSUP), Err(Errno::IO)), expected("", 0o2674));
-        assert_eq!(
-            inspected(Ok(b"user.a\0"), Err(Errno::IO)),
-            expected("extended attributes", 0o2674)
-        );
-        assert_eq!(inspected(Err(Errno::RANGE), Ok(None)), expected("extended attributes", 0o2674));
-        assert_eq!(inspected(access, Ok(Some(4))), expected("ACL", 0o2644));
+        assert_eq!(inspected(Ok(ACCESS_ACL), Ok(4)), expected("ACL", 0o2644));
+        assert_eq!(inspected(Ok("system.nfs4_acl"), Err(Errno::IO)), expected("", 0o2674));
+    }
+
+    /// Returns an ACL under which the group has these rights.
+    fn with_group(rights: u32) -> Vec<u8> {
+        let entries = [(0x04_u16, rights), (0x10, 7)].map(|(tag, rights)| {
+            let nobody = u32::MAX.to_le_bytes();
+            [&tag.to_le_bytes()[..], &(rights as u16).to_le_bytes(), &nobody].concat()
+        });
+        [&2_u32.to_le_bytes()[..], &entries.concat()].concat()
     }
 }

@@ -3,10 +3,9 @@
 //! The file is opened once and looked at through its handle. Each name is then given to what is
 //! open, whatever has taken the file's own name meanwhile.
 
-use super::attributes::path_of_handle;
 use super::beneath::Directory;
 use super::capabilities::is_unsupported;
-use super::metadata::look_at_open;
+use super::metadata::{look_at_open, path_of_handle};
 use super::shared::Shared;
 use super::stage::Hidden;
 use super::stamp::stamp_of;

@@ -3,7 +3,7 @@
 use crate::model::{Birth, EntryKind, Metadata, SpecialKind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
 use rustix::process::{getegid, geteuid, getgroups};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 
 /// What is asked of the kernel: all that costs nothing, and when an entry was created.
 pub(super) const ASKED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::BTIME);
@@ -18,6 +18,11 @@ pub(super) fn look_at(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<S
 /// Returns the result of `statx` for an open file.
 pub(super) fn look_at_open(file: impl AsFd) -> rustix::io::Result<Statx> {
     statx(file, c"", AtFlags::EMPTY_PATH, ASKED)
+}
+
+/// Returns the `/proc` path of an open handle, for calls that don't take an `O_PATH` handle.
+pub(super) fn path_of_handle(handle: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd())
 }
 
 /// Converts the type of an entry.

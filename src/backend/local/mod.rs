@@ -31,6 +31,7 @@ mod sync;
 mod user;
 mod walk;
 mod write;
+mod xattr;
 
 pub use backup::Backup;
 pub use beneath::{Identity, Root};

@@ -3,18 +3,19 @@
 //! A file is written under a temporary name, or under its own name in a directory that has a
 //! temporary name ([`super::stage_directory`]). Dropping it before it is published removes it.
 
-use super::attributes::set_open;
+use super::attributes::{SetOpen, set_open};
 use super::beneath::Directory;
 use super::capabilities::Capabilities;
 use super::metadata::{kind_of, look_at_open, metadata_of};
 use super::reflink::{ReadBack, reflink};
 use super::shared::Shared;
 use super::stamp::stamp_of;
+use super::xattr::Before;
 use crate::backend::{
     Inspected, Intended, Precondition, Ranges, ReadError, Source, Stage, Staged, WriteAt, Written,
 };
 use crate::model::reserved::TemporaryName;
-use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata, Timestamp};
+use crate::model::{Cause, Digest, Entry, EntryKind, Features, Key, Metadata, Timestamp};
 use rustix::fs::{
     Advice, AtFlags, FallocateFlags, Mode, OFlags, Statx, fadvise, fallocate, openat, unlinkat,
 };
@@ -263,8 +264,8 @@ impl Stage for LocalStage {
         _digest: &Digest,
     ) -> Result<Box<dyn Staged>, Cause> {
         let wanted = intended.metadata;
-        let Self { shared, hidden, open, directory, existing, size, written, has_holes, .. } =
-            *self;
+        let Self { shared, hidden, open, directory, existing, size, written, .. } = *self;
+        let Self { has_holes, is_resumed, .. } = *self;
         let written = written.into_inner();
         if has_holes.into_inner() {
             // The last of them may be at the end.
@@ -277,16 +278,24 @@ impl Stage for LocalStage {
         let look = || Ok::<_, Errno>(written_of(capabilities, &look_at_open(&open)?));
         // Metadata that the file system doesn't keep is neither set nor compared.
         let existing = capabilities.keeps().achievable(existing, EntryKind::File, Some(wanted));
-        let mut set = set_open(&open, capabilities, &existing, wanted);
+        // A resumed file may have some from a run that was killed when all was set.
+        let may_have_some =
+            is_resumed || intended.attributes.is_some() && directory.passes_on_acl();
+        let before = if may_have_some { Before::Unknown } else { Before::New };
+        let SetOpen { lost, mode, mut result, .. } =
+            set_open(&open, capabilities, &existing, intended, before);
         let mut found = look()?;
-        let mtime = found.metadata.mtime;
-        if set.is_ok() && found.metadata != (Metadata { mtime, ..*wanted }) {
+        let wanted = Metadata { mode, mtime: found.metadata.mtime, ..*wanted };
+        if result.is_ok() && found.metadata != wanted {
             // What a new file inherits can't always be predicted (default ACLs, mount options).
-            set = set_open(&open, capabilities, &found.metadata, wanted);
+            let wanted = Metadata { mtime: intended.metadata.mtime, ..wanted };
+            let intended = (&wanted).into();
+            result = set_open(&open, capabilities, &found.metadata, &intended, before).result;
             found = look()?;
         }
+        found.lost = lost;
         shared.syncing.file_changed(&directory, &open)?;
-        Ok(Box::new(LocalStaged { hidden, written: found, set: set.err() }))
+        Ok(Box::new(LocalStaged { hidden, written: found, set: result.err() }))
     }
 }
 
@@ -331,5 +340,6 @@ impl Staged for LocalStaged {
 
 /// Converts the `statx` of an entry that was written.
 pub(super) fn written_of(capabilities: &Capabilities, stat: &Statx) -> Written {
-    Written { stamp: stamp_of(capabilities, stat), metadata: metadata_of(stat) }
+    let (stamp, metadata) = (stamp_of(capabilities, stat), metadata_of(stat));
+    Written { stamp, metadata, lost: Features::default() }
 }

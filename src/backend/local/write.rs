@@ -1,7 +1,8 @@
 //! Writing to the target: every change goes through a directory handle and a leaf name.
 
 use super::attributes::{
-    chmod_handle, mode_under_its_owner, open_for_metadata, readable_directory, set_link, set_open,
+    chmod_handle, mode_under_its_owner, mode_without, open_for_metadata, readable_directory,
+    set_link, set_open,
 };
 use super::backup::Backup;
 use super::beneath::{Directory, Root, open_child};
@@ -14,10 +15,11 @@ use super::set_aside::set_aside_leaf;
 use super::shared::Shared;
 use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
-use super::{LocalSource, Walking, read};
+use super::xattr::{Before, Given};
+use super::{LocalSource, Walking, read, xattr};
 use crate::backend::{
-    self, Donor, Inspected, Intended, ListItem, ListOptions, Listing, Precondition, Ranges,
-    ReadError, Sink, Source, Stage, StageDirectory, Target,
+    self, Donor, Inspected, Intended, ListItem, ListOptions, Listing, MetadataSet, Precondition,
+    Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -33,7 +35,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::io::ErrorKind::NotFound;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -87,24 +89,16 @@ impl LocalTarget {
         })
     }
 
-    fn set(&self, key: &Key, kind: EntryKind, wanted: &Metadata) -> Result<(), Cause> {
-        let shared = &self.shared;
+    fn set(
+        &self,
+        key: &Key,
+        kind: EntryKind,
+        intended: &Intended<'_>,
+    ) -> Result<MetadataSet, Cause> {
         if kind == EntryKind::Directory {
-            if !key.is_root() {
-                legal(key)?;
-            }
-            let directory = shared.root.descend(key.as_bytes())?;
-            let file = File::from(readable_directory(&directory)?);
-            let existing = metadata_of(&look_at_open(&file)?);
-            if shared.ownership.is_anothers(&existing) {
-                // Only the owner can; this call records that for a warning at the end.
-                shared.achievable(wanted, kind, Some(&existing));
-                return Ok(());
-            }
-            let wanted = &directory.capabilities.keeps().achievable(*wanted, kind, Some(&existing));
-            set_open(&file, &directory.capabilities, &existing, wanted)?;
-            return Ok(shared.syncing.entries_changed(&directory)?);
+            return self.set_directory(key, intended);
         }
+        let (shared, wanted) = (&self.shared, intended.metadata);
         shared.parent(key, |parent, name| {
             let stat = look_at(&**parent, name)?;
             if kind_of(&stat) != kind {
@@ -114,7 +108,8 @@ impl LocalTarget {
             let wanted = &kept.achievable(*wanted, kind, Some(&metadata_of(&stat)));
             if kind == EntryKind::Symlink {
                 set_link(parent, name, &metadata_of(&stat), wanted)?;
-                return Ok(shared.syncing.entries_changed(parent)?);
+                shared.syncing.entries_changed(parent)?;
+                return Ok(MetadataSet::default());
             }
             let (file, is_path_handle) = open_for_metadata(parent, name)?;
             let stat = look_at_open(&file)?;
@@ -123,15 +118,46 @@ impl LocalTarget {
             }
             let existing = metadata_of(&stat);
             if is_path_handle {
-                // chown clears set-id bits.
+                // chown clears set-id bits and file capabilities.
                 let rest = set_link(parent, name, &existing, wanted);
-                chmod_handle(&file, mode_under_its_owner(&file, wanted)?)?;
-                rest?;
-                return Ok(shared.syncing.entries_changed(parent)?);
+                let attributes = intended.attributes;
+                let given =
+                    attributes.map(|wanted| xattr::give(file.as_fd(), Before::Unknown, wanted));
+                let Given { lost, is_changed, failed, .. } = given.unwrap_or_default();
+                let intended = Intended { metadata: wanted, ..*intended };
+                let wanted = Metadata { mode: mode_without(lost, &intended), ..*wanted };
+                chmod_handle(&file, mode_under_its_owner(&file, &wanted)?)?;
+                rest.and(failed.map_or(Ok(()), Err))?;
+                shared.syncing.entries_changed(parent)?;
+                return Ok(MetadataSet { stamp: None, are_attributes_changed: is_changed, lost });
             }
-            set_open(&file, &parent.capabilities, &existing, wanted)?;
-            Ok(shared.syncing.file_changed(parent, &file)?)
+            let intended = Intended { metadata: wanted, ..*intended };
+            let set = set_open(&file, &parent.capabilities, &existing, &intended, Before::Unknown);
+            let set = set.checked()?;
+            shared.syncing.file_changed(parent, &file)?;
+            Ok(set)
         })
+    }
+
+    fn set_directory(&self, key: &Key, intended: &Intended<'_>) -> Result<MetadataSet, Cause> {
+        let (shared, kind) = (&self.shared, EntryKind::Directory);
+        if !key.is_root() {
+            legal(key)?;
+        }
+        let directory = shared.root.descend(key.as_bytes())?;
+        let file = File::from(readable_directory(&directory)?);
+        let existing = metadata_of(&look_at_open(&file)?);
+        if shared.ownership.is_anothers(&existing) {
+            // Only the owner can; this call records that for a warning at the end.
+            shared.achievable(intended.metadata, kind, Some(&existing));
+            return Ok(MetadataSet::default());
+        }
+        let capabilities = &directory.capabilities;
+        let wanted = capabilities.keeps().achievable(*intended.metadata, kind, Some(&existing));
+        let intended = Intended { metadata: &wanted, ..*intended };
+        let set = set_open(&file, capabilities, &existing, &intended, Before::Unknown).checked()?;
+        shared.syncing.entries_changed(&directory)?;
+        Ok(set)
     }
 }
 
@@ -285,8 +311,8 @@ impl Target for LocalTarget {
         kind: EntryKind,
         intended: &Intended<'_>,
         _place: Precondition,
-    ) -> Result<Option<Stamp>, Cause> {
-        self.set(key, kind, intended.metadata).map(|()| None)
+    ) -> Result<MetadataSet, Cause> {
+        self.set(key, kind, intended)
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {

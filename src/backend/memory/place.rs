@@ -4,8 +4,8 @@ use super::list::{list, list_name};
 use super::stage::{MemoryDirectory, begin, make_link};
 use super::{Call, Memory};
 use crate::backend::{
-    Capabilities, Intended, ListItem, ListOptions, Listing, Piece, Precondition, ReadError,
-    Reading, Sink, Source, Stage, StageDirectory, Target,
+    Capabilities, Intended, ListItem, ListOptions, Listing, MetadataSet, Piece, Precondition,
+    ReadError, Reading, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::error::Side;
 use crate::model::names::legal;
@@ -56,6 +56,7 @@ impl Source for MemoryPlace {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
             inspects: false,
+            keeps_attributes: false,
             folds_names: false,
             writes_anywhere: false,
             needs_barrier: self.memory.0.options.needs_barrier,
@@ -160,7 +161,7 @@ impl Target for MemoryPlace {
         kind: EntryKind,
         intended: &Intended<'_>,
         _precondition: Precondition,
-    ) -> Result<Option<Stamp>, Cause> {
+    ) -> Result<MetadataSet, Cause> {
         let wanted = intended.metadata;
         if !key.is_root() {
             legal(key)?;
@@ -181,7 +182,7 @@ impl Target for MemoryPlace {
         if achievable != existing {
             disk.update(key, |node| node.metadata = achievable);
         }
-        Ok(None)
+        Ok(MetadataSet::default())
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {

@@ -6,7 +6,7 @@ use crate::backend::{
 };
 use crate::model::names::legal;
 use crate::model::reserved::temporary_name;
-use crate::model::{Cause, Digest, Entry, EntryKind, Key, Metadata};
+use crate::model::{Cause, Digest, Entry, EntryKind, Features, Key, Metadata};
 
 /// The first half of temporary names.
 const TOKEN: u32 = 0x6d65_6d00;
@@ -144,7 +144,8 @@ impl Stage for MemoryStage {
         let found = disk.entry(hidden_key);
         drop(disk);
         let found = found.ok_or(rustix::io::Errno::NOENT)?;
-        let written = Written { stamp: found.stamp, metadata: found.metadata };
+        let written =
+            Written { stamp: found.stamp, metadata: found.metadata, lost: Features::default() };
         Ok(Box::new(MemoryStaged { entry, written }))
     }
 }
@@ -219,7 +220,7 @@ impl StageDirectory for MemoryDirectory {
 
     fn make_link(&self, entry: &Entry) -> Result<Written, Cause> {
         let found = write_link(&self.memory, entry, &self.member(entry)?)?;
-        Ok(Written { stamp: found.stamp, metadata: found.metadata })
+        Ok(Written { stamp: found.stamp, metadata: found.metadata, lost: Features::default() })
     }
 
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause> {

@@ -9,8 +9,8 @@ use super::prefix::BucketPrefix;
 use super::write::ObjectStage;
 use super::{Condition, StoreErrorKind};
 use crate::backend::{
-    Capabilities, Intended, KeySpace, ListItem, ListOptions, Listing, Precondition, Ranges,
-    ReadError, Sink, Source, Stage, StageDirectory, Target,
+    Capabilities, Intended, KeySpace, ListItem, ListOptions, Listing, MetadataSet, Precondition,
+    Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -314,13 +314,14 @@ impl Target for ObjectTarget {
         kind: EntryKind,
         intended: &Intended<'_>,
         precondition: Precondition,
-    ) -> Result<Option<Stamp>, Cause> {
+    ) -> Result<MetadataSet, Cause> {
         let (to, wanted) = (self.place(), intended.metadata);
-        if kind == EntryKind::Directory {
-            to.put_marker(key, wanted)
+        let stamp = if kind == EntryKind::Directory {
+            to.put_marker(key, wanted)?
         } else {
-            to.set_metadata(key, kind, wanted, precondition).map(Some)
-        }
+            Some(to.set_metadata(key, kind, wanted, precondition)?)
+        };
+        Ok(MetadataSet { stamp, ..MetadataSet::default() })
     }
 
     fn keeps_directories(&self) -> bool {

@@ -19,7 +19,9 @@ use super::{
 use crate::backend::{Intended, Precondition, Stage, Staged, Written};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::hint::hint;
-use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Setting, Stamp, Stop};
+use crate::model::{
+    Cause, Digest, ETag, Entry, EntryKind, Features, Key, Metadata, Setting, Stamp, Stop,
+};
 use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use std::collections::HashMap;
@@ -311,7 +313,11 @@ impl Stage for ObjectStage {
             self.to.store.delete(&marker, Condition::None).map_err(refused)?;
         }
         let stamp = Stamp::of_object(size, tag);
-        Ok(Box::new(InPlace(Written { stamp, metadata: *intended.metadata })))
+        Ok(Box::new(InPlace(Written {
+            stamp,
+            metadata: *intended.metadata,
+            lost: Features::default(),
+        })))
     }
 }
 

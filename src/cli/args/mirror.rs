@@ -157,6 +157,16 @@ pub(crate) struct MirrorFlags {
     )]
     pub(crate) digest: Vec<DigestArg>,
 
+    /// Don't keep extended attributes, and so no file capabilities
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_XATTRS",
+        value_parser = values::switch)]
+    pub(crate) no_xattrs: bool,
+    /// Don't keep ACLs
+    ///
+    /// A copy's group then has no more rights than the ACL grants the owning group.
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_ACLS",
+        value_parser = values::switch)]
+    pub(crate) no_acls: bool,
     /// Make holes of zeros, where the source has none too
     ///
     /// By default a copy has the holes that the source's file has. With this, each whole block of

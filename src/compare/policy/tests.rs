@@ -104,7 +104,8 @@ impl Case {
             self;
         let (filter, from) = (Arc::new(filter), SourceNumber::FIRST);
         let hard_links = HardLinks::Made;
-        let policy = Policy { options, filter, surplus, from, has_links, hard_links };
+        let looks_for = options.preserve.attribute_kinds();
+        let policy = Policy { options, filter, surplus, from, has_links, hard_links, looks_for };
         let pair = Pair { key, source, target, row, conflict };
         let decided = policy.decide(&pair, |metadata, _, _| achievable(metadata));
         let Decision { action, reason } = match decided {

@@ -134,6 +134,7 @@ impl Scene {
             from: state.number().expect("the source's number"),
             has_links: true,
             hard_links: crate::compare::HardLinks::Separate,
+            looks_for: crate::model::AttributeKinds::NONE,
             options: self.policy,
             filter,
             surplus: if self.delete.is_some() { Surplus::Delete } else { Surplus::Keep },

@@ -115,6 +115,11 @@ pub struct Segment {
     pub bytes: u64,
     /// The digest of these bytes.
     pub blake3: Digest,
+    /// Whether extended attributes and ACLs of all its entries were looked for: without a digest of
+    /// them there are none. A program that doesn't know this leaves it out, so that a later one
+    /// looks once more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub looked: bool,
 }
 
 /// The pointer to the current head.

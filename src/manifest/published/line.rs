@@ -9,8 +9,8 @@ use crate::model::key::is_printable;
 use crate::model::serial::{bytes, hex, mode, time};
 use crate::model::stamp::{Evidence, Inode, NO_NUMBER};
 use crate::model::{
-    AttributesDigest, Birth, DeviceNumber, Digest, EntryKind, ExtraDigests, Extras, GroupId, Key,
-    LinkGroup, Metadata, RunId, SpecialKind, Stamp,
+    AttributeKinds, AttributesDigest, Birth, DeviceNumber, Digest, EntryKind, ExtraDigests, Extras,
+    GroupId, Key, LinkGroup, Metadata, RunId, SpecialKind, Stamp,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -218,6 +218,8 @@ pub(super) fn decode(line: &[u8]) -> Result<Published, String> {
         from: line.from.map_or(SourceNumber::FIRST, SourceNumber),
         verified_at: line.verified.as_deref().map(time).transpose()?,
         extras,
+        // The head says it of the whole segment.
+        looked: AttributeKinds::NONE,
         born: line.born.as_deref().map(time).transpose()?.and_then(Birth::of),
     };
     let run = line.run.ok_or("it has no run")?;
@@ -301,6 +303,7 @@ mod tests {
             from: SourceNumber::FIRST,
             verified_at: Some(time(1_700_000_000, 5)),
             extras: None,
+            looked: AttributeKinds::NONE,
             born: None,
         }
     }

@@ -197,11 +197,11 @@ fn write_publication(
         None => write_all(&mut runs, sequence, out),
     })?;
     let WrittenFile { made: Counted { segment, rows }, bytes, blake3 } = written;
-    let WrittenSegment { lines, needs_version_2 } = segment;
+    let WrittenSegment { lines, needs_version_2, looked } = segment;
     head.rows = rows;
     head.set_version(needs_version_2, base.map(|base| &base.head));
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
-    head.segments.push(Segment { sequence, lines, bytes, blake3 });
+    head.segments.push(Segment { sequence, lines, bytes, blake3, looked });
     // Published rows are from these sources.
     sources.extend(base.iter().flat_map(|base| base.head.sources()).map(|source| source.number));
     if sources.iter().ne([&SourceNumber::FIRST]) {

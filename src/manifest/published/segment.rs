@@ -3,7 +3,7 @@
 use super::damaged;
 use super::head::Segment;
 use super::line::{self, Published};
-use crate::model::{Error, ErrorKind, Key};
+use crate::model::{AttributeKinds, Error, ErrorKind, Key};
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::os::unix::fs::FileExt as _;
@@ -27,6 +27,7 @@ pub(super) struct SegmentWriter<'o> {
     line: Vec<u8>,
     lines: u64,
     needs_version_2: bool,
+    looked: bool,
 }
 
 impl<'o> SegmentWriter<'o> {
@@ -36,7 +37,7 @@ impl<'o> SegmentWriter<'o> {
         // Compression runs on another thread than reading and encoding rows.
         encoder.multithread(1).map_err(cannot_write)?;
         encoder.set_parameter(CParameter::JobSize(JOB)).map_err(cannot_write)?;
-        Ok(Self { encoder, line: Vec::new(), lines: 0, needs_version_2: false })
+        Ok(Self { encoder, line: Vec::new(), lines: 0, needs_version_2: false, looked: true })
     }
 
     /// Adds a row; keys must come in order.
@@ -52,13 +53,16 @@ impl<'o> SegmentWriter<'o> {
         })?;
         self.lines += 1;
         self.needs_version_2 |= published.needs_version_2();
+        let mut rows = published.row.iter();
+        self.looked &= rows.all(|(row, _)| row.looked == AttributeKinds::ALL);
         self.encoder.write_all(&self.line).map_err(cannot_write)
     }
 
     /// Ends the segment.
     pub(super) fn finish(self) -> Result<WrittenSegment, Error> {
         self.encoder.finish().map_err(cannot_write)?;
-        Ok(WrittenSegment { lines: self.lines, needs_version_2: self.needs_version_2 })
+        let Self { lines, needs_version_2, looked, .. } = self;
+        Ok(WrittenSegment { lines, needs_version_2, looked: looked && lines > 0 })
     }
 }
 
@@ -68,6 +72,8 @@ pub(super) struct WrittenSegment {
     pub(super) lines: u64,
     /// Whether any of them [needs version 2](Published::needs_version_2).
     pub(super) needs_version_2: bool,
+    /// Whether [all attributes were looked for](Segment::looked).
+    pub(super) looked: bool,
 }
 
 fn cannot_write(error: std::io::Error) -> Error {
@@ -171,7 +177,10 @@ impl SegmentReader {
 
     /// Parses the current line.
     fn published(&self) -> Result<Published, Error> {
-        let published = line::decode(&self.line).map_err(|how| self.damaged_line(&how))?;
+        let mut published = line::decode(&self.line).map_err(|how| self.damaged_line(&how))?;
+        if let Some((row, _)) = published.row.as_mut().filter(|_| self.segment.looked) {
+            row.looked = AttributeKinds::ALL;
+        }
         if published.sequence > self.segment.sequence {
             return Err(self.damaged_line("it is of a later publication"));
         }

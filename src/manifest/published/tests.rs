@@ -54,6 +54,7 @@ fn row(key: &[u8], version: u8, run: RunNumber) -> Row {
         from: crate::manifest::SourceNumber::FIRST,
         verified_at: None,
         extras: None,
+        looked: crate::model::AttributeKinds::ALL,
         born: None,
     }
 }

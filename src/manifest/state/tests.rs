@@ -38,6 +38,7 @@ fn row(key: impl AsRef<[u8]>) -> Row {
         from: SourceNumber(2),
         verified_at: None,
         extras: None,
+        looked: crate::model::AttributeKinds::ALL,
         born: None,
     }
 }

@@ -109,6 +109,7 @@ impl Scene {
             from: SourceNumber::FIRST,
             has_links: true,
             hard_links: crate::compare::HardLinks::Separate,
+            looks_for: crate::model::AttributeKinds::NONE,
         };
         let listing = ListOptions { filter, only: None, key_space: KeySpace::Tree };
         let listed = |side, place: &dyn crate::backend::Source| {
@@ -198,6 +199,7 @@ fn rows(source: &Memory, target: &Memory) -> Vec<Row> {
             from: SourceNumber::FIRST,
             verified_at: None,
             extras: None,
+            looked: crate::model::AttributeKinds::ALL,
             born: None,
         })
     };

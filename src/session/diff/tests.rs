@@ -37,6 +37,7 @@ fn row(number: u64, version: u8, run: crate::manifest::RunNumber) -> Row {
         from: crate::manifest::SourceNumber::FIRST,
         verified_at: None,
         extras: None,
+        looked: crate::model::AttributeKinds::ALL,
         born: None,
     }
 }

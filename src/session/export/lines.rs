@@ -204,6 +204,7 @@ mod tests {
             from: SourceNumber::FIRST,
             verified_at: Some(Timestamp { seconds: 7, nanos: 0 }),
             extras: None,
+            looked: crate::model::AttributeKinds::ALL,
             born: None,
         }
     }

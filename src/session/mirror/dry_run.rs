@@ -153,7 +153,8 @@ impl Session<'_> {
         } else {
             Box::new(std::iter::empty())
         };
-        let policy = self.policy(recorded.from, &**target);
+        let policy = self.policy(recorded.from, &**source, &**target);
+        let looks_for = policy.looks_for;
         let is_first_contact = state.map_or(Ok(true), State::is_first_contact)?;
         let source_listing =
             self.enrich(&**source, source.list(&self.listing())?, is_first_contact)?;
@@ -188,12 +189,11 @@ impl Session<'_> {
                 || writing.as_ref().is_some_and(|writing| writing.owns(key))
                 || lockable.as_ref().is_some_and(|target| target.is_held_below(key))
         };
-        let is_wider = |step: &Step| {
-            let wider = step
-                .target
-                .as_ref()
-                .and_then(|existing| super::narrower(&step.source, existing, &**source, &**target));
-            wider.is_some()
+        let sets_unlisted = |step: &Step| {
+            let sets = step.target.as_ref().and_then(|existing| {
+                super::unlisted(&step.source, existing, &**source, &**target, looks_for)
+            });
+            sets.is_some()
         };
         let preview = Preview {
             observer: self.observer,
@@ -201,7 +201,7 @@ impl Session<'_> {
             stop: self.stop,
             deletes: self.options.delete.as_ref(),
             under_way: &under_way,
-            is_wider: &is_wider,
+            sets_unlisted: &sets_unlisted,
         };
         preview.run(plan, |tally| {
             let before = state.map(State::last_allowed_root).transpose()?.flatten();

@@ -464,7 +464,7 @@ impl Session<'_> {
         if self.places.key_space() == KeySpace::Flat || !(is_made || is_deleted) {
             return Ok(());
         }
-        let policy = self.policy(sides.number, sides.to);
+        let policy = self.policy(sides.number, sides.from, sides.to);
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             sides.to.achievable_metadata(metadata, kind, existing)
         };
@@ -519,7 +519,7 @@ impl Session<'_> {
     }
 
     fn explained(&self, pair: Pair, copied_by: Option<CopiedBy>, sides: Listed<'_>) -> Explained {
-        let (policy, target) = (self.policy(sides.number, sides.to), sides.to);
+        let (policy, target) = (self.policy(sides.number, sides.from, sides.to), sides.to);
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             let result = target.achievable_metadata(metadata, kind, existing);
             match pair.source.entry() {
@@ -560,19 +560,19 @@ impl Session<'_> {
             _ => None,
         };
         let existing = pair.target.entry().map(|target| &target.metadata);
-        let narrower = match (action, pair.source.entry(), pair.target.entry()) {
+        let unlisted = match (action, pair.source.entry(), pair.target.entry()) {
             (Some(Action::Adopt | Action::Record), Some(source), Some(target)) => {
-                super::narrower(source, target, sides.from, sides.to)
+                super::unlisted(source, target, sides.from, sides.to, policy.looks_for)
             }
             _ => None,
         };
-        let decision = match narrower {
+        let decision = match unlisted {
             Some(_) => Ok(Decision::new(Action::UpdateMetadata, Reason::Metadata)),
             None => decision,
         };
         let wanted =
             pair.source.entry().map(|source| holds(&source.metadata, source.kind, existing));
-        let wanted = narrower.or(wanted);
+        let wanted = unlisted.or(wanted);
         let barred_by = None;
         Explained {
             pair,

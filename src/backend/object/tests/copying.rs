@@ -121,7 +121,7 @@ fn metadata_is_set_by_a_copy_onto_itself_or_by_rewriting() {
             &(&wanted).into(),
             Precondition::Object(tag),
         );
-        assert!(set.expect("set").is_some());
+        assert!(set.expect("set").stamp.is_some());
         assert_eq!(look(&target, "a").metadata, wanted);
         assert_eq!(scene.content("p/a").as_deref(), Some(&b"content"[..]));
         assert_eq!(scene.calls(RequestKind::Get), usize::from(refused.is_some()));

@@ -7,7 +7,10 @@ use crate::backend::object::memory::Markers;
 
 fn set_directory(target: &ObjectTarget) -> Result<Option<Stamp>, Cause> {
     let metadata = Metadata { mode: 0o750, ..Metadata::default() };
-    target.set_metadata(&key("d/"), EntryKind::Directory, &(&metadata).into(), Precondition::Leaf)
+    let intended = (&metadata).into();
+    let set =
+        target.set_metadata(&key("d/"), EntryKind::Directory, &intended, Precondition::Leaf)?;
+    Ok(set.stamp)
 }
 
 #[test]

@@ -111,7 +111,8 @@ fn files_of_older_versions_are_taken_over_by_whoever_writes() {
     for version in 1..=3 {
         let dir = tempfile::tempdir().unwrap();
         pair(dir.path(), version, SOURCE, ("r1", 1), &[row("a")]);
-        let expected = Row { run: RunNumber(1), from: SourceNumber(1), ..row("a") };
+        let looked = crate::model::AttributeKinds::NONE;
+        let expected = Row { run: RunNumber(1), from: SourceNumber(1), looked, ..row("a") };
         let files = names(dir.path());
         let read = State::open_read_only(dir.path(), SOURCE, TARGET).unwrap().unwrap();
         assert_eq!(all(&read), std::slice::from_ref(&expected));

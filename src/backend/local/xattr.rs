@@ -1,0 +1,191 @@
+//! Extended attributes and ACLs: reading them, and giving an entry those that it is to have.
+
+use super::metadata::path_of_handle;
+use crate::model::{
+    Attribute, AttributeKind, AttributeKinds, Attributes, Cause, Feature, Features,
+};
+use rustix::fs::{
+    XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, getxattr, listxattr, removexattr,
+    setxattr,
+};
+use rustix::io::{Errno, Result};
+use std::os::fd::{AsFd, BorrowedFd};
+
+/// Size in bytes of the first buffer for names and for a value.
+const USUAL: usize = 4 << 10;
+/// The kernel's limit for all names of an entry, and for a value, in bytes.
+const LARGEST: usize = 64 << 10;
+
+/// Returns the names of an open entry's attributes, each followed by a NUL.
+pub(super) fn names(file: BorrowedFd<'_>) -> Result<Vec<u8>> {
+    read(|buffer| match flistxattr(file, &mut *buffer) {
+        // It was opened by O_PATH.
+        Err(Errno::BADF) => listxattr(path_of_handle(file), buffer),
+        other => other,
+    })
+}
+
+/// Returns the value of one attribute.
+pub(super) fn value(file: BorrowedFd<'_>, name: &[u8]) -> Result<Vec<u8>> {
+    read(|buffer| match fgetxattr(file, name, &mut *buffer) {
+        Err(Errno::BADF) => getxattr(path_of_handle(file), name, buffer),
+        other => other,
+    })
+}
+
+fn read(read: impl Fn(&mut [u8]) -> Result<usize>) -> Result<Vec<u8>> {
+    let mut usual = [0; USUAL];
+    match read(&mut usual) {
+        Err(Errno::RANGE) => {
+            let mut large = vec![0; LARGEST];
+            let length = read(&mut large)?;
+            large.truncate(length);
+            Ok(large)
+        }
+        length => Ok(usual[..length?].to_vec()),
+    }
+}
+
+fn set(file: BorrowedFd<'_>, name: &[u8], value: &[u8]) -> Result<()> {
+    match fsetxattr(file, name, value, XattrFlags::empty()) {
+        Err(Errno::BADF) => setxattr(path_of_handle(file), name, value, XattrFlags::empty()),
+        other => other,
+    }
+}
+
+fn remove(file: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    let removed = match fremovexattr(file, name) {
+        Err(Errno::BADF) => removexattr(path_of_handle(file), name),
+        other => other,
+    };
+    if removed == Err(Errno::NODATA) { Ok(()) } else { removed }
+}
+
+/// What is known of an entry's attributes before it is given others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It was just made and inherited nothing: it has none.
+    New,
+    /// It may have some.
+    Unknown,
+}
+
+/// What became of giving an entry its attributes.
+#[derive(Debug, Default)]
+pub(super) struct Given {
+    /// What the file system, or this process, can't give it.
+    pub(super) lost: Features,
+    /// Whether an attribute was set or removed.
+    pub(super) is_changed: bool,
+    /// Whether an ACL was, which may change the mode.
+    pub(super) is_acl_changed: bool,
+    /// The first failure; everything else was set.
+    pub(super) failed: Option<Cause>,
+}
+
+impl Given {
+    fn changed(&mut self, name: &[u8]) {
+        self.is_changed = true;
+        self.is_acl_changed |= AttributeKind::of(name) == Some(AttributeKind::Acl);
+    }
+
+    /// Records a failure.
+    pub(super) fn fail(&mut self, cause: impl Into<Cause>) {
+        self.failed.get_or_insert_with(|| cause.into());
+    }
+
+    fn refused(&mut self, name: &[u8], value: &[u8], error: Errno) {
+        match error {
+            // The file system has none of this namespace, or only root may set them.
+            Errno::NOTSUP | Errno::PERM => self.lost.add(feature_of(name)),
+            // A file has room for a few KiB on ext4, and a quota counts them: the disk isn't full.
+            Errno::NOSPC | Errno::TOOBIG | Errno::RANGE | Errno::DQUOT => {
+                self.lost.add(feature_of(name));
+                let name = String::from_utf8_lossy(name).escape_debug().to_string();
+                let bytes = value.len();
+                self.fail(Cause::NotKept(format!(
+                    "the attribute \"{name}\" of {bytes} bytes, for which a file there has no room"
+                )));
+            }
+            error => {
+                self.lost.add(feature_of(name));
+                self.fail(error);
+            }
+        }
+    }
+}
+
+/// Returns what an entry without the attribute lacks.
+fn feature_of(name: &[u8]) -> Feature {
+    match AttributeKind::of(name) {
+        Some(AttributeKind::Acl) => Feature::Acl,
+        _ => Feature::Attributes,
+    }
+}
+
+/// Gives an open entry exactly the wanted attributes, as far as they are of the kinds that were
+/// looked for.
+pub(super) fn give(file: BorrowedFd<'_>, before: Before, wanted: &Attributes) -> Given {
+    let mut given = Given::default();
+    let existing = match before {
+        Before::New => Attributes::default(),
+        Before::Unknown => existing(file, wanted.kinds(), &mut given),
+    };
+    for Attribute { name, .. } in existing.iter().filter(|one| wanted.get(&one.name).is_none()) {
+        match remove(file, name) {
+            Ok(()) => given.changed(name),
+            Err(error) => given.fail(error),
+        }
+    }
+    // An ACL may take the owner's right to write, without which a user's attributes can't be set.
+    let is_acl = |one: &&Attribute| AttributeKind::of(&one.name) == Some(AttributeKind::Acl);
+    let acls_last = wanted.iter().filter(|one| !is_acl(one)).chain(wanted.iter().filter(is_acl));
+    for Attribute { name, value } in acls_last {
+        if existing.get(name) == Some(value) {
+            continue;
+        }
+        match set(file, name, value) {
+            Ok(()) => given.changed(name),
+            Err(error) => given.refused(name, value, error),
+        }
+    }
+    given
+}
+
+/// Reads the attributes that an entry of the target has.
+fn existing(file: BorrowedFd<'_>, kinds: AttributeKinds, given: &mut Given) -> Attributes {
+    let names = match names(file) {
+        Ok(names) => names,
+        Err(error) => {
+            if error != Errno::NOTSUP {
+                given.fail(error);
+            }
+            return Attributes::default();
+        }
+    };
+    let mut found = Vec::new();
+    for name in each(&names).filter(|name| AttributeKind::of(name).is_some()) {
+        match value(file, name) {
+            Ok(value) => found.push(Attribute { name: name.into(), value: value.into() }),
+            Err(Errno::NODATA) => {}
+            // It is set or removed without having been compared.
+            Err(_) => {
+                given.is_changed = true;
+                found.push(Attribute { name: name.into(), value: Box::default() });
+            }
+        }
+    }
+    Attributes::new(kinds, found)
+}
+
+/// Iterates over [`names`].
+pub(super) fn each(names: &[u8]) -> impl Iterator<Item = &[u8]> {
+    names.split(|&byte| byte == 0).filter(|name| !name.is_empty())
+}
+
+/// Returns whether new entries of a directory inherit an ACL.
+pub(super) fn passes_on_acl(directory: impl AsFd) -> bool {
+    let acl = value(directory.as_fd(), crate::model::attributes::DEFAULT_ACL.as_bytes());
+    // What can't be found out is looked for at each new entry.
+    !matches!(acl, Err(Errno::NODATA | Errno::NOTSUP))
+}

@@ -1,0 +1,256 @@
+//! Extended attributes, ACLs and file capabilities of a copy are those of its source.
+
+use crate::common::environment::{NOBODY, text};
+use crate::common::{Environment, TestTree, tools};
+use crate::needs;
+use rustix::fs::{XattrFlags, lgetxattr, llistxattr, lsetxattr};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::process::Command;
+
+type Attributes = BTreeMap<String, Vec<u8>>;
+
+/// Returns the attributes of an entry, ACLs included.
+fn attributes(path: &Path) -> Attributes {
+    let mut names = vec![0; 64 << 10];
+    let length = llistxattr(path, &mut names[..]).expect("list attributes");
+    let names = names[..length].split(|&byte| byte == 0).filter(|name| !name.is_empty());
+    let value = |name: &[u8]| {
+        let mut value = vec![0; 64 << 10];
+        let length = lgetxattr(path, name, &mut value[..]).expect("read an attribute");
+        value.truncate(length);
+        value
+    };
+    names.map(|name| (String::from_utf8_lossy(name).into_owned(), value(name))).collect()
+}
+
+fn set(path: &Path, name: &str, value: &[u8]) {
+    lsetxattr(path, name, value, XattrFlags::empty()).expect("set an attribute");
+}
+
+fn set_acl(path: &Path, acl: &str) {
+    let arguments = if acl == "-b" { vec!["-b"] } else { vec!["-m", acl] };
+    let status = Command::new("setfacl").args(arguments).arg(path).status().expect("run setfacl");
+    assert!(status.success(), "setfacl {acl} {}", path.display());
+}
+
+/// setfacl, root, and a file system that keeps attributes.
+fn all_kinds(env: &Environment) -> Result<(), String> {
+    tools::root()?;
+    tools::tool("setfacl")?;
+    let probe = env.root.join("probe");
+    fs::write(&probe, "").expect("write a file");
+    lsetxattr(&probe, "user.a", b"a", XattrFlags::empty())
+        .map_err(|error| format!("no extended attributes here: {error}"))
+}
+
+/// `cap_net_raw=ep`, as setcap writes it.
+const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+
+/// Writes a source with attributes of all kinds, on files of all sizes and on directories.
+fn with_attributes(env: &Environment) {
+    let tree = TestTree::new().file("plain", "1").file("user", "2").mode(0o444);
+    let tree = tree.file("acl", "3").mode(0o640).file("program", "4").mode(0o755).owner(7, 8);
+    let tree = tree.file("d/large", vec![5; 3 << 20]).file("d/new/x", "6");
+    tree.file("d/trusted", "7").dir("e").mode(0o755).write(&env.source);
+    let at = |key: &str| env.source.join(key);
+    for name in ["user", "d/large", "e", ""] {
+        set(&at(name), "user.comment", b"a value\0\xff");
+    }
+    set(&at("user"), "user.empty", b"");
+    set(&at("user"), "user.long", &[b'x'; 3000]);
+    set(&at("program"), "security.capability", &CAPABILITY);
+    set(&at("d/trusted"), "trusted.a", b"b");
+    set_acl(&at("acl"), "u:1:rwx");
+    set_acl(&at("d"), "d:u:1:rwx");
+    set_acl(&at("e"), "g:2:rx");
+}
+
+const NAMES: [&str; 11] =
+    ["", "plain", "user", "acl", "program", "d", "d/large", "d/new", "d/new/x", "d/trusted", "e"];
+
+#[track_caller]
+fn are_the_same(env: &Environment) {
+    for name in NAMES {
+        let [source, target] = [&env.source, &env.target].map(|root| root.join(name));
+        assert_eq!(attributes(&source), attributes(&target), "{name}");
+        let [source, target] = [source, target].map(|path| path.symlink_metadata().unwrap());
+        let has = |of: &fs::Metadata| (of.mode(), of.uid(), of.gid(), of.mtime(), of.mtime_nsec());
+        assert_eq!(has(&source), has(&target), "{name}");
+    }
+}
+
+const UNCHANGED: [(&str, u64); 4] =
+    [("files_copied", 0), ("metadata_updated", 0), ("bytes_hashed", 0), ("attributes_lost", 0)];
+
+#[test]
+fn attributes_are_copied_and_a_rerun_asks_for_none() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    with_attributes(&env);
+    env.age();
+    env.mirrored(&[]).counts(&[("attributes_lost", 0), ("acls_lost", 0), ("files_failed", 0)]);
+    are_the_same(&env);
+    env.age();
+    env.mirrored(&[]).counts(&UNCHANGED);
+    if tools::strace().is_ok() {
+        let calls = ["-e", "trace=/.*xattr.*"];
+        env.strace(&calls, &env.mirror_arguments(&[])).expect(0);
+        assert_eq!(env.trace(), "");
+    }
+    env.verify(&[]).expect(0);
+    let against = ["verify", text(&env.target), "--against", text(&env.source)];
+    env.vidimus(&against).expect(0);
+    // The manifest tells another machine that there is nothing to look for.
+    fs::remove_dir_all(&env.state).unwrap();
+    fs::create_dir(&env.state).unwrap();
+    env.mirrored(&[]).counts(&UNCHANGED);
+    env.mirror(&["-n"]).expect(0).is_silent_about("\"changed\"");
+}
+
+#[test]
+fn a_change_of_attributes_copies_no_content_and_what_the_source_lost_goes() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    with_attributes(&env);
+    env.mirrored(&[]);
+    env.age();
+    let at = |key: &str| env.source.join(key);
+    set(&at("plain"), "user.new", b"1");
+    for name in ["user", "e"] {
+        rustix::fs::removexattr(at(name), "user.comment").unwrap();
+    }
+    rustix::fs::removexattr(at("program"), "security.capability").unwrap();
+    set_acl(&at("acl"), "-b");
+    set_acl(&at("d"), "-b");
+    set_acl(&at("d/large"), "u:3:r");
+    env.age();
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 6)]);
+    are_the_same(&env);
+    env.mirrored(&[]).counts(&UNCHANGED);
+    // What somebody changed in the target is set right again.
+    set(&env.target.join("plain"), "user.new", b"2");
+    set(&env.target.join("d/large"), "user.stranger", b"3");
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 2)]);
+    are_the_same(&env);
+    env.mirrored(&[]).counts(&UNCHANGED);
+}
+
+#[test]
+fn an_acl_that_a_new_entry_inherits_in_the_target_is_replaced() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    TestTree::new().file("d/x", "1").mode(0o640).file("d/e/y", "2").write(&env.source);
+    TestTree::new().dir("d").write(&env.target);
+    for directory in ["", "d"] {
+        set_acl(&env.target.join(directory), "d:u:1:rwx");
+    }
+    env.mirrored(&[]);
+    for name in ["", "d", "d/x", "d/e", "d/e/y"] {
+        assert_eq!(attributes(&env.target.join(name)), Attributes::new(), "{name}");
+    }
+    assert_eq!(env.target.join("d/x").metadata().unwrap().permissions().mode() & 0o7777, 0o640);
+}
+
+#[test]
+fn a_mirror_that_was_made_without_attributes_gets_them_without_a_copy() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    with_attributes(&env);
+    env.age();
+    env.mirrored(&["--no-xattrs", "--no-acls"]).counts(&[("attributes_lost", 6), ("acls_lost", 3)]);
+    assert_eq!(attributes(&env.target.join("acl")), Attributes::new());
+    env.age();
+    // One kind after the other.
+    env.mirrored(&["--no-acls"]).counts(&[("files_copied", 0), ("bytes_hashed", 0)]);
+    assert_eq!(attributes(&env.target.join("acl")), Attributes::new());
+    assert_eq!(attributes(&env.target.join("user")), attributes(&env.source.join("user")));
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("bytes_hashed", 0)]);
+    are_the_same(&env);
+    env.mirrored(&[]).counts(&UNCHANGED);
+    // What isn't looked for is left alone.
+    set(&env.source.join("plain"), "user.later", b"1");
+    env.mirrored(&["--no-xattrs"]).counts(&[("files_copied", 0)]);
+    assert_eq!(attributes(&env.target.join("plain")), Attributes::new());
+    assert_eq!(attributes(&env.target.join("user")), attributes(&env.source.join("user")));
+    env.mirrored(&[]);
+    are_the_same(&env);
+}
+
+#[test]
+fn files_that_another_tool_copied_are_given_their_attributes() {
+    let env = Environment::new();
+    needs!(all_kinds(&env), tools::tool("rsync"));
+    with_attributes(&env);
+    let from = format!("{}/", env.source.display());
+    let copy = Command::new("rsync").args(["-a", &from, text(&env.target)]).status().unwrap();
+    assert!(copy.success());
+    set(&env.target.join("plain"), "user.stranger", b"1");
+    env.mirrored(&[]).counts(&[("files_copied", 0)]);
+    are_the_same(&env);
+}
+
+#[test]
+fn an_attribute_for_which_there_is_no_room_fails_one_entry_and_not_the_run() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    TestTree::new().file("a", "1").file("b", "2").file("c", "3").write(&env.source);
+    set(&env.source.join("b"), "user.a", b"1");
+    env.age();
+    for error in ["ENOSPC", "E2BIG", "EDQUOT"] {
+        let inject = format!("inject=fsetxattr:error={error}");
+        let failing = ["-e", "trace=fsetxattr", "-e", &*inject];
+        let run = env.strace(&failing, &env.mirror_arguments(&[])).expect(1);
+        run.names("user.a").finished().counts(&[("files_failed", 1)]);
+        for name in ["a", "b", "c"] {
+            assert!(env.target.join(name).exists(), "{name}");
+        }
+    }
+    env.mirrored(&[]).counts(&[("files_copied", 0)]);
+    assert_eq!(attributes(&env.target.join("b")), attributes(&env.source.join("b")));
+}
+
+#[test]
+fn where_the_target_has_no_attributes_their_loss_is_counted_once() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    TestTree::new().file("a", "1").file("b", "2").mode(0o640).write(&env.source);
+    set(&env.source.join("a"), "user.a", b"1");
+    set_acl(&env.source.join("b"), "u:1:rwx");
+    env.age();
+    let failing = ["-e", "trace=fsetxattr", "-e", "inject=fsetxattr:error=EOPNOTSUPP"];
+    let run = env.strace(&failing, &env.mirror_arguments(&[])).expect(0);
+    run.finished().counts(&[("attributes_lost", 1), ("acls_lost", 1), ("files_failed", 0)]);
+    // Without the ACL the group gets no more than it had.
+    let mode = || env.target.join("b").metadata().unwrap().mode() & 0o7777;
+    assert_eq!(mode(), 0o640);
+    env.age();
+    env.mirrored(&[]).counts(&UNCHANGED);
+    assert_eq!(mode(), 0o640);
+}
+
+#[test]
+fn who_is_not_root_copies_what_users_may_set() {
+    needs!(tools::root(), tools::tool("setpriv"));
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    let tree = TestTree::new().file("a", "1").mode(0o444).file("program", "2").mode(0o755);
+    tree.write(&env.source);
+    set(&env.source.join("a"), "user.a", b"1");
+    set_acl(&env.source.join("a"), "u:1:rwx");
+    for entry in walkdir::WalkDir::new(&env.source) {
+        let path = entry.unwrap().into_path();
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    set(&env.source.join("program"), "security.capability", &CAPABILITY);
+    env.age();
+    let run = env.as_nobody(&env.mirror_arguments(&[])).unwrap().expect(0);
+    run.finished().counts(&[("attributes_lost", 1), ("acls_lost", 0)]);
+    assert_eq!(attributes(&env.target.join("a")), attributes(&env.source.join("a")));
+    let mode = |root: &Path| root.join("a").metadata().unwrap().mode();
+    assert_eq!(mode(&env.target), mode(&env.source));
+}
