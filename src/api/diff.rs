@@ -106,7 +106,7 @@ impl DiffBuilder {
     /// Builds the comparison; see [`MirrorBuilder::build`](super::MirrorBuilder::build).
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`](crate::model::ErrorKind::Usage) for an illegal location or setting, or
+    /// [`ErrorKind::Usage`] for an illegal location or setting, or
     /// settings that contradict each other.
     pub fn build(self) -> Result<Diff, Error> {
         if self.recorded && self.content {

@@ -217,19 +217,22 @@ pub struct Verified {
 pub(super) const VERIFY: &str =
     "UPDATE entries SET verified_at = ?4 WHERE key = ?1 AND digest = ?2 AND target = ?3";
 
-/// Sets the target's stamp of a repaired entry and, if its content was verified, when; unless its
-/// row has other content.
-pub(super) const MEND: &str = "UPDATE entries SET target = ?4, \
+/// Sets the target's stamp of a repaired entry, its extras and, if its content was verified, when;
+/// unless its row has other content.
+pub(super) const MEND: &str = "UPDATE entries SET target = ?4, extras = ?6, \
      verified_at = coalesce(?5, verified_at) WHERE key = ?1 AND kind = ?2 AND digest IS ?3";
 
-/// Binds a repaired entry to the statement [`MEND`] and executes it.
+/// Binds a repaired entry to the statement [`MEND`] and executes it. A repair sets no attributes: the
+/// next run is to look for them.
 pub(super) fn mend(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
+    let extras = row.extras.clone().map(|extras| Extras { attributes: None, ..*extras });
     statement.execute(params![
         row.key.as_bytes(),
         row.kind.code(),
         row.digest.as_ref().map(|digest| &digest.0[..]),
         row.target.encode(),
         row.verified_at.map(nanoseconds),
+        encode_extras(extras.as_ref(), AttributeKinds::NONE),
     ])
 }
 

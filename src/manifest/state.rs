@@ -687,7 +687,7 @@ mod taking_in;
 mod tests;
 mod writer;
 
-pub use pages::{Changes, Rows, RowsOfKeys};
+pub use pages::{Changes, Rows};
 pub use publication::RowSelection;
 pub(crate) use taking_in::TakingIn;
 pub use writer::Writer;

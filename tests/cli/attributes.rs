@@ -180,6 +180,20 @@ fn a_mirror_that_was_made_without_attributes_gets_them_without_a_copy() {
 }
 
 #[test]
+fn what_was_repaired_gets_its_attributes_from_the_next_run() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    with_attributes(&env);
+    env.age();
+    env.mirrored(&[]);
+    fs::remove_file(env.target.join("user")).unwrap();
+    env.verify(&["--repair-from", text(&env.source)]).expect(0);
+    env.mirrored(&[]).counts(&[("files_copied", 0)]);
+    are_the_same(&env);
+    env.mirrored(&[]).counts(&UNCHANGED);
+}
+
+#[test]
 fn files_that_another_tool_copied_are_given_their_attributes() {
     let env = Environment::new();
     needs!(all_kinds(&env), tools::tool("rsync"));
