@@ -521,10 +521,17 @@ impl Policy {
             StampMatch::Same if !vouched => {
                 decide(Action::Check(check_target()), Reason::TargetDoubtful)
             }
-            // Nobody looked for its attributes so far.
             StampMatch::Same if self.is_unlooked(row) && !is_foreign => {
-                let action = if same_metadata { Action::Record } else { Action::UpdateMetadata };
-                decide(action, Reason::Metadata)
+                let decision = if same_metadata {
+                    decide(Action::Keep, Reason::Unchanged)
+                } else {
+                    self.metadata_only(&found, wanted)?
+                };
+                match decision.action {
+                    // Nobody looked for its attributes so far.
+                    Action::Keep => decide(Action::Record, Reason::Metadata),
+                    _ => decision,
+                }
             }
             // The row's metadata differs because the target could store less; nothing changed
             // since.
