@@ -4,20 +4,30 @@
 //! directory handles, one component at a time, so that names can be any bytes and trees deeper than
 //! `PATH_MAX`.
 
-use rustix::fs::{
-    AtFlags, CWD, Dir, FileType, Mode, OFlags, SeekFrom, Timespec, Timestamps, chmodat, chownat,
-    linkat, mkdirat, mknodat, openat, readlinkat, seek, statat, symlinkat, unlinkat, utimensat,
+mod acl;
+mod handles;
+mod snapshot;
+
+pub use snapshot::{
+    Closeness, Seen, Snapshot, assert_mirrored, assert_same, assert_untouched, assert_whole,
+    holes_of, show,
 };
-use rustix::io::Errno;
+
+use handles::{leaf, open_parent, open_root, remove};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, chmodat, chownat, linkat, mkdirat,
+    mknodat, openat, statat, symlinkat, utimensat,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString};
-use std::fmt::Write as _;
 use std::fs::File;
-use std::io::Read as _;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
+
+/// Extended attributes, ACLs among them: values by name.
+pub type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// The kind of an entry, with its content.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,7 +37,9 @@ pub enum Kind {
     Symlink(Vec<u8>),
     Fifo,
     Socket,
-    CharacterDevice,
+    /// A device's major and minor number.
+    CharacterDevice(u32, u32),
+    BlockDevice(u32, u32),
     Other,
 }
 
@@ -43,7 +55,10 @@ impl std::fmt::Debug for Kind {
             Self::Symlink(text) => write!(out, "symlink to \"{}\"", text.escape_ascii()),
             Self::Fifo => out.write_str("fifo"),
             Self::Socket => out.write_str("socket"),
-            Self::CharacterDevice => out.write_str("character device"),
+            Self::CharacterDevice(major, minor) => {
+                write!(out, "character device {major}:{minor}")
+            }
+            Self::BlockDevice(major, minor) => write!(out, "block device {major}:{minor}"),
             Self::Other => out.write_str("something else"),
         }
     }
@@ -58,10 +73,12 @@ struct Node {
     mode: Option<u32>,
     owner: Option<(u32, u32)>,
     mtime: Option<(i64, u32)>,
+    attributes: Option<Attributes>,
 }
 
 /// A tree to be written. Keys are bytes with `/` between components; directories above an entry are
-/// implied. `mode`, `owner` and `mtime` apply to the entry named last (at first to the root).
+/// implied. `mode`, `owner`, `mtime`, `attribute` and `acl` apply to the entry named last (at first
+/// to the root).
 #[derive(Clone, Debug)]
 pub struct TestTree {
     nodes: BTreeMap<Vec<u8>, Node>,
@@ -119,7 +136,17 @@ impl TestTree {
 
     /// Adds a character device like `/dev/null` (needs root).
     pub fn device(self, key: impl AsRef<[u8]>) -> Self {
-        self.with(key, Kind::CharacterDevice)
+        self.character_device(key, 1, 3)
+    }
+
+    /// Adds a character device of a number (needs root).
+    pub fn character_device(self, key: impl AsRef<[u8]>, major: u32, minor: u32) -> Self {
+        self.with(key, Kind::CharacterDevice(major, minor))
+    }
+
+    /// Adds a block device of a number (needs root).
+    pub fn block_device(self, key: impl AsRef<[u8]>, major: u32, minor: u32) -> Self {
+        self.with(key, Kind::BlockDevice(major, minor))
     }
 
     /// Adds another name of the entry at `to` (a hard link).
@@ -146,6 +173,24 @@ impl TestTree {
     pub fn mtime(mut self, seconds: i64, nanos: u32) -> Self {
         self.last().mtime = Some((seconds, nanos));
         self
+    }
+
+    /// Gives the entry an extended attribute. One that has a stated attribute has no others.
+    pub fn attribute(mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        let attributes = self.last().attributes.get_or_insert_default();
+        attributes.insert(name.as_ref().to_vec(), value.as_ref().to_vec());
+        self
+    }
+
+    /// Gives the entry this ACL, as in `u::rw-,u:1:rwx,g::r--,m::rwx,o::---`. It decides the mode:
+    /// the mask is what the mode says of the group.
+    pub fn acl(self, text: &str) -> Self {
+        self.attribute("system.posix_acl_access", acl::encode(text))
+    }
+
+    /// Gives the directory an ACL that new entries inherit.
+    pub fn default_acl(self, text: &str) -> Self {
+        self.attribute("system.posix_acl_default", acl::encode(text))
     }
 
     /// Returns the number of regular files, links and special files, which vidimus counts as files.
@@ -228,6 +273,10 @@ impl TestTree {
                     if node.mtime.is_some_and(|mtime| mtime != seen.mtime) {
                         note(format!("expected mtime {:?}, found {:?}", node.mtime, seen.mtime));
                     }
+                    if node.attributes.as_ref().is_some_and(|stated| *stated != seen.attributes) {
+                        let stated = node.attributes.clone().unwrap_or_default();
+                        note(snapshot::other_attributes(&stated, &seen.attributes));
+                    }
                 }
                 None if implied.contains(key) && seen.kind == Kind::Directory => {}
                 None if self.links.contains_key(key) => {
@@ -249,7 +298,7 @@ impl TestTree {
 
 impl Node {
     fn of(kind: Kind) -> Self {
-        Self { kind, written: None, mode: None, owner: None, mtime: None }
+        Self { kind, written: None, mode: None, owner: None, mtime: None, attributes: None }
     }
 
     fn make(&self, parent: BorrowedFd<'_>, name: &CStr) {
@@ -288,9 +337,14 @@ impl Node {
             Kind::Socket => {
                 mknodat(parent, name, FileType::Socket, private, 0).expect("make a socket");
             }
-            Kind::CharacterDevice => {
-                let null = rustix::fs::makedev(1, 3);
-                mknodat(parent, name, FileType::CharacterDevice, private, null)
+            Kind::CharacterDevice(major, minor) => {
+                let number = rustix::fs::makedev(*major, *minor);
+                mknodat(parent, name, FileType::CharacterDevice, private, number)
+                    .expect("make a device");
+            }
+            Kind::BlockDevice(major, minor) => {
+                let number = rustix::fs::makedev(*major, *minor);
+                mknodat(parent, name, FileType::BlockDevice, private, number)
                     .expect("make a device");
             }
             Kind::Other => panic!("can't make an unknown thing"),
@@ -306,182 +360,13 @@ impl Node {
         if let Some(mode) = self.mode {
             chmodat(parent, name, Mode::from_raw_mode(mode), AtFlags::empty()).expect("set a mode");
         }
+        for (name_of_attribute, value) in self.attributes.iter().flatten() {
+            handles::set_attribute(parent, name, name_of_attribute, value);
+        }
         if let Some((seconds, nanos)) = self.mtime {
             set_mtime(parent, name, seconds, nanos);
         }
     }
-}
-
-/// An actual entry.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub kind: Kind,
-    pub mode: u32,
-    pub owner: (u32, u32),
-    pub mtime: (i64, u32),
-    pub ctime: (i64, u32),
-    pub inode: u64,
-    /// The holes of a file, with their offsets.
-    pub holes: Vec<Range<u64>>,
-}
-
-/// The actual entries of a tree, without the root's own `.vidimus/`. The root is the empty key;
-/// directories have no final `/` here.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Snapshot {
-    pub entries: BTreeMap<Vec<u8>, Seen>,
-}
-
-/// Which properties two snapshots must share.
-#[derive(Clone, Copy)]
-pub enum Closeness {
-    /// Type, content, mode, owner and mtime: what every mirror preserves.
-    Mirror,
-    /// Those, and holes: what a mirror on a common file system preserves.
-    Whole,
-    /// All of these, ctime and inode: the entry wasn't touched.
-    Untouched,
-}
-
-impl Snapshot {
-    /// Reads the tree at `root`.
-    pub fn read(root: &Path) -> Self {
-        let mut entries = BTreeMap::new();
-        let root = open_root(root);
-        read_into(root.as_fd(), &mut Vec::new(), &mut entries);
-        entries.insert(Vec::new(), see(root.as_fd(), c"."));
-        Self { entries }
-    }
-
-    pub fn get(&self, key: impl AsRef<[u8]>) -> Option<&Seen> {
-        self.entries.get(key.as_ref())
-    }
-
-    /// Leaves out the entries for which `drop` returns true, and everything below them.
-    pub fn without(mut self, drop: impl Fn(&[u8]) -> bool) -> Self {
-        let above = |key: &[u8]| {
-            let ends = key.iter().enumerate().filter(|&(_, &byte)| byte == b'/').map(|(at, _)| at);
-            ends.chain([key.len()]).any(|end| drop(&key[..end]))
-        };
-        self.entries.retain(|key, _| key.is_empty() || !above(key));
-        self
-    }
-
-    /// Returns vidimus's temporary files, wherever they are.
-    pub fn temporaries(&self) -> Vec<String> {
-        let is_temporary = |key: &&Vec<u8>| {
-            key.rsplit(|&byte| byte == b'/')
-                .next()
-                .is_some_and(|name| name.starts_with(b".vidimus."))
-        };
-        self.entries.keys().filter(is_temporary).map(|key| show(key)).collect()
-    }
-
-    /// Returns the differences of `found` from this snapshot, one line each.
-    pub fn differences(&self, found: &Self, closeness: Closeness) -> Vec<String> {
-        let mut lines = Vec::new();
-        let keys: BTreeSet<_> = self.entries.keys().chain(found.entries.keys()).collect();
-        for key in keys {
-            let name = show(key);
-            match (self.entries.get(key), found.entries.get(key)) {
-                (Some(expected), Some(got)) => {
-                    for what in expected.differences(got, closeness) {
-                        lines.push(format!("{name}: {what}"));
-                    }
-                }
-                (Some(expected), None) => {
-                    lines.push(format!("{name}: missing {:?}", expected.kind));
-                }
-                (None, Some(got)) => lines.push(format!("{name}: unexpected {:?}", got.kind)),
-                (None, None) => {}
-            }
-        }
-        if matches!(closeness, Closeness::Mirror) {
-            let (expected, found) = (self.groups(), found.groups());
-            let shown = |group: &BTreeSet<&[u8]>| {
-                group.iter().map(|key| show(key)).collect::<Vec<_>>().join(", ")
-            };
-            lines
-                .extend(expected.difference(&found).map(|it| format!("not linked: {}", shown(it))));
-            lines.extend(found.difference(&expected).map(|it| format!("linked: {}", shown(it))));
-        }
-        lines
-    }
-
-    /// Returns the keys of each entry that has several.
-    pub fn groups(&self) -> BTreeSet<BTreeSet<&[u8]>> {
-        let mut groups: BTreeMap<u64, BTreeSet<&[u8]>> = BTreeMap::new();
-        for (key, seen) in self.entries.iter().filter(|(_, seen)| seen.kind != Kind::Directory) {
-            groups.entry(seen.inode).or_default().insert(key);
-        }
-        groups.into_values().filter(|keys| keys.len() > 1).collect()
-    }
-}
-
-impl Seen {
-    fn differences(&self, got: &Self, closeness: Closeness) -> Vec<String> {
-        let mut lines = Vec::new();
-        if self.kind != got.kind {
-            lines.push(format!("expected {:?}, found {:?}", self.kind, got.kind));
-        }
-        if self.mode != got.mode {
-            lines.push(format!("expected mode {:o}, found {:o}", self.mode, got.mode));
-        }
-        if self.owner != got.owner {
-            lines.push(format!("expected owner {:?}, found {:?}", self.owner, got.owner));
-        }
-        if self.mtime != got.mtime {
-            lines.push(format!("expected mtime {:?}, found {:?}", self.mtime, got.mtime));
-        }
-        if !matches!(closeness, Closeness::Mirror) && self.holes != got.holes {
-            lines.push(format!("expected holes {:?}, found {:?}", self.holes, got.holes));
-        }
-        if matches!(closeness, Closeness::Untouched) {
-            if self.ctime != got.ctime {
-                lines.push(format!("expected ctime {:?}, found {:?}", self.ctime, got.ctime));
-            }
-            if self.inode != got.inode {
-                lines.push(format!("expected inode {}, found {}", self.inode, got.inode));
-            }
-        }
-        lines
-    }
-}
-
-/// Asserts that source and target have the same entries, with type, content, mode, owner, mtime and
-/// link text. The root's own `.vidimus/` is left out.
-#[track_caller]
-pub fn assert_mirrored(source: &Path, target: &Path) {
-    assert_same(&Snapshot::read(source), &Snapshot::read(target), Closeness::Mirror);
-}
-
-/// Does the same, holes included, where both file systems have them.
-#[track_caller]
-pub fn assert_whole(source: &Path, target: &Path) {
-    assert_same(&Snapshot::read(source), &Snapshot::read(target), Closeness::Whole);
-}
-
-/// Asserts that nothing in `root` was touched since `before` was read.
-#[track_caller]
-pub fn assert_untouched(before: &Snapshot, root: &Path) {
-    assert_same(before, &Snapshot::read(root), Closeness::Untouched);
-}
-
-#[track_caller]
-pub fn assert_same(expected: &Snapshot, found: &Snapshot, closeness: Closeness) {
-    let differences = expected.differences(found, closeness);
-    if !differences.is_empty() {
-        let mut text = format!("{} differences:\n", differences.len());
-        for line in differences.iter().take(50) {
-            writeln!(text, "  {line}").expect("writing to a string");
-        }
-        panic!("{text}");
-    }
-}
-
-/// Returns a key for a message.
-pub fn show(key: &[u8]) -> String {
-    if key.is_empty() { "(root)".into() } else { key.escape_ascii().to_string() }
 }
 
 /// Sets an entry's mtime (for a link its own).
@@ -495,136 +380,4 @@ fn set_mtime(parent: BorrowedFd<'_>, name: &CStr, seconds: i64, nanos: u32) {
     let time = Timespec { tv_sec: seconds, tv_nsec: nanos.into() };
     let times = Timestamps { last_access: time, last_modification: time };
     utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW).expect("set an mtime");
-}
-
-fn open_root(path: &Path) -> OwnedFd {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    openat(CWD, path, flags, Mode::empty())
-        .unwrap_or_else(|error| panic!("cannot open {}: {error}", path.display()))
-}
-
-fn open_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    openat(parent, name, flags, Mode::empty())
-}
-
-fn leaf(key: &[u8]) -> CString {
-    let name = key.rsplit(|&byte| byte == b'/').next().expect("a split yields at least one part");
-    CString::new(name).expect("a name has no NUL")
-}
-
-fn open_parent(root: &OwnedFd, key: &[u8], make: bool) -> OwnedFd {
-    let mut directory = root.try_clone().expect("duplicate a handle");
-    let mut components: Vec<_> = key.split(|&byte| byte == b'/').collect();
-    components.pop();
-    for component in components {
-        let name = CString::new(component).expect("a name has no NUL");
-        let mut next = open_directory(directory.as_fd(), &name);
-        if make && next.is_err() {
-            if let Ok(stat) = statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                remove(directory.as_fd(), &name, FileType::from_raw_mode(stat.st_mode));
-            }
-            mkdirat(&directory, &name, Mode::from_raw_mode(0o755)).expect("make a directory");
-            next = open_directory(directory.as_fd(), &name);
-        }
-        directory = next.expect("open a directory");
-    }
-    directory
-}
-
-fn remove(parent: BorrowedFd<'_>, name: &CStr, kind: FileType) {
-    if kind != FileType::Directory {
-        unlinkat(parent, name, AtFlags::empty()).expect("remove a file");
-        return;
-    }
-    let directory = open_directory(parent, name).expect("open a directory to remove");
-    for (name, kind) in names(directory.as_fd()) {
-        remove(directory.as_fd(), &name, kind);
-    }
-    unlinkat(parent, name, AtFlags::REMOVEDIR).expect("remove a directory");
-}
-
-fn names(directory: BorrowedFd<'_>) -> Vec<(CString, FileType)> {
-    let listing = Dir::read_from(directory).expect("list a directory");
-    let mut names = Vec::new();
-    for entry in listing {
-        let name = entry.expect("list a directory").file_name().to_owned();
-        if name.as_bytes() != b"." && name.as_bytes() != b".." {
-            let stat =
-                statat(directory, &name, AtFlags::SYMLINK_NOFOLLOW).expect("look at an entry");
-            names.push((name, FileType::from_raw_mode(stat.st_mode)));
-        }
-    }
-    names
-}
-
-fn see(parent: BorrowedFd<'_>, name: &CStr) -> Seen {
-    let stat = statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).expect("look at an entry");
-    let mut holes = Vec::new();
-    let kind = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => {
-            let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::CLOEXEC;
-            let file = openat(parent, name, flags, Mode::empty())
-                .or_else(|_| openat(parent, name, flags - OFlags::NOATIME, Mode::empty()));
-            let mut content = Vec::new();
-            let mut file = File::from(file.expect("open a file"));
-            file.read_to_end(&mut content).expect("read a file");
-            holes = holes_of(&file, content.len() as u64);
-            Kind::File(content)
-        }
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => {
-            Kind::Symlink(readlinkat(parent, name, Vec::new()).expect("read a link").into_bytes())
-        }
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::CharacterDevice => Kind::CharacterDevice,
-        _ => Kind::Other,
-    };
-    let nanos = |nanos| u32::try_from(nanos).expect("nanoseconds are below a second");
-    Seen {
-        kind,
-        mode: stat.st_mode & 0o7777,
-        owner: (stat.st_uid, stat.st_gid),
-        mtime: (stat.st_mtime, nanos(stat.st_mtime_nsec)),
-        ctime: (stat.st_ctime, nanos(stat.st_ctime_nsec)),
-        inode: stat.st_ino,
-        holes,
-    }
-}
-
-/// Returns the holes of a file.
-pub fn holes_of(file: &File, size: u64) -> Vec<Range<u64>> {
-    let mut holes = Vec::new();
-    let mut offset = 0;
-    while offset < size {
-        // A file system that doesn't know of holes has none.
-        let hole = seek(file, SeekFrom::Hole(offset)).unwrap_or(size);
-        if hole >= size {
-            break;
-        }
-        offset = match seek(file, SeekFrom::Data(hole)) {
-            Err(Errno::NXIO) => size,
-            data => data.expect("look for data"),
-        };
-        holes.push(hole..offset);
-    }
-    holes
-}
-
-fn read_into(directory: BorrowedFd<'_>, prefix: &mut Vec<u8>, into: &mut BTreeMap<Vec<u8>, Seen>) {
-    for (name, kind) in names(directory) {
-        if prefix.is_empty() && name.as_bytes() == b".vidimus" {
-            continue;
-        }
-        let above = prefix.len();
-        prefix.extend_from_slice(name.as_bytes());
-        into.insert(prefix.clone(), see(directory, &name));
-        if kind == FileType::Directory {
-            prefix.push(b'/');
-            let below = open_directory(directory, &name).expect("open a directory");
-            read_into(below.as_fd(), prefix, into);
-        }
-        prefix.truncate(above);
-    }
 }
