@@ -18,7 +18,7 @@ use vidimus::limits::LimitOptions;
 use vidimus::location::Location;
 use vidimus::model::run::Counter;
 use vidimus::model::{
-    Digest, Durability, Entry, EntryKind, Event, Observer, Progress, Stop, Verdict,
+    Digest, Durability, Entry, EntryKind, Event, MetadataMapping, Observer, Progress, Stop, Verdict,
 };
 use vidimus::session::{MirrorOptions, mirror};
 
@@ -124,6 +124,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             policy: PolicyOptions::default(),
             filter: Filter::default(),
             files_from: None,
+            mapping: MetadataMapping::default(),
             delete: None,
             max_change: None,
             backup_dir: None,

@@ -16,7 +16,9 @@ use vidimus::manifest::published::{
 };
 use vidimus::manifest::{RecordedOptions, Row, RunNumber, State};
 use vidimus::model::stamp::Inode;
-use vidimus::model::{Durability, Preserve, RunId, Stamp, Timestamp, Totals, Verdict};
+use vidimus::model::{
+    Durability, MetadataMapping, Preserve, RunId, Stamp, Timestamp, Totals, Verdict,
+};
 
 const FILES: usize = 1_000_000;
 /// Rows that are put between two commits.
@@ -72,6 +74,7 @@ impl Site {
                 key_space: KeySpace::Tree,
                 keeps: None,
                 preserve: Preserve::NOTHING,
+                mapping: MetadataMapping::default(),
             },
             totals: Totals::default(),
         };

@@ -3,6 +3,7 @@
 use super::common::{self, Common, Running, common_options, count_option, filter_options};
 use super::environment;
 use super::error::{RunError, RunOutcome, complete};
+use super::mapping::Mappings;
 use crate::compare::PolicyOptions;
 use crate::engine::Holes;
 use crate::filter::{FilterSpec, NameListText, Separator};
@@ -42,6 +43,7 @@ impl Mirror {
             filter: FilterSpec::default(),
             files_from: None,
             policy: PolicyOptions::default(),
+            mappings: Mappings::default(),
             delete: None,
             bag: None,
             max_change: None,
@@ -132,6 +134,7 @@ pub struct MirrorBuilder {
     filter: FilterSpec,
     files_from: Option<NameListText>,
     policy: PolicyOptions,
+    mappings: Mappings,
     delete: Option<DeleteOptions>,
     bag: Option<BagOptions>,
     max_change: Option<MaxChange>,
@@ -284,6 +287,41 @@ impl MirrorBuilder {
         self
     }
 
+    /// Gives all copies this owner and group, as `user:group`, `user` or `:group`, each a name of
+    /// this machine or a number. By default they have the source's, by number.
+    pub fn chown(mut self, owner: impl Into<String>) -> Self {
+        self.mappings.chown = Some(owner.into());
+        self
+    }
+
+    /// Changes the modes of copies, as in `D755,F644` or `u=rwX,go-w`: changes as of chmod(1) with
+    /// commas between them, for directories alone after a `D`, and for all else after an `F`. A
+    /// change that names neither `u`, `g`, `o` nor `a` is for all.
+    pub fn chmod(mut self, changes: impl Into<String>) -> Self {
+        self.mappings.chmod = Some(changes.into());
+        self
+    }
+
+    /// Leaves the bits of `umask` alone where a change of a mode names no class.
+    pub(crate) fn umask(mut self, umask: u32) -> Self {
+        self.mappings.umask = umask;
+        self
+    }
+
+    /// Gives copies other owners, by rules `FROM:TO` with commas between them, of which the first
+    /// that matches counts. FROM is a number, a range (`0-99`), a name or a pattern of names, or `*`
+    /// for all; TO is a number or a name. Names are those of this machine.
+    pub fn usermap(mut self, rules: impl Into<String>) -> Self {
+        self.mappings.user_map = Some(rules.into());
+        self
+    }
+
+    /// Gives copies other groups, as [`usermap`](Self::usermap) does for owners.
+    pub fn groupmap(mut self, rules: impl Into<String>) -> Self {
+        self.mappings.group_map = Some(rules.into());
+        self
+    }
+
     /// Accepts another ctime as evidence that a file is unchanged, for file systems that change it.
     pub fn ignore_ctime(mut self, ignore_ctime: bool) -> Self {
         self.policy.trust.ignore_ctime = ignore_ctime;
@@ -390,6 +428,7 @@ impl MirrorBuilder {
             dry_run: self.dry_run,
             bag: self.bag,
             policy: self.policy,
+            mapping: self.mappings.build()?,
             filter: common::filter(self.filter)?,
             files_from: self.files_from,
             delete: self.delete,

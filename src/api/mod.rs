@@ -10,6 +10,7 @@ mod common;
 mod diff;
 pub(crate) mod environment;
 mod error;
+mod mapping;
 mod mirror;
 mod verify;
 

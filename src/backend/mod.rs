@@ -269,6 +269,12 @@ pub trait Source: Send + Sync {
         Ok(Inspected::of(entry))
     }
 
+    /// Changes what a closer look at the file of an entry found, where the look was not taken by
+    /// the source itself, as a layer around the source changes it.
+    fn map_inspected(&self, _kind: EntryKind, inspected: Inspected) -> Inspected {
+        inspected
+    }
+
     /// Reads the current content of a small file of at most `max_size` bytes; returns `None` if
     /// there is none.
     fn read_small(&self, key: &Key, max_size: u64) -> Result<Option<Vec<u8>>, Cause> {

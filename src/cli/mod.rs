@@ -61,14 +61,11 @@ fn run() -> Exit {
         return usage::refuse(&error, &words);
     }
     match cli.command {
-        Command::Mirror(args) => {
-            // Files are created with exactly the intended mode.
-            umask(Mode::empty());
-            commands::mirror::run(&args, matches)
-        }
+        // Files are created with exactly the intended mode.
+        Command::Mirror(args) => commands::mirror::run(&args, matches, umask(Mode::empty())),
         Command::Bag(args) => commands::bag::run(&args, matches, umask(Mode::empty())),
         Command::Verify(args) => commands::verify::run(&args, matches),
-        Command::Explain(args) => commands::explain::run(&args, matches),
+        Command::Explain(args) => commands::explain::run(&args, matches, umask(Mode::empty())),
         Command::Diff(args) => commands::diff::run(&args, matches),
         Command::Ls(args) => commands::ls::run(&args, matches),
         Command::Cat(args) => commands::cat::run(&args),

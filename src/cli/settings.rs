@@ -40,12 +40,16 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, IsTerminal as _};
 
-/// Makes a mirror.
+/// Makes a mirror; `umask` has the permissions that the user's new files lack.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] for contradictory options, an illegal pattern, a pattern file that can't be
 /// read, or if there is no directory for the state.
-pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<Mirror, Error> {
+pub(crate) fn mirror(
+    args: &MirrorArgs,
+    matches: &ArgMatches,
+    umask: Mode,
+) -> Result<Mirror, Error> {
     if !args.more.is_empty() {
         let count = args.more.len() + 2;
         return Err(usage(format!(
@@ -58,7 +62,7 @@ pub(crate) fn mirror(args: &MirrorArgs, matches: &ArgMatches) -> Result<Mirror, 
     }
     let (source, target) = (&args.source, &args.target);
     let (builder, _) = mirror_builder(source, target, &args.flags, matches)?;
-    let mirror = builder.build()?;
+    let mirror = builder.umask(umask.as_raw_mode()).build()?;
     // A password is asked for when all else is known to be legal.
     let key = args.flags.sign.as_deref().map(keys::secret).transpose()?;
     Ok(with(mirror, key, Mirror::signed))
@@ -75,9 +79,13 @@ pub(crate) struct FilteredMirror {
 ///
 /// # Errors
 /// Those of [`mirror`].
-pub(crate) fn explain(args: &ExplainArgs, matches: &ArgMatches) -> Result<FilteredMirror, Error> {
+pub(crate) fn explain(
+    args: &ExplainArgs,
+    matches: &ArgMatches,
+    umask: Mode,
+) -> Result<FilteredMirror, Error> {
     let (builder, origins) = mirror_builder(&args.source, &args.target, &args.flags, matches)?;
-    Ok(FilteredMirror { mirror: builder.build()?, origins })
+    Ok(FilteredMirror { mirror: builder.umask(umask.as_raw_mode()).build()?, origins })
 }
 
 /// Sets an option of a builder if it has a value.
@@ -123,6 +131,11 @@ fn mirror_builder(
     let digests = if chosen == Chosen::Second { digests(&flags.digest) } else { NO_DIGESTS };
     let builder = with(builder, flags.manifest_mode, MirrorBuilder::manifest_mode);
     let builder = with(builder, flags.backup_dir.as_ref(), MirrorBuilder::backup_dir);
+    let builder = with(builder, flags.chown.as_ref(), MirrorBuilder::chown);
+    let chmod = (!flags.chmod.is_empty()).then(|| flags.chmod.join(","));
+    let builder = with(builder, chmod, MirrorBuilder::chmod);
+    let builder = with(builder, flags.usermap.as_ref(), MirrorBuilder::usermap);
+    let builder = with(builder, flags.groupmap.as_ref(), MirrorBuilder::groupmap);
     let builder = with(builder, filter::names(flags, matches)?, MirrorBuilder::listed);
     let builder = builder
         .until(Until {

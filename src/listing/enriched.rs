@@ -119,6 +119,7 @@ mod tests {
                 key_space,
                 keeps: None,
                 preserve: crate::model::Preserve::NOTHING,
+                mapping: crate::model::MetadataMapping::default(),
             },
         }
     }

@@ -17,7 +17,7 @@ pub use target_lock::{LockRequest, Lockable, SharedLock, TargetLock};
 
 use crate::backend::KeySpace;
 use crate::filter::FilterSpec;
-use crate::model::{Durability, Error, ErrorKind, Keeps, Preserve};
+use crate::model::{Durability, Error, ErrorKind, Keeps, MetadataMapping, Preserve};
 use serde::{Deserialize, Serialize};
 
 pub mod bag;
@@ -57,6 +57,9 @@ pub struct RecordedOptions {
     /// What was preserved, beside content and metadata.
     #[serde(default = "Preserve::nothing")]
     pub preserve: Preserve,
+    /// How the owners, groups and modes of the source's entries were changed.
+    #[serde(default, skip_serializing_if = "MetadataMapping::is_empty")]
+    pub mapping: MetadataMapping,
 }
 
 impl RecordedOptions {

@@ -56,6 +56,10 @@ settings! {
     BackupDir = "backup_dir",
     /// Compare content.
     Checksum = "checksum",
+    /// Changes of modes.
+    Chmod = "chmod",
+    /// The owner and group of all copies.
+    Chown = "chown",
     /// Delete entries that only the target has.
     Delete = "delete",
     /// Delete even if a copy failed.
@@ -82,6 +86,8 @@ settings! {
     Force = "force",
     /// The format of a list.
     Format = "format",
+    /// Groups that take the place of others.
+    Groupmap = "groupmap",
     /// Patterns of entries to include.
     Include = "include",
     /// The key to sign a manifest with.
@@ -116,6 +122,8 @@ settings! {
     StateDir = "state_dir",
     /// Number of files copied concurrently.
     Transfers = "transfers",
+    /// Owners that take the place of others.
+    Usermap = "usermap",
 }
 
 impl Hint {

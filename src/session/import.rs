@@ -27,8 +27,8 @@ use crate::model::entry::Completeness;
 use crate::model::error::Side;
 use crate::model::{
     Cause, Difference, Digest, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event,
-    ExtraDigests, ExtraKinds, Finding, Key, Metadata, Notice, Observer, Operation, Preserve,
-    Progress, RunId, Stamp, Stop, Timestamp, Totals, Verdict,
+    ExtraDigests, ExtraKinds, Finding, Key, Metadata, MetadataMapping, Notice, Observer, Operation,
+    Preserve, Progress, RunId, Stamp, Stop, Timestamp, Totals, Verdict,
 };
 use crate::place::random;
 use crate::place::{OpenOptions, Opener, Writes};
@@ -194,6 +194,7 @@ impl ImportRecord {
             key_space: KeySpace::Tree,
             keeps: target.limited_keeps(),
             preserve: Preserve::NOTHING,
+            mapping: MetadataMapping::default(),
         };
         let number = state.begin_run(&run, started, &options.encode()?)?;
         Ok(Self { state, number, run, started, options })

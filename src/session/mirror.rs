@@ -15,7 +15,7 @@ pub use explain::{CopiedBy, Explained, Explanation, Past, PastLine, explain};
 
 use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
-use crate::backend::layer::{BandwidthLimit, PacedTarget};
+use crate::backend::layer::{BandwidthLimit, Mapper, PacedTarget};
 use crate::backend::object::StoreSettings;
 use crate::backend::{Inspected, Source, Target};
 use crate::compare::policy::Surplus;
@@ -38,7 +38,8 @@ use crate::model::notice::Instead;
 use crate::model::run::{Counter, RunLimit};
 use crate::model::{
     Action, AttributeKinds, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key,
-    Metadata, Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals, Verdict,
+    Metadata, MetadataMapping, Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop,
+    Totals, Verdict,
 };
 use crate::place::{BackupPlace, MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::links::Links;
@@ -70,6 +71,8 @@ pub struct MirrorOptions {
     pub bag: Option<BagOptions>,
     /// How entries are compared.
     pub policy: PolicyOptions,
+    /// How the owners, groups and modes of the source's entries are changed.
+    pub mapping: MetadataMapping,
     /// Which entries take part.
     pub filter: Filter,
     /// The names to which the run is limited, if it is.
@@ -201,6 +204,8 @@ struct Session<'a> {
     filter: Arc<Filter>,
     /// What is left out of the target's listing in any case: a backup directory in it.
     backup_filter: Arc<Filter>,
+    /// What changes the metadata of the source's entries, if anything does.
+    mapper: Option<Arc<Mapper>>,
     /// Why the record of the source could not be read to its end.
     record_broke_off: Arc<OnceLock<Error>>,
 }
@@ -270,6 +275,7 @@ impl<'a> Session<'a> {
             backup,
             filter: Arc::new(filter),
             backup_filter: Arc::new(backup_filter),
+            mapper: Mapper::new(&options.mapping),
             record_broke_off: Arc::default(),
         })
     }
@@ -386,6 +392,7 @@ impl Session<'_> {
             key_space: self.places.key_space(),
             keeps: sides.target.limited_keeps(),
             preserve: self.options.policy.preserve,
+            mapping: self.options.mapping.clone(),
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();

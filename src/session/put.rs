@@ -21,8 +21,8 @@ use crate::manifest::{
 use crate::model::error::Trouble;
 use crate::model::stamp::StampFields;
 use crate::model::{
-    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key, Metadata, Notice,
-    Preserve, Progress, RunId, Severity, Stamp, Stop, Timestamp, Verdict,
+    Cause, Digest, Durability, ETag, Entry, EntryKind, Error, ErrorKind, Key, Metadata,
+    MetadataMapping, Notice, Preserve, Progress, RunId, Severity, Stamp, Stop, Timestamp, Verdict,
 };
 use crate::place::file::{cannot_write, of_existing};
 use crate::place::{OpenOptions, Opener, WritableFile};
@@ -364,6 +364,7 @@ fn record(
         key_space: at.key_space,
         keeps: at.target.limited_keeps(),
         preserve: Preserve::NOTHING,
+        mapping: MetadataMapping::default(),
     };
     let number = state.begin_run(run, started, &options.encode()?)?;
     let ended = wall_clock();

@@ -7,7 +7,7 @@ use super::extra::Extras;
 use super::groups::Groups;
 use super::open::{self, NamedSource, Opened, OpenedSource, open};
 use super::{Sample, VerifyOptions};
-use crate::backend::layer::{BandwidthLimit, PacedSource};
+use crate::backend::layer::{BandwidthLimit, MappedSource, Mapper, PacedSource};
 use crate::backend::object::StoreSettings;
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::join::Joined;
@@ -101,10 +101,14 @@ pub fn verify_against(
     stop: &Stop,
 ) -> Result<AgainstOutcome, Error> {
     let began = Instant::now();
-    let sides = Sides::open(options, against, observer, progress, stop)?;
-    let (source, target, place) = (&*sides.source, &*sides.target, &sides.place);
+    let mut sides = Sides::open(options, against, observer, progress, stop)?;
     let latest = sides.latest_run(options, observer);
     sides.recall(options, latest.as_ref())?;
+    if let Some(latest) = &latest {
+        let mapper = Mapper::new(&latest.options.mapping);
+        sides.source = MappedSource::around(sides.source, mapper.as_ref());
+    }
+    let (source, target, place) = (&*sides.source, &*sides.target, &sides.place);
     if let Some(filter) = &against.filter {
         place.misplaced_patterns(filter).into_iter().for_each(|notice| observer.notice(notice));
     }

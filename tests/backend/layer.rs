@@ -75,6 +75,10 @@ macro_rules! forward_source {
                 self.0.inspect(entry)
             }
 
+            fn map_inspected(&self, kind: EntryKind, inspected: Inspected) -> Inspected {
+                self.0.map_inspected(kind, inspected)
+            }
+
             fn read_small(&self, key: &Key, most: u64) -> Result<Option<Vec<u8>>, Cause> {
                 self.0.read_small(key, most)
             }

@@ -43,6 +43,7 @@ mod mirror;
 mod model;
 mod mount_points;
 mod other_disk;
+mod owners;
 mod power;
 mod published;
 mod quiet_damage;

@@ -3,7 +3,7 @@
 use crate::common::content::bytes;
 use crate::common::environment::{text, with_descriptors};
 use crate::common::servers::SeaweedFs;
-use crate::common::{Environment, Run, TestTree, assert_mirrored};
+use crate::common::{Environment, Run, TestTree, assert_mirrored, tools};
 use crate::needs;
 use crate::site::{Site, everything, run};
 use std::ffi::OsStr;
@@ -52,6 +52,39 @@ fn names_of_one_file_come_back_as_hard_links() {
         tree.assert_at(&site.env.target);
         site.down(&[]).expect(0).finished().counts(&[("files_copied", 0), ("hard_links_made", 0)]);
     }
+}
+
+#[test]
+fn other_owners_and_modes_are_given_on_the_way_up_down_and_across() {
+    needs!(tools::root());
+    let tree = |uid, mode| {
+        let tree = TestTree::new().mode(0o755).owner(uid, 7).file("a", "1").mode(mode);
+        let tree = tree.owner(uid, 7).file("large", bytes(9 << 20)).mode(mode).owner(uid, 7);
+        tree.dir("d").mode(0o755).owner(uid, 7).symlink("d/link", "a").owner(uid, 7)
+    };
+    let site = Site::of(&tree(1, 0o644));
+    site.up(&["--usermap=1:2,2:3", "--chmod=F640"]).expect(0);
+    // By the record, by the manifest, and by what the objects tell.
+    for forget in [0, 1, 2] {
+        if forget > 0 {
+            std::fs::remove_dir_all(&site.env.target).expect("remove the target");
+            std::fs::remove_dir_all(&site.env.state).expect("remove the state");
+            std::fs::create_dir(&site.env.state).expect("make the state's directory");
+        }
+        if forget == 2 {
+            site.lose_manifest();
+        }
+        let flags = ["--usermap=2:3,3:4", "--chmod=Fo+r"];
+        site.down(&flags).expect(0);
+        tree(3, 0o644).assert_at(&site.env.target);
+        site.down(&flags).expect(0).finished().counts(&[("metadata_updated", 0)]);
+    }
+    let target = text(&site.env.target);
+    site.run(&["verify", target, "--against", "s3://bucket/m"]).expect(0);
+    site.server.bucket("other");
+    site.mirror("s3://bucket/m", "s3://other/m", &["--chown=9"]).expect(0);
+    site.mirror("s3://other/m", target, &[]).expect(0);
+    tree(9, 0o640).assert_at(&site.env.target);
 }
 
 #[test]

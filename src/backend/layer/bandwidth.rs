@@ -103,6 +103,10 @@ macro_rules! forward_source {
             self.inner.inspect(entry)
         }
 
+        fn map_inspected(&self, kind: EntryKind, inspected: Inspected) -> Inspected {
+            self.inner.map_inspected(kind, inspected)
+        }
+
         fn read_small(&self, key: &Key, max_size: u64) -> Result<Option<Vec<u8>>, Cause> {
             self.inner.read_small(key, max_size)
         }

@@ -4,5 +4,7 @@
 //! that code above doesn't notice it.
 
 mod bandwidth;
+mod mapping;
 
 pub use bandwidth::{BandwidthLimit, PacedSource, PacedTarget};
+pub use mapping::{MappedSource, Mapper};

@@ -38,7 +38,7 @@ pub use beneath::{Identity, Root};
 pub use file_system::{FileSystem, FileSystemId};
 pub use misplaced::misplaced_patterns;
 pub use paths::{below, dangling, unopened};
-pub use user::user_name;
+pub use user::{LocalNames, user_name};
 pub use walk::Guarded;
 pub use write::LocalTarget;
 

@@ -50,7 +50,7 @@ pub(super) fn reflink(
     }
     let inspected = OpenFile::new(&listed.0, &stat).inspect();
     check(&listed, &entry.stamp)?;
-    Ok(Some(inspected))
+    Ok(Some(source.map_inspected(entry.kind, inspected)))
 }
 
 /// The content of a staged file, which is read back.

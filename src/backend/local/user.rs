@@ -1,26 +1,44 @@
-//! Names of users, for messages.
+//! Names of users and groups of this machine.
 
-use std::fs;
+use crate::model::mapping::Names;
+use nix::unistd::{Gid, Group, Uid, User};
 
-/// Formats a user for people: the name from `/etc/passwd` and the number, or the number alone.
+/// Formats a user for people: the name and the number, or the number alone.
 pub fn user_name(uid: u32) -> String {
-    let passwd = fs::read(PASSWD).unwrap_or_default();
-    match name_in(&passwd, uid) {
-        Some(name) => format!("{} (user {uid})", name.escape_ascii()),
+    match name_of_user(uid) {
+        Some(name) => format!("{} (user {uid})", name.escape_debug()),
         None => format!("user {uid}"),
     }
 }
 
-const PASSWD: &str = "/etc/passwd";
+/// The users and groups that this machine knows. One that can't be looked up has no name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct LocalNames;
 
-/// Finds a user's name in the content of passwd(5): `name:password:uid:…`.
-fn name_in(passwd: &[u8], uid: u32) -> Option<&[u8]> {
-    passwd.split(|&byte| byte == b'\n').find_map(|line| {
-        let mut fields = line.split(|&byte| byte == b':');
-        let (name, number) = (fields.next()?, fields.nth(1)?);
-        let matches = std::str::from_utf8(number).ok()?.parse() == Ok(uid);
-        matches.then_some(name).filter(|name| !name.is_empty())
-    })
+impl Names for LocalNames {
+    fn user(&self, id: u32) -> Option<String> {
+        name_of_user(id)
+    }
+
+    fn group(&self, id: u32) -> Option<String> {
+        Group::from_gid(Gid::from_raw(id)).ok().flatten().map(|group| group.name)
+    }
+}
+
+impl LocalNames {
+    /// Returns the number of a user with this name, if there is one.
+    pub fn user_id(self, name: &str) -> Option<u32> {
+        User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())
+    }
+
+    /// Returns the number of a group with this name, if there is one.
+    pub fn group_id(self, name: &str) -> Option<u32> {
+        Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
+    }
+}
+
+fn name_of_user(uid: u32) -> Option<String> {
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name)
 }
 
 #[cfg(test)]
@@ -28,13 +46,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_has_the_name_that_passwd_gives() {
-        let passwd =
-            b"root:x:0:0::/root:/bin/sh\n\n#x\nada:x:2001:7::/:\nodd\x1b:x:5:5\n:x:9:9::\n";
-        assert_eq!(name_in(passwd, 2001), Some(&b"ada"[..]));
-        assert_eq!(name_in(passwd, 0), Some(&b"root"[..]));
-        assert_eq!(name_in(passwd, 7), None);
-        assert_eq!(name_in(passwd, 9), None);
-        assert_eq!(user_name(u32::MAX), format!("user {}", u32::MAX));
+    fn users_and_groups_have_the_names_of_this_machine() {
+        let names = LocalNames;
+        assert_eq!((names.user(0).as_deref(), names.user_id("root")), (Some("root"), Some(0)));
+        assert_eq!((names.group(0).as_deref(), names.group_id("root")), (Some("root"), Some(0)));
+        assert_eq!((names.user(u32::MAX - 1), names.user_id("no such user")), (None, None));
+        assert_eq!(user_name(0), "root (user 0)");
+        assert_eq!(user_name(u32::MAX - 1), format!("user {}", u32::MAX - 1));
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn headers(
 }
 
 /// Sets the metadata and leaves other headers as they are.
-pub(super) fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
+pub fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
     let Metadata { mode, uid, gid, mtime } = metadata;
     put(headers, MTIME, mtime.decimal().to_string());
     put(headers, MODE, format!("{mode:04o}"));

@@ -44,6 +44,7 @@ mod write;
 
 pub use backup::ObjectBackup;
 pub use error::{StoreError, StoreErrorKind};
+pub use metadata::set as set_headers;
 pub use part_sizes::OWN_PART_SIZES;
 pub use prefix::{BucketPrefix, PrefixOptions};
 pub use protocols::StoreSettings;

@@ -157,6 +157,32 @@ pub(crate) struct MirrorFlags {
     )]
     pub(crate) digest: Vec<DigestArg>,
 
+    /// Give all copies this owner and group: USER:GROUP, USER or :GROUP, by name or number
+    ///
+    /// Only root can set any owner. Else what can't be set is as without this flag.
+    #[arg(long, value_name = "USER:GROUP", help_heading = "Copying", env = "VIDIMUS_CHOWN")]
+    pub(crate) chown: Option<String>,
+    /// Keep owners and groups by number, which is the default; for those who type it for rsync
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_NUMERIC_IDS",
+        value_parser = values::switch)]
+    pub(crate) numeric_ids: bool,
+    /// Change the modes of copies, like D755,F644 or ug=rwX,o=
+    ///
+    /// As of chmod, octal or symbolic, with commas between changes; for directories alone after a D,
+    /// and for all but directories after an F. Links have no modes. May be given several times.
+    #[arg(long, value_name = "CHANGES", help_heading = "Copying", env = "VIDIMUS_CHMOD")]
+    pub(crate) chmod: Vec<String>,
+    /// Give copies other owners, by pairs FROM:TO, like 0-99:nobody,alice:bob,*:1000
+    ///
+    /// The first pair that matches counts; who matches none stays. FROM is a number, a range of them, a
+    /// name, which may have wildcards, nothing for those without a name, or * for all. Names are those
+    /// of this machine.
+    #[arg(long, value_name = "PAIRS", help_heading = "Copying", env = "VIDIMUS_USERMAP")]
+    pub(crate) usermap: Option<String>,
+    /// Give copies other groups, by pairs as of --usermap
+    #[arg(long, value_name = "PAIRS", help_heading = "Copying", env = "VIDIMUS_GROUPMAP")]
+    pub(crate) groupmap: Option<String>,
+
     /// Don't keep extended attributes, and so no file capabilities
     #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_XATTRS",
         value_parser = values::switch)]

@@ -18,17 +18,18 @@ use crate::report::format::{counted, moment, size};
 use crate::report::json::{JsonError, Level, finished, notice_record_as, record};
 use crate::session::{CopiedBy, Explained, Explanation, MirrorOptions, Past, PastLine, explain};
 use clap::ArgMatches;
+use rustix::fs::Mode;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
 
-pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches) -> Exit {
+pub(crate) fn run(args: &ExplainArgs, matches: &ArgMatches, umask: Mode) -> Exit {
     let human = settings::human(&args.flags.run.output, matches, false);
     let report =
         Report { output: Output::new(human.output, None), json: args.flags.run.output.json };
     let progress = Arc::new(Progress::default());
     let typed = args.key.as_bytes();
     let options = settings::check_output(&args.flags.run.output, matches)
-        .and_then(|()| settings::explain(args, matches));
+        .and_then(|()| settings::explain(args, matches, umask));
     let explained = options.and_then(|asked| {
         let explanation =
             explain(asked.mirror.options(), typed, &report, &progress, &Stop::default())?;

@@ -13,14 +13,15 @@ use crate::report::{Deletions, MirrorEnding, Presenters, Watch};
 use crate::session::{DeleteOptions, MirrorOutcome};
 use crate::ticker::Ticker;
 use clap::ArgMatches;
+use rustix::fs::Mode;
 use std::ffi::OsStr;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches) -> Exit {
+pub(crate) fn run(args: &MirrorArgs, matches: &ArgMatches, umask: Mode) -> Exit {
     let MirrorArgs { source, target, flags, .. } = args;
     let asked = Asked { source, target, run: &flags.run };
-    execute(&asked, matches, || settings::mirror(args, matches))
+    execute(&asked, matches, || settings::mirror(args, matches, umask))
 }
 
 /// The arguments that the report of a run needs.

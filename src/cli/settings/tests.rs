@@ -1,6 +1,7 @@
 use super::super::args::{Cli, Command, command};
 use super::*;
 use clap::FromArgMatches as _;
+use rustix::fs::Mode;
 use std::io::Write as _;
 
 pub(super) fn parse(words: &[&str]) -> (MirrorArgs, ArgMatches) {
@@ -15,7 +16,7 @@ pub(super) fn parse(words: &[&str]) -> (MirrorArgs, ArgMatches) {
 
 fn made(words: &[&str]) -> Result<Mirror, String> {
     let (args, matches) = parse(words);
-    mirror(&args, &matches).map_err(|error| error.to_string())
+    mirror(&args, &matches, Mode::from_raw_mode(0o022)).map_err(|error| error.to_string())
 }
 
 #[test]

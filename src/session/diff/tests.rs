@@ -68,6 +68,7 @@ fn published(place: &Path, version: u8) {
         key_space: KeySpace::Tree,
         keeps: None,
         preserve: crate::model::Preserve::NOTHING,
+        mapping: crate::model::MetadataMapping::default(),
     };
     let (verdict, totals) = (Verdict::Complete, Totals::default());
     let publishing = Publishing { run: id, started: now, now, verdict, options, totals };

@@ -1,6 +1,7 @@
 //! The two sides of a run: opened, listed, joined.
 
 use super::{MirrorOptions, Session};
+use crate::backend::layer::MappedSource;
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source};
 use crate::compare::{Join, RecordedRows};
 use crate::filter::{Filter, Missing, NameForm, NameList};
@@ -205,6 +206,15 @@ impl Session<'_> {
         sources: &[RecordedSource],
     ) -> Listing {
         let broke_off = Arc::clone(&self.record_broke_off);
+        let mapper = self.mapper.clone();
+        let rows = rows.map(move |row| {
+            row.map(|mut row| {
+                if let Some(mapper) = &mapper {
+                    mapper.map_recorded(&mut row.metadata, row.kind);
+                }
+                row
+            })
+        });
         Box::new(EnrichedListing::new(listing, rows, broke_off, sources, self.places.key_space()))
     }
 
@@ -251,6 +261,7 @@ impl Session<'_> {
         let token = self.run.token().map_or_else(random, Ok)?;
         let writes =
             Writes { durability: self.options.durability, token, backup: self.backup.as_ref() };
-        self.opener.sides(source, target, writes)
+        let Sides { source, target } = self.opener.sides(source, target, writes)?;
+        Ok(Sides { source: MappedSource::around(source, self.mapper.as_ref()), target })
     }
 }
