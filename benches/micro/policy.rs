@@ -48,6 +48,8 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
         has_links: true,
         hard_links: vidimus::compare::HardLinks::Separate,
         looks_for: vidimus::model::AttributeKinds::ALL,
+        inspects: true,
+        keeps_apart: true,
     };
     let pair = pair(case);
     bencher

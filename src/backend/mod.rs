@@ -23,8 +23,8 @@ pub use headers::Headers;
 use crate::filter::Filter;
 use crate::model::entry::Completeness;
 use crate::model::{
-    Attributes, Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Extras, Features, Keeps,
-    Key, Metadata, Notice, Stamp,
+    AttributeKinds, Attributes, Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Extras,
+    Feature, Features, Keeps, Key, Metadata, Notice, Stamp,
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -144,8 +144,45 @@ impl Inspected {
         Self {
             features: Features::default(),
             mode: entry.metadata.mode,
-            attributes: Attributes::default(),
+            attributes: Attributes::new(AttributeKinds::ALL, Vec::new()),
         }
+    }
+
+    /// Returns the result for an entry of a place that keeps no attributes: those that its record
+    /// tells.
+    pub fn told(entry: &Entry) -> Self {
+        let mode = entry.metadata.mode;
+        let Some(extras) = entry.extras.as_deref() else {
+            return Self { attributes: Attributes::default(), ..Self::of(entry) };
+        };
+        match (extras.apart.loaded(), extras.attributes) {
+            (Some(apart), _) => Self {
+                features: apart.features(),
+                mode: apart.mode_without_acl(mode),
+                attributes: (**apart).clone(),
+            },
+            (None, None) => {
+                Self { attributes: Attributes::new(extras.told, Vec::new()), ..Self::of(entry) }
+            }
+            // There are some, which nothing tells.
+            (None, Some(_)) => Self {
+                features: Feature::Attributes.into(),
+                mode,
+                attributes: Attributes::default(),
+            },
+        }
+    }
+
+    /// Adds the attributes that the record of an entry tells and its file system doesn't keep.
+    #[must_use]
+    pub fn with_told(mut self, entry: &Entry) -> Self {
+        let apart = entry.extras.as_ref().and_then(|extras| extras.apart.loaded());
+        if let Some(apart) = apart {
+            self.attributes.add_missing(apart);
+            apart.features().iter().for_each(|feature| self.features.add(feature));
+            self.mode = self.attributes.mode_without_acl(entry.metadata.mode);
+        }
+        self
     }
 }
 
@@ -179,7 +216,19 @@ impl Facts {
         entry.kind = self.kind;
         entry.metadata = self.metadata;
         entry.completeness = self.completeness;
-        entry.extras.clone_from(&self.extras);
+        let before = std::mem::replace(&mut entry.extras, self.extras.clone());
+        let is_found = self.extras.as_ref().is_some_and(|extras| extras.apart.is_some());
+        if let Some(before) =
+            before.filter(|before| before.told != AttributeKinds::NONE && !is_found)
+        {
+            // They are in the manifest alone.
+            let extras = entry.extras.get_or_insert_default();
+            (extras.told, extras.attributes) = (before.told, before.attributes);
+            extras.apart = before.apart;
+            if let Some(apart) = extras.apart.loaded() {
+                entry.metadata.mode = apart.mode_with_acl(entry.metadata.mode);
+            }
+        }
     }
 }
 

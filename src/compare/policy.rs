@@ -89,8 +89,13 @@ pub struct Policy {
     pub has_links: bool,
     /// What becomes of several names of one file.
     pub hard_links: HardLinks,
-    /// Which attributes of the source's entries are looked for, as both sides can have them.
+    /// Which attributes of the source's entries are looked for.
     pub looks_for: AttributeKinds,
+    /// Whether a look at an entry of the source finds its attributes; else only its record tells
+    /// them.
+    pub inspects: bool,
+    /// Whether the manifest keeps attributes that the target can't.
+    pub keeps_apart: bool,
 }
 
 impl Policy {
@@ -196,9 +201,33 @@ impl Policy {
             && source.stamp.compare(&row.source, trust) != StampMatch::Same
     }
 
+    /// Returns which attributes of an entry of the source can be known.
+    pub fn known_attributes(&self, source: &Entry) -> AttributeKinds {
+        if self.inspects {
+            return self.looks_for;
+        }
+        let told = source.extras.as_ref().map(|extras| extras.told);
+        self.looks_for.and(told.unwrap_or_default())
+    }
+
     /// Returns whether the run that wrote a row didn't look for attributes that this one preserves.
-    pub fn is_unlooked(&self, row: &Row) -> bool {
-        !row.looked.cover(self.looks_for)
+    pub fn is_unlooked(&self, source: &Entry, row: &Row) -> bool {
+        !row.looked.cover(self.known_attributes(source))
+    }
+
+    /// Returns whether the source's record tells other attributes of an entry than the row.
+    pub fn is_retold(&self, source: &Entry, row: &Row) -> bool {
+        let Some(told) = source.extras.as_deref() else { return false };
+        let digest = match told.apart.loaded() {
+            // The row's digest is of those kinds alone that were looked for.
+            Some(apart) if self.looks_for != AttributeKinds::ALL => {
+                (**apart).clone().only(self.looks_for).digest()
+            }
+            _ => told.attributes,
+        };
+        self.looks_for != AttributeKinds::NONE
+            && told.told.cover(self.looks_for)
+            && digest != row.extras.as_ref().and_then(|extras| extras.attributes)
     }
 
     /// Returns the cause if the source's content, read as `found`, differs from the recorded one,
@@ -442,7 +471,8 @@ impl Policy {
                 if row.link != source.link
                     || row.metadata != *wanted
                     || row.from != self.from
-                    || self.is_unlooked(row) =>
+                    || self.is_unlooked(source, row)
+                    || self.is_retold(source, row) =>
             {
                 decide(Action::Record, Reason::Unchanged)
             }
@@ -521,7 +551,10 @@ impl Policy {
             StampMatch::Same if !vouched => {
                 decide(Action::Check(check_target()), Reason::TargetDoubtful)
             }
-            StampMatch::Same if self.is_unlooked(row) && !is_foreign => {
+            StampMatch::Same if self.is_retold(source, row) => {
+                decide(Action::UpdateMetadata, Reason::Metadata)
+            }
+            StampMatch::Same if self.is_unlooked(source, row) && !is_foreign => {
                 let decision = if same_metadata {
                     decide(Action::Keep, Reason::Unchanged)
                 } else {

@@ -13,7 +13,7 @@ use crate::backend::{
 };
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
-use crate::model::{Cause, Digest, Entry, EntryKind, ExtraDigests, Feature, Features};
+use crate::model::{Apart, Cause, Digest, Entry, EntryKind, ExtraDigests, Feature, Features};
 
 /// How a copy ended.
 pub(super) enum Copied {
@@ -34,6 +34,8 @@ pub(super) struct Done {
     pub(super) read_entry: Option<Entry>,
     /// Features of the source's file that the copy lacks.
     pub(super) lost: Features,
+    /// Attributes that the copy lacks, and that the manifest keeps.
+    pub(super) apart: Apart,
 }
 
 /// One attempt to copy a file.
@@ -94,8 +96,9 @@ impl Attempt<'_, '_> {
                 context.progress.settled.bytes_unmoved.add(unmoved);
                 let kept =
                     if self.keeps_holes() { Feature::Holes.into() } else { Features::default() };
-                let lost = so_far.kept.lost.without(kept);
-                Ok(Done { copied, hashed, read_entry: so_far.read_entry, lost })
+                let Kept { lost, apart, .. } = so_far.kept;
+                let lost = lost.without(kept);
+                Ok(Done { copied, hashed, read_entry: so_far.read_entry, lost, apart })
             }
             Err(error) => {
                 context.progress.bytes_moved.sub(so_far.done);
@@ -156,7 +159,7 @@ impl Attempt<'_, '_> {
         };
         (so_far.done, so_far.skipped) = moved.counts();
         so_far.digest = Some(digest?);
-        so_far.inspect(context, entry, || inspected);
+        so_far.inspect(context, entry, || inspected.with_told(entry));
         Ok(true)
     }
 
@@ -171,12 +174,12 @@ impl Attempt<'_, '_> {
         let buffer = part_for(buffer, entry.size());
         context.source.read(entry, buffer, &mut |reading| match reading {
             Reading::Opened(file) => {
-                so_far.inspect(context, entry, || file.inspect());
+                so_far.inspect(context, entry, || file.inspect().with_told(entry));
                 Ok(())
             }
             Reading::Content(piece) => self.take(entry, piece, &mut hasher, so_far),
             Reading::Facts(facts) => {
-                so_far.set_facts(entry, facts);
+                so_far.set_facts(context, entry, facts);
                 Ok(())
             }
         })?;
@@ -204,13 +207,13 @@ impl Attempt<'_, '_> {
         let Some(ranges) = context.source.read_ranges(entry)? else { return Ok(false) };
         match ranges.facts() {
             Some(facts) if facts.kind == EntryKind::File => {
-                so_far.set_facts(entry, Box::new(facts.clone()));
+                so_far.set_facts(context, entry, Box::new(facts.clone()));
             }
             Some(_) => return Ok(false),
             None => {}
         }
         if let Some(inspected) = ranges.inspect() {
-            so_far.inspect(context, entry, || inspected);
+            so_far.inspect(context, entry, || inspected.with_told(entry));
         }
         let hashes = RangeHashes::new(ranges.length(), entry.stamp.size);
         let partials = self.partials(entry);
@@ -454,11 +457,11 @@ impl Attempt<'_, '_> {
         let Copying { read_entry, kept, .. } = so_far;
         let metadata = read_entry.as_ref().unwrap_or(entry).metadata;
         let wanted = context.target.achievable_metadata(&metadata, EntryKind::File, None);
-        let intended = Intended { attributes: kept.attributes.as_ref(), ..(&wanted).into() };
+        let intended = Intended { attributes: kept.attributes.as_deref(), ..(&wanted).into() };
         let staged = stage.finish(&intended, &found).map_err(ReadError::Sink)?;
         let lost = staged.written().lost;
         if !lost.is_empty() {
-            kept.lose(lost, read_entry.get_or_insert_with(|| entry.clone()));
+            kept.lose(context, lost, read_entry.get_or_insert_with(|| entry.clone()));
         }
         Ok((Copied::Staged(staged), found))
     }

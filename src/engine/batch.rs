@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 pub(super) const BATCH_FILES: usize = 8_192;
 /// The most bytes in a batch: about what a disk writes in a second.
 const BATCH_BYTES: u64 = 1 << 30;
+/// The most bytes of attributes in a batch that the manifest keeps.
+const BATCH_ATTRIBUTES: usize = 16 << 20;
 /// The greatest age of a batch: the work that an interruption loses.
 pub(super) const BATCH_AGE: Duration = Duration::from_secs(5);
 /// The age at which a batch is committed if the disk is idle.
@@ -81,11 +83,14 @@ pub(super) struct Batch {
     /// Keys whose rows are removed.
     pub(super) forgotten: Vec<Key>,
     bytes: u64,
+    /// Bytes of attributes that the manifest keeps.
+    attributes: usize,
     since: Option<Instant>,
 }
 
 impl Batch {
     pub(super) fn add(&mut self, finished: CompletedStep) {
+        self.attributes += attributes_of(&finished);
         if finished.staged.is_some() {
             self.bytes += finished.row.source.size;
         }
@@ -96,6 +101,7 @@ impl Batch {
     pub(super) fn add_directory(&mut self, directory: FinishedDirectory) {
         self.members += directory.members.len();
         self.bytes += directory.members.iter().map(|member| member.row.source.size).sum::<u64>();
+        self.attributes += directory.members.iter().map(attributes_of).sum::<usize>();
         self.directories.push(directory);
         self.since.get_or_insert_with(Instant::now);
     }
@@ -111,7 +117,14 @@ impl Batch {
 
     /// Returns whether the batch is large enough to be committed.
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES
+        self.len() >= BATCH_FILES
+            || self.bytes >= BATCH_BYTES
+            || self.attributes >= BATCH_ATTRIBUTES
+    }
+
+    /// Returns whether nothing more may be added before it is committed.
+    fn is_too_full(&self) -> bool {
+        self.len() >= MAX_WAITING || self.attributes >= 2 * BATCH_ATTRIBUTES
     }
 
     /// Splits off what has yet to be put in place; `self` keeps what needs no such step.
@@ -143,8 +156,15 @@ impl Batch {
         self.members += other.members;
         self.forgotten.append(&mut other.forgotten);
         self.bytes += other.bytes;
+        self.attributes += other.attributes;
         self.since = self.since.or(other.since);
     }
+}
+
+/// Returns the bytes of the attributes of a step that the manifest keeps.
+fn attributes_of(step: &CompletedStep) -> usize {
+    let apart = step.row.extras.as_ref().and_then(|extras| extras.apart.loaded());
+    apart.map_or(0, |apart| apart.bytes())
 }
 
 /// Hands batches from the workers to the commit stage.
@@ -171,7 +191,7 @@ impl Batches {
     /// commit stage has ended.
     pub(super) fn add(&self, done: Batch) -> bool {
         let mut filling = self.filling.lock();
-        while filling.batch.len() >= MAX_WAITING && !filling.abandoned {
+        while filling.batch.is_too_full() && !filling.abandoned {
             self.taken.wait(&mut filling);
         }
         if filling.abandoned {

@@ -315,6 +315,8 @@ impl<'a> Committer<'a> {
             // The unknown stamp makes the next run try again.
             finished.row.source = Stamp::unknown(finished.row.source.size);
         }
+        // The next run tries again to give the entry what it lacks.
+        finished.row.looked = finished.row.looked.without(finished.lost);
         if finished.failure_reported {
             // An attribute may be among what could not be set.
             finished.row.looked = AttributeKinds::NONE;

@@ -195,7 +195,7 @@ impl<'c, 'a> Worker<'c, 'a> {
         let copied = with_retries(ReadSide::source(&*context.source), &step.source, |entry| {
             attempt.run(entry, buffer)
         });
-        let (entry, Done { copied, hashed, read_entry, lost }) = copied?;
+        let (entry, Done { copied, hashed, read_entry, lost, apart }) = copied?;
         let entry = read_entry.unwrap_or(entry);
         match copied {
             Copied::Same => self.update(step, entry, step.target.clone(), Some(hashed)).map(Some),
@@ -214,6 +214,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                 context.learn_link(&step.source, &entry, hashed.digest);
                 let mut finished = self.finished(step, entry, Some(Action::Copy { unless: None }));
                 finished.lost = lost;
+                finished.row.set_apart(apart);
                 prove(&mut finished.row, hashed, row);
                 self.join(&mut finished, staged)?;
                 Ok(Some(finished))
@@ -308,9 +309,10 @@ impl<'c, 'a> Worker<'c, 'a> {
         done: Option<Action>,
     ) -> CompletedStep {
         let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, None);
+        let looked = self.context.looks_for(&entry);
         let row = PendingRow::of(entry, wanted, self.context.recorded_by());
         CompletedStep {
-            row: PendingRow { looked: self.context.looks_for(), ..row },
+            row: PendingRow { looked, ..row },
             staged: None,
             done: done.map(|action| Decision::new(action, step.decision.reason)),
             target_stamp: None,

@@ -57,7 +57,7 @@ impl Copying {
     }
 
     /// Keeps the facts about the entry that reading returned.
-    pub(super) fn set_facts(&mut self, entry: &Entry, facts: Box<Facts>) {
+    pub(super) fn set_facts(&mut self, context: &Context<'_>, entry: &Entry, facts: Box<Facts>) {
         match self.purpose {
             Purpose::Mirror => {}
             Purpose::Mend { headers: true } => return self.facts = Some(facts),
@@ -65,6 +65,7 @@ impl Copying {
         }
         let mut read_entry = entry.clone();
         facts.apply_to(&mut read_entry);
+        self.kept = context.kept(Inspected::told(&read_entry), &mut read_entry);
         (self.read_entry, self.facts) = (Some(read_entry), Some(facts));
     }
 }

@@ -99,13 +99,14 @@ fn finished(
         .map_err(|cause| EntryError::on_source(Operation::Read, &entry.key, cause))?;
     let (mut target_stamp, was_inspected) = (None, how == Finish::Inspect);
     if matches!(how, Finish::Look | Finish::Inspect) {
-        target_stamp = stamp_as_wanted(context, &entry)?;
+        target_stamp = stamp_as_wanted(context, &entry, &kept)?;
         how = if target_stamp.is_some() { Finish::Restore } else { Finish::Update };
     }
-    let set = if target_stamp.is_some() && kept.attributes.is_none() {
+    let target_keeps = context.target.capabilities().keeps_attributes;
+    let set = if target_stamp.is_some() && (kept.attributes.is_none() || !target_keeps) {
         Ok(MetadataSet { stamp: target_stamp, ..MetadataSet::default() })
     } else {
-        set(context, how, &mut entry, kept.attributes.as_ref())
+        set(context, how, &mut entry, kept.attributes.as_deref())
     };
     let set = match set {
         Ok(set) => set,
@@ -120,15 +121,16 @@ fn finished(
             return Err(EntryError::on_target(operation, &entry.key, cause));
         }
     };
-    kept.lose(set.lost, &mut entry);
+    kept.lose(context, set.lost, &mut entry);
     // The target may have found out only now that it doesn't.
     if !context.target.keeps_directories() {
         return Ok(None);
     }
     let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::Directory, None);
     let pending = PendingRow::of(entry, wanted, context.recorded_by());
-    let looked = kept.attributes.as_ref().map_or(AttributeKinds::NONE, Attributes::kinds);
-    let row = PendingRow { origin: Origin::Proven, link: None, looked, ..pending };
+    let looked = kept.attributes.as_ref().map_or(AttributeKinds::NONE, |wanted| wanted.kinds());
+    let mut row = PendingRow { origin: Origin::Proven, link: None, looked, ..pending };
+    row.set_apart(kept.apart);
     let is_changed = how == Finish::Update || was_inspected && set.are_attributes_changed;
     Ok(Some(CompletedStep {
         row,
@@ -145,13 +147,25 @@ fn finished(
     }))
 }
 
-/// Returns the stamp of the target's directory if it has the wanted metadata.
-fn stamp_as_wanted(context: &Context<'_>, entry: &Entry) -> Result<Option<Stamp>, EntryError> {
+/// Returns the stamp of the target's directory if it has the wanted metadata and, where they are
+/// kept beside it, attributes.
+fn stamp_as_wanted(
+    context: &Context<'_>,
+    entry: &Entry,
+    kept: &Kept,
+) -> Result<Option<Stamp>, EntryError> {
+    let target_keeps = context.target.capabilities().keeps_attributes;
+    let digest = kept.attributes.as_ref().map(|wanted| wanted.digest());
+    let has_them = |found: &Entry| {
+        let kept = found.extras.as_ref().and_then(|extras| extras.attributes);
+        target_keeps || digest.is_none_or(|wanted| wanted == kept)
+    };
     let found = context.target.look(&entry.key);
     let found = found.map_err(|cause| EntryError::on_target(Operation::List, &entry.key, cause))?;
     let is_as_wanted = |found: &Entry| {
         let existing = Some(&found.metadata);
         context.target.achievable_metadata(&entry.metadata, found.kind, existing) == found.metadata
+            && has_them(found)
     };
     Ok(found.filter(is_as_wanted).map(|found| found.stamp))
 }

@@ -227,6 +227,7 @@ impl Context<'_> {
                 Feature::Attributes => &self.progress.attributes_lost,
                 Feature::Acl => &self.progress.acls_lost,
                 Feature::UnreadAttributes => &self.progress.attributes_unread,
+                Feature::AttributesApart => &self.progress.attributes_kept_apart,
             };
             count.add(1);
         }

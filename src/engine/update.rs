@@ -10,7 +10,8 @@ use crate::manifest::{PendingRow, Row};
 use crate::model::entry::Completeness;
 use crate::model::stamp::StampMatch;
 use crate::model::{
-    Action, Attributes, Cause, Entry, EntryError, EntryKind, Feature, Metadata, Operation,
+    Action, Apart, Attributes, AttributesDigest, Cause, Entry, EntryError, EntryKind, Feature,
+    Metadata, Operation,
 };
 use crate::plan::Step;
 use std::io::ErrorKind::NotFound;
@@ -28,7 +29,7 @@ impl Worker<'_, '_> {
     pub(super) fn adopt(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
         let inspected = self.inspected(step.source.clone())?;
         let is_narrowed = inspected.entry.metadata.mode != step.source.metadata.mode;
-        let wanted = inspected.kept.attributes.as_ref();
+        let wanted = inspected.kept.attributes.as_deref();
         let differ = wanted.map(|wanted| self.have_others(step.target.as_ref(), wanted));
         if is_narrowed || differ.transpose()? == Some(true) {
             return self.update_inspected(step, inspected, step.target.clone(), None);
@@ -37,6 +38,7 @@ impl Worker<'_, '_> {
         let source = with_existing_metadata(source, step.target.as_ref());
         let mut finished = self.finished(step, source, Some(Action::Adopt));
         finished.lost = kept.lost;
+        finished.row.set_apart(kept.apart);
         if let Some(existing) = &step.target {
             finished.target_stamp = Some(existing.stamp);
             let PendingRow { metadata, kind, .. } = &finished.row;
@@ -87,7 +89,7 @@ impl Worker<'_, '_> {
         });
         let attributes = kept
             .attributes
-            .take()
+            .clone()
             .filter(|wanted| self.may_have_others(step, existing.as_ref(), wanted));
         let is_shared = existing.as_ref().and_then(Entry::group).is_some();
         let attributes = match attributes {
@@ -100,7 +102,7 @@ impl Worker<'_, '_> {
             return self.make_anew(step, entry);
         }
         if is_set {
-            let intended = Intended { attributes: attributes.as_ref(), ..(&wanted).into() };
+            let intended = Intended { attributes: attributes.as_deref(), ..(&wanted).into() };
             set = self
                 .context
                 .target
@@ -108,13 +110,16 @@ impl Worker<'_, '_> {
                 .map_err(|cause| {
                     EntryError::on_target(Operation::SetMetadata, &entry.key, cause)
                 })?;
-            kept.lose(set.lost, &mut entry);
+            kept.lose(self.context, set.lost, &mut entry);
         }
         let is_changed = differs || set.are_attributes_changed;
         let wanted =
             self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing_metadata);
         let mut finished = self.finished(step, entry, is_changed.then_some(Action::UpdateMetadata));
         finished.lost = kept.lost;
+        let is_given = attributes.is_some();
+        let apart = if is_given { kept.apart } else { recorded_apart(step.row.as_ref(), kept) };
+        finished.row.set_apart(apart);
         finished.row.metadata = wanted;
         finished.target_stamp =
             set.stamp.or(existing.filter(|_| !is_set).map(|existing| existing.stamp));
@@ -157,14 +162,13 @@ impl Worker<'_, '_> {
         let wanted = self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing);
         let mtime = existing.map_or(wanted.mtime, |existing| existing.mtime);
         let wanted = Metadata { mtime, ..wanted };
-        let attributes = kept.attributes.take();
-        let intended = Intended { attributes: attributes.as_ref(), ..(&wanted).into() };
+        let intended = Intended { attributes: kept.attributes.as_deref(), ..(&wanted).into() };
         let set = self
             .context
             .target
             .set_metadata(&entry.key, entry.kind, &intended, step.precondition)
             .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &entry.key, cause))?;
-        kept.lose(set.lost, &mut entry);
+        kept.lose(self.context, set.lost, &mut entry);
         let mode = entry.metadata.mode;
         let mut finished = self.finished(step, entry, Some(Action::UpdateMetadata));
         finished.row.metadata =
@@ -219,8 +223,14 @@ impl Worker<'_, '_> {
     /// Returns whether the target's entry may have other attributes than those wanted: it has not
     /// if it is as it was recorded with these.
     fn may_have_others(&self, step: &Step, existing: Option<&Entry>, wanted: &Attributes) -> bool {
-        let (Some(row), Some(existing)) = (&step.row, existing) else { return true };
+        let (Some(row), Some(existing)) = (&step.row, existing) else {
+            return self.target_keeps()
+                || existing.is_none_or(|it| digest_of(it) != wanted.digest());
+        };
         let recorded = row.extras.as_ref().and_then(|extras| extras.attributes);
+        if !self.target_keeps() {
+            return recorded != wanted.digest();
+        }
         let is_recorded = row.looked.cover(wanted.kinds()) && recorded == wanted.digest();
         let trust = self.context.policy.options.trust;
         !is_recorded || existing.stamp.compare(&row.target, trust) != StampMatch::Same
@@ -233,6 +243,9 @@ impl Worker<'_, '_> {
         wanted: &Attributes,
     ) -> Result<bool, EntryError> {
         let Some(existing) = existing else { return Ok(true) };
+        if !self.target_keeps() {
+            return Ok(digest_of(existing) != wanted.digest());
+        }
         let found = self
             .context
             .target
@@ -241,11 +254,33 @@ impl Worker<'_, '_> {
         Ok(found.attributes.only(wanted.kinds()) != *wanted)
     }
 
+    /// Returns whether the target's entries can have attributes themselves.
+    fn target_keeps(&self) -> bool {
+        self.context.target.capabilities().keeps_attributes
+    }
+
     /// Counts a file that was adopted without a digest.
     fn count_unproven(&self, finished: &CompletedStep) {
         if finished.row.kind == EntryKind::File && finished.row.digest.is_none() {
             self.context.progress.adopted_without_digest.add(1);
         }
+    }
+}
+
+/// Returns the digest of the attributes that are kept with an object.
+fn digest_of(existing: &Entry) -> Option<AttributesDigest> {
+    existing.extras.as_ref().and_then(|extras| extras.attributes)
+}
+
+/// Returns which attributes the target's entry lacks that was given none in this run.
+fn recorded_apart(row: Option<&Row>, kept: Kept) -> Apart {
+    let recorded = row.and_then(|row| row.extras.as_deref());
+    let wanted = kept.attributes.as_ref().and_then(|wanted| wanted.digest());
+    let same = recorded.filter(|extras| extras.attributes == wanted);
+    if kept.apart.is_some() {
+        kept.apart
+    } else {
+        same.map(|it| it.apart.clone()).unwrap_or_default()
     }
 }
 

@@ -1,5 +1,6 @@
-//! Listings of a store, enriched with rows of earlier runs into it: a restore needn't look up
-//! directories, and content is compared with the digest that was recorded when it was written.
+//! Listings of a target of earlier runs, enriched with their rows. In a store a restore needn't look
+//! up directories, and content is compared with the digest that was recorded when it was written.
+//! Of a file system rows tell what it doesn't keep.
 
 use crate::backend::{KeySpace, ListItem, Listing};
 use crate::manifest::published::RecordedSource;
@@ -75,7 +76,9 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for EnrichedListing<R> {
             if let Some(row) = self.seek(entry.key.as_bytes()) {
                 let is_directory =
                     [row.kind, entry.kind].iter().all(|kind| *kind == EntryKind::Directory);
-                if with_metadata.contains(&row.from) {
+                if entry.stamp.inode().is_some() {
+                    row.tell(entry);
+                } else if with_metadata.contains(&row.from) {
                     row.complete(&row.target, entry);
                     // There is no marker in the store that could have changed since.
                     if is_directory && entry.completeness == Completeness::Implicit {

@@ -1,7 +1,7 @@
 //! The state's database file: its path, and how it is opened, created, checked and put aside.
 
 use super::journal::Journal;
-use super::row::{self, LINKS, TABLE, TO_VERSION_5};
+use super::row::{self, ATTRIBUTES, LINKS, TABLE, TO_VERSION_5};
 use super::runs::{self, latest_run};
 use crate::model::hint::hint;
 use crate::model::key::Escaped;
@@ -197,6 +197,7 @@ pub(super) fn begin(transaction: &Connection, target: &str) -> rusqlite::Result<
     )?;
     transaction.execute_batch(TABLE)?;
     transaction.execute_batch(LINKS)?;
+    transaction.execute_batch(ATTRIBUTES)?;
     transaction.execute_batch(CHANGED)?;
     transaction.execute("INSERT INTO meta (name, value) VALUES ('target', ?1)", [target])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
@@ -220,12 +221,13 @@ pub(super) fn check(connection: &Connection) -> Result<String, Trouble> {
 /// Converts a file of a target that was [checked](check) to the current version, if it is older.
 pub(super) fn upgrade(connection: &mut Connection) -> Result<(), Trouble> {
     if version(connection)? == VERSION {
-        return Ok(());
+        return Ok(connection.execute_batch(ATTRIBUTES)?);
     }
     legible(|| {
         let transaction = connection.transaction()?;
         transaction.execute_batch(TO_VERSION_5)?;
         transaction.execute_batch(LINKS)?;
+        transaction.execute_batch(ATTRIBUTES)?;
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()
     })

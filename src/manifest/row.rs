@@ -2,8 +2,8 @@
 
 use crate::model::entry::Completeness;
 use crate::model::{
-    AttributeKinds, Birth, Digest, Entry, EntryKind, ExtraDigests, Extras, Key, LinkGroup,
-    Metadata, Stamp, Timestamp,
+    Apart, AttributeKinds, Attributes, AttributesDigest, Birth, Digest, Entry, EntryKind,
+    ExtraDigests, Extras, Key, LinkGroup, Metadata, Stamp, Timestamp,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
@@ -103,8 +103,46 @@ impl Row {
             entry.link.clone_from(&self.link);
             entry.extras.clone_from(&self.extras);
             entry.completeness = Completeness::Full;
+            self.tell_attributes(entry);
         }
         tells
+    }
+
+    /// Adds to an entry of a file system what the row has of it that the file system doesn't keep,
+    /// if the entry is the one that was recorded, by what such a file system keeps: kind, size,
+    /// time and link text.
+    pub fn tell(&self, entry: &mut Entry) {
+        let is_recorded = self.kind == entry.kind
+            && match entry.kind {
+                EntryKind::File => {
+                    let found = (entry.stamp.size, entry.stamp.mtime());
+                    found == (self.target.size, self.target.mtime())
+                }
+                EntryKind::Symlink => entry.link == self.link,
+                EntryKind::Directory | EntryKind::Special(_) => true,
+            };
+        if is_recorded && self.looked != AttributeKinds::NONE {
+            self.tell_attributes(entry);
+        }
+    }
+
+    /// Adds the recorded attributes, if they were looked for. A mode that was given to an entry
+    /// without its ACL becomes the one that it has with it.
+    fn tell_attributes(&self, entry: &mut Entry) {
+        let Some(Extras { attributes, apart, .. }) = self.extras.as_deref() else {
+            if self.looked != AttributeKinds::NONE {
+                entry.extras.get_or_insert_default().told = self.looked;
+            }
+            return;
+        };
+        let extras = entry.extras.get_or_insert_default();
+        (extras.attributes, extras.told) = (*attributes, self.looked);
+        extras.apart.clone_from(apart);
+        if let Some(apart) = apart.loaded()
+            && entry.metadata.mode == self.metadata.mode
+        {
+            entry.metadata.mode = apart.mode_with_acl(entry.metadata.mode);
+        }
     }
 }
 
@@ -156,6 +194,12 @@ impl PendingRow {
     /// Begins the row of a source entry whose content was not read; the target is to have this
     /// metadata.
     pub fn of(entry: Entry, metadata: Metadata, by: RecordedBy) -> Self {
+        let (nothing, told) = (Apart::Nothing, AttributeKinds::NONE);
+        let extras = entry.extras.and_then(|mut extras| {
+            // That is of the source's entry.
+            (extras.apart, extras.told) = (nothing, told);
+            extras.boxed()
+        });
         Self {
             key: entry.key,
             kind: entry.kind,
@@ -170,9 +214,17 @@ impl PendingRow {
             run: by.run,
             from: by.from,
             verified_at: None,
-            extras: entry.extras,
+            extras,
             looked: AttributeKinds::NONE,
             born: entry.born,
+        }
+    }
+
+    /// Records which attributes the target's entry doesn't have itself.
+    pub fn set_apart(&mut self, apart: Apart) {
+        if apart.is_some() || self.extras.is_some() {
+            let extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
+            self.extras = Extras { apart, ..extras }.boxed();
         }
     }
 
@@ -225,7 +277,9 @@ pub(super) const MEND: &str = "UPDATE entries SET target = ?4, extras = ?6, \
 /// Binds a repaired entry to the statement [`MEND`] and executes it. A repair sets no attributes: the
 /// next run is to look for them.
 pub(super) fn mend(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
-    let extras = row.extras.clone().map(|extras| Extras { attributes: None, ..*extras });
+    let without =
+        |extras: Box<Extras>| Extras { attributes: None, apart: Apart::Nothing, ..*extras };
+    let extras = row.extras.clone().map(without);
     statement.execute(params![
         row.key.as_bytes(),
         row.kind.code(),
@@ -297,6 +351,14 @@ pub(super) const LINKS: &str = "CREATE TABLE links (
     PRIMARY KEY (id, key)
 ) STRICT, WITHOUT ROWID;";
 
+/// The attributes that entries of the target don't have themselves, by their digest. What no row
+/// refers to any more is removed when the manifest is written anew.
+pub(super) const ATTRIBUTES: &str = "CREATE TABLE IF NOT EXISTS attributes (
+    digest BLOB PRIMARY KEY NOT NULL,
+    value BLOB NOT NULL,
+    is_private INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;";
+
 /// Makes a file of version 4 one of version 5, within a transaction.
 pub(super) const TO_VERSION_5: &str = "ALTER TABLE entries ADD COLUMN extras BLOB;
     ALTER TABLE entries ADD COLUMN born INTEGER;";
@@ -311,6 +373,20 @@ pub(super) fn put_link(
     group: LinkGroup,
 ) -> rusqlite::Result<usize> {
     statement.execute(params![group.id.0 as i64, key.as_bytes()])
+}
+
+/// Records a set of attributes.
+pub(super) const PUT_ATTRIBUTES: &str = "INSERT OR IGNORE INTO attributes VALUES (?1, ?2, ?3)";
+
+/// Binds a set of attributes to the statement [`PUT_ATTRIBUTES`] and executes it.
+pub(super) fn put_attributes(
+    statement: &mut Statement<'_>,
+    digest: AttributesDigest,
+    attributes: &Attributes,
+) -> rusqlite::Result<usize> {
+    // What is too large was never to be kept apart.
+    let Some(value) = attributes.encode() else { return Ok(0) };
+    statement.execute(params![&digest.0[..], value, attributes.are_private()])
 }
 
 /// Binds a row to the statement [`PUT`] and executes it.

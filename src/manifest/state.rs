@@ -679,6 +679,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
         || pragma(connection, "schema_version")? == 0 && pragma(connection, "application_id")? == 0)
 }
 
+mod attributes;
 mod pages;
 mod pairs;
 mod publication;

@@ -1,9 +1,13 @@
 //! Entries: one thing at a key.
 
-use super::{AttributesDigest, Digest, Extras, Key, LinkGroup, Stamp, Timestamp, serial};
+use super::{
+    Apart, AttributeKinds, Attributes, AttributesDigest, Digest, Extras, Key, LinkGroup, Stamp,
+    Timestamp, serial,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::num::NonZeroI64;
+use std::sync::Arc;
 
 /// Maximum length in bytes of a symbolic link's text (`PATH_MAX` without its NUL).
 pub const LONGEST_LINK: u64 = 4095;
@@ -230,6 +234,7 @@ impl Entry {
         let extras = self.extras.as_ref().map(|extras| extras.encode()).unwrap_or_default();
         out.push(extras.len() as u8);
         out.extend_from_slice(&extras);
+        self.encode_told(&mut out);
         let born = self.born.map_or(0, Birth::nanoseconds);
         out.extend_from_slice(&born.to_le_bytes());
         out.push(u8::from(self.link.is_some()));
@@ -237,6 +242,17 @@ impl Entry {
         out.extend_from_slice(link);
         out.extend_from_slice(self.key.as_bytes());
         out
+    }
+
+    /// Encodes what a record tells of its attributes.
+    fn encode_told(&self, out: &mut Vec<u8>) {
+        let extras = self.extras.as_ref();
+        let told = extras.map(|extras| extras.told).unwrap_or_default();
+        out.push(u8::from(told.extended) | u8::from(told.acls) << 1);
+        let apart = extras.and_then(|extras| extras.apart.loaded());
+        let apart = apart.and_then(|apart| apart.encode()).unwrap_or_default();
+        out.extend_from_slice(&(apart.len() as u32).to_le_bytes());
+        out.extend_from_slice(&apart);
     }
 
     /// Decodes what [`Entry::encode`] wrote; `None` for anything else.
@@ -248,7 +264,9 @@ impl Entry {
         let (mode, uid, gid) = (number(&mut rest)?, number(&mut rest)?, number(&mut rest)?);
         let mtime = time(&mut rest)?;
         let (&extras_length, tail) = rest.split_first()?;
-        let (extras, tail) = tail.split_at_checked(extras_length.into())?;
+        let (extras, mut tail) = tail.split_at_checked(extras_length.into())?;
+        let mut extras = Extras::decode(extras)?;
+        decode_told(&mut tail, &mut extras)?;
         let (born, rest) = tail.split_first_chunk::<8>()?;
         let (&has_link, tail) = rest.split_first()?;
         let (length, tail) = tail.split_first_chunk::<4>()?;
@@ -260,11 +278,24 @@ impl Entry {
             metadata: Metadata { mode, uid, gid, mtime },
             link: (has_link == 1).then(|| link.into()),
             recorded: (is_recorded == 1).then_some(Digest(*recorded)),
-            extras: Extras::decode(extras)?.boxed(),
+            extras: extras.boxed(),
             born: Birth::of_nanoseconds(i64::from_le_bytes(*born)),
             completeness: *Completeness::ALL.get(usize::from(completeness))?,
         })
     }
+}
+
+fn decode_told(bytes: &mut &[u8], extras: &mut Extras) -> Option<()> {
+    let (&told, rest) = bytes.split_first()?;
+    extras.told = AttributeKinds { extended: told & 1 != 0, acls: told & 2 != 0 };
+    *bytes = rest;
+    let length = number(bytes)? as usize;
+    let (apart, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    if length > 0 {
+        extras.apart = Apart::Loaded(Arc::new(Attributes::decode(apart)?));
+    }
+    Some(())
 }
 
 fn number(bytes: &mut &[u8]) -> Option<u32> {
@@ -327,7 +358,12 @@ mod tests {
 
     #[test]
     fn encoding_keeps_every_field() {
-        let extras = || Some(Box::new(crate::model::extras::tests::all()));
+        let value = crate::model::Attribute { name: (*b"user.a").into(), value: (*b"1").into() };
+        let apart_set = Attributes::new(AttributeKinds::ALL, vec![value]);
+        let extras = || {
+            let (apart, told) = (Apart::Loaded(Arc::new(apart_set.clone())), AttributeKinds::ALL);
+            Some(Box::new(Extras { apart, told, ..crate::model::extras::tests::all() }))
+        };
         for (kind, link, extras) in
             [(EntryKind::File, None, None), (EntryKind::Symlink, Some(&b"a\0b"[..]), extras())]
         {
@@ -343,7 +379,10 @@ mod tests {
                 born: extras.as_ref().and_then(|_| Birth::of(time)),
                 extras,
             };
-            assert_eq!(Entry::decode(&entry.encode()), Some(entry));
+            let decoded = Entry::decode(&entry.encode()).expect("an entry");
+            let apart = decoded.extras.as_ref().and_then(|extras| extras.apart.loaded());
+            assert_eq!(apart.map(|apart| &**apart), entry.extras.as_ref().map(|_| &apart_set));
+            assert_eq!(decoded, entry);
         }
     }
 

@@ -2,9 +2,11 @@
 //!
 //! An entry without any of it has no [`Extras`], so that a plain file costs a null pointer.
 
+use super::attributes::{AttributeKinds, Attributes};
 use super::hex::Hex;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::sync::Arc;
 
 /// What few entries have: other names, a device number, attributes, holes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,7 +24,51 @@ pub struct Extras {
     /// Whether the file had unallocated ranges when it was read.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub holes: bool,
+    /// Which attributes the entry doesn't have itself.
+    #[serde(skip)]
+    pub apart: Apart,
+    /// Which attributes of the entry a record tells, so that `attributes` and `apart` are all that
+    /// is known of them. Not of rows.
+    #[serde(skip)]
+    pub told: AttributeKinds,
 }
+
+/// The attributes that were meant for an entry, and that its place can't keep: they are in the
+/// state and in the published manifest.
+#[derive(Clone, Debug, Default)]
+pub enum Apart {
+    /// None: the entry has what was meant for it.
+    #[default]
+    Nothing,
+    /// Some, which the state has by their digest.
+    Recorded,
+    /// These.
+    Loaded(Arc<Attributes>),
+}
+
+impl Apart {
+    /// Returns whether there are some.
+    pub fn is_some(&self) -> bool {
+        !matches!(self, Self::Nothing)
+    }
+
+    /// Returns the attributes, if they were loaded.
+    pub fn loaded(&self) -> Option<&Arc<Attributes>> {
+        match self {
+            Self::Loaded(attributes) => Some(attributes),
+            Self::Nothing | Self::Recorded => None,
+        }
+    }
+}
+
+/// Loaded or not, the digest says which they are.
+impl PartialEq for Apart {
+    fn eq(&self, other: &Self) -> bool {
+        self.is_some() == other.is_some()
+    }
+}
+
+impl Eq for Apart {}
 
 /// The names of one file: hard links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -98,6 +144,7 @@ const GROUP: u8 = 1;
 const DEVICE: u8 = 1 << 1;
 const ATTRIBUTES: u8 = 1 << 2;
 const HOLES: u8 = 1 << 3;
+const APART: u8 = 1 << 4;
 
 impl Extras {
     /// Returns the box that an entry holds; `None` if there is nothing in it.
@@ -107,11 +154,12 @@ impl Extras {
 
     /// Encodes the extras for spools and the state database: a byte of bits that say what follows,
     /// in this order and in little-endian: a group's id and number of names, a device's major and
-    /// minor number, the digest of attributes. Holes are a bit alone. Nothing is encoded as no
-    /// bytes.
+    /// minor number, the digest of attributes. Holes, and that attributes are kept apart, are a bit
+    /// alone. Nothing is encoded as no bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { group, device, attributes, holes } = self;
+        let Self { group, device, attributes, holes, apart, told: _ } = self;
         let mut out = vec![if *holes { HOLES } else { 0 }];
+        out[0] |= if apart.is_some() { APART } else { 0 };
         if let Some(LinkGroup { id, names }) = group {
             out[0] |= GROUP;
             out.extend_from_slice(&id.0.to_le_bytes());
@@ -146,8 +194,16 @@ impl Extras {
         };
         let attributes =
             if bits & ATTRIBUTES == 0 { None } else { Some(AttributesDigest(take(&mut rest)?)) };
-        let is_whole = rest.is_empty() && bits & !(GROUP | DEVICE | ATTRIBUTES | HOLES) == 0;
-        is_whole.then_some(Self { group, device, attributes, holes: bits & HOLES != 0 })
+        let is_whole =
+            rest.is_empty() && bits & !(GROUP | DEVICE | ATTRIBUTES | HOLES | APART) == 0;
+        is_whole.then_some(Self {
+            group,
+            device,
+            attributes,
+            holes: bits & HOLES != 0,
+            apart: if bits & APART == 0 { Apart::Nothing } else { Apart::Recorded },
+            told: AttributeKinds::NONE,
+        })
     }
 }
 
@@ -168,6 +224,7 @@ pub(crate) mod tests {
             device: Some(DeviceNumber { major: 8, minor: 1 }),
             attributes: Some(AttributesDigest([0xab; 16])),
             holes: true,
+            ..Extras::default()
         }
     }
 
@@ -183,6 +240,8 @@ pub(crate) mod tests {
             Extras { holes: true, ..none() },
             all,
         ] {
+            let apart = Extras { apart: Apart::Recorded, ..extras.clone() };
+            assert_eq!(Extras::decode(&apart.encode()), Some(apart));
             let encoded = extras.encode();
             assert_eq!(encoded.is_empty(), extras == none());
             assert_eq!(Extras::decode(&encoded).as_ref(), Some(&extras));

@@ -17,11 +17,19 @@ pub enum Feature {
     Acl,
     /// Extended attributes or ACLs, if there are any: they could not be read.
     UnreadAttributes,
+    /// Extended attributes or ACLs that the copy lacks, and that the manifest keeps.
+    AttributesApart,
 }
 
 impl Feature {
-    const ALL: [Self; 5] =
-        [Self::HardLinks, Self::Holes, Self::Attributes, Self::Acl, Self::UnreadAttributes];
+    const ALL: [Self; 6] = [
+        Self::HardLinks,
+        Self::Holes,
+        Self::Attributes,
+        Self::Acl,
+        Self::UnreadAttributes,
+        Self::AttributesApart,
+    ];
 }
 
 impl fmt::Display for Feature {
@@ -32,6 +40,7 @@ impl fmt::Display for Feature {
             Self::Attributes => "extended attributes",
             Self::Acl => "ACL",
             Self::UnreadAttributes => "attributes that could not be read",
+            Self::AttributesApart => "attributes, which the manifest keeps",
         })
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O. `docs/architecture.md` defines the terms.
 
+pub mod acl;
 pub mod attributes;
 pub mod comparison;
 pub mod decision;
@@ -43,7 +44,7 @@ pub use entry::{Birth, Entry, EntryKind, Metadata, SpecialKind};
 pub use error::{Cause, EntryError, Error, ErrorKind, ErrorReport, Operation};
 pub use etag::{ETag, TagHash};
 pub use event::{Event, Observer, Outcome, Status};
-pub use extras::{AttributesDigest, DeviceNumber, Extras, GroupId, LinkGroup};
+pub use extras::{Apart, AttributesDigest, DeviceNumber, Extras, GroupId, LinkGroup};
 pub use feature::{Feature, Features};
 pub use finding::{Difference, Finding};
 pub use hint::{Hint, Setting};

@@ -172,6 +172,8 @@ totals! {
     /// Files and directories whose attributes and ACLs could not be read: their copies' groups got
     /// no permissions.
     attributes_unread,
+    /// Entries copied without extended attributes or ACLs, which the manifest keeps instead.
+    attributes_kept_apart,
     /// Files to copy, as planned so far.
     files_planned,
     /// Bytes to copy, as planned so far.

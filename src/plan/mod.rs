@@ -482,7 +482,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let differs = match (differs, row) {
             (Differs::No, Some(row))
                 if self.with.policy.is_touched(&source, row)
-                    || self.with.policy.is_unlooked(row) =>
+                    || self.with.policy.is_unlooked(&source, row)
+                    || self.with.policy.is_retold(&source, row) =>
             {
                 Differs::Touched
             }

@@ -135,6 +135,8 @@ fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
         has_links: true,
         hard_links: crate::compare::HardLinks::Separate,
         looks_for: crate::model::AttributeKinds::NONE,
+        inspects: true,
+        keeps_apart: false,
     }
 }
 

@@ -247,6 +247,9 @@ fn done_rows(ending: &MirrorEnding) -> Vec<(&'static str, String)> {
     add(totals.leftovers_swept, "leftovers swept", files(totals.leftovers_swept));
     let lost = lost(totals);
     add(lost.len() as u64, "not kept", lost.join(", "));
+    let apart = totals.attributes_kept_apart;
+    let entries = counted(apart, "entry", "entries");
+    add(apart, "in manifest", format!("attributes of {entries}"));
     add(totals.files_failed, "failed", counted(totals.files_failed, "entry", "entries"));
     rows
 }

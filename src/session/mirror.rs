@@ -17,7 +17,7 @@ use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
 use crate::backend::layer::{BandwidthLimit, Mapper, PacedTarget};
 use crate::backend::object::StoreSettings;
-use crate::backend::{Inspected, Source, Target};
+use crate::backend::{Inspected, KeySpace, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
@@ -588,11 +588,14 @@ impl Session<'_> {
 
     /// Returns the policy of a run from the source with this number into a target.
     fn policy(&self, from: SourceNumber, source: &dyn Source, target: &dyn Target) -> Policy {
-        let are_kept = source.capabilities().inspects && target.capabilities().keeps_attributes;
-        let preserve = self.options.policy.preserve;
+        // Between two stores objects are copied as they are.
+        let is_tree = self.places.key_space() == KeySpace::Tree;
+        let preserved = self.options.policy.preserve.attribute_kinds();
         Policy {
             from,
-            looks_for: if are_kept { preserve.attribute_kinds() } else { AttributeKinds::NONE },
+            looks_for: if is_tree { preserved } else { AttributeKinds::NONE },
+            inspects: source.capabilities().inspects,
+            keeps_apart: self.options.bag.is_none(),
             has_links: target.keeps().is_none_or(|keeps| keeps.links),
             hard_links: self.hard_links(target),
             options: self.options.policy,
@@ -650,6 +653,10 @@ impl Session<'_> {
     /// Reports notices that the places have at the end of a run.
     fn warn(&self, places: &[&dyn Source]) {
         self.report_broken_record();
+        let count = self.progress.attributes_kept_apart.get();
+        if count > 0 {
+            self.notice(Notice::AttributesKeptApart { count });
+        }
         self.notices(places.iter().flat_map(|place| place.notices()));
     }
 
@@ -683,11 +690,17 @@ fn unlisted(
     }
     // If it can't be inspected, the copy itself reports why.
     let Inspected { mode, attributes, .. } = from.inspect(source).ok()?;
-    let mode = if looks_for.acls { source.metadata.mode } else { mode };
+    let keeps = to.capabilities().keeps_attributes;
+    let mode = if looks_for.acls && keeps { source.metadata.mode } else { mode };
     let wanted = Metadata { mode, ..source.metadata };
     let wanted = to.achievable_metadata(&wanted, source.kind, Some(&existing.metadata));
     let is_narrower = mode != source.metadata.mode && wanted != existing.metadata;
+    let looks_for = looks_for.and(attributes.kinds());
     let differ = || {
+        if !keeps {
+            let recorded = existing.extras.as_ref().and_then(|extras| extras.attributes);
+            return Some(recorded != attributes.only(looks_for).digest());
+        }
         let found = to.inspect(existing).ok()?.attributes.only(looks_for);
         Some(found != attributes.only(looks_for))
     };

@@ -78,6 +78,8 @@ impl Mending<'_> {
             has_links: true,
             hard_links: crate::compare::HardLinks::Separate,
             looks_for: crate::model::AttributeKinds::NONE,
+            inspects: false,
+            keeps_apart: false,
         };
         let repair_observer = RepairObserver { tally, state: Mutex::default() };
         let spool_dir = super::open::spool_dir(options);

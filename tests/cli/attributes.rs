@@ -193,6 +193,47 @@ fn what_was_repaired_gets_its_attributes_from_the_next_run() {
     env.mirrored(&[]).counts(&UNCHANGED);
 }
 
+/// XFS shows root each ACL under two names.
+#[test]
+fn an_acl_stays_on_xfs_when_something_else_changes() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    let mounted = tools::Mount::xfs(&env.root.join("image"), &env.target);
+    needs!(mounted.as_ref().map_err(Clone::clone));
+    with_attributes(&env);
+    env.age();
+    env.mirrored(&[]);
+    let same = |path: &Path| {
+        let mut found = attributes(path);
+        found.retain(|name, _| !name.starts_with("trusted.SGI_ACL"));
+        found
+    };
+    for changed in ["e/added", "d/added"] {
+        fs::write(env.source.join(changed), "8").unwrap();
+        set(&env.source.join("acl"), "user.later", changed.as_bytes());
+        env.mirrored(&[]);
+        for name in NAMES {
+            assert_eq!(same(&env.target.join(name)), attributes(&env.source.join(name)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_given_away_keeps_its_capability() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    with_attributes(&env);
+    env.age();
+    env.mirrored(&[]);
+    // chown removes it.
+    let program = env.source.join("program");
+    std::os::unix::fs::chown(&program, Some(70), None).unwrap();
+    set(&program, "security.capability", &CAPABILITY);
+    env.age();
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 1)]);
+    are_the_same(&env);
+}
+
 #[test]
 fn files_that_another_tool_copied_are_given_their_attributes() {
     let env = Environment::new();
@@ -228,7 +269,7 @@ fn an_attribute_for_which_there_is_no_room_fails_one_entry_and_not_the_run() {
 }
 
 #[test]
-fn where_the_target_has_no_attributes_their_loss_is_counted_once() {
+fn what_the_target_cannot_keep_the_manifest_keeps() {
     needs!(tools::strace());
     let env = Environment::new();
     needs!(all_kinds(&env));
@@ -238,13 +279,64 @@ fn where_the_target_has_no_attributes_their_loss_is_counted_once() {
     env.age();
     let failing = ["-e", "trace=fsetxattr", "-e", "inject=fsetxattr:error=EOPNOTSUPP"];
     let run = env.strace(&failing, &env.mirror_arguments(&[])).expect(0);
-    run.finished().counts(&[("attributes_lost", 1), ("acls_lost", 1), ("files_failed", 0)]);
+    run.names("kept in the manifest alone").finished().counts(&APART_OF_TWO);
     // Without the ACL the group gets no more than it had.
     let mode = || env.target.join("b").metadata().unwrap().mode() & 0o7777;
     assert_eq!(mode(), 0o640);
     env.age();
-    env.mirrored(&[]).counts(&UNCHANGED);
+    let run = env.strace(&failing, &env.mirror_arguments(&[])).expect(0).finished();
+    run.counts(&UNCHANGED).counts(&[("attributes_kept_apart", 0)]);
     assert_eq!(mode(), 0o640);
+    // Who mirrors the target gets them, by the record here or by the manifest.
+    let restored = |name: &str| {
+        let at = env.root.join(name);
+        env.vidimus(&["mirror", "--json", text(&env.target), text(&at)]).expect(0);
+        for key in ["a", "b"] {
+            let source = env.source.join(key);
+            assert_eq!(attributes(&at.join(key)), attributes(&source), "{name} {key}");
+            assert_eq!(at.join(key).metadata().unwrap().mode(), source.metadata().unwrap().mode());
+        }
+        let again = env.vidimus(&["mirror", "--json", text(&env.target), text(&at)]).expect(0);
+        again.finished().counts(&UNCHANGED);
+    };
+    restored("by the record");
+    fs::remove_dir_all(&env.state).unwrap();
+    fs::create_dir(&env.state).unwrap();
+    restored("by the manifest");
+}
+
+const APART_OF_TWO: [(&str, u64); 4] =
+    [("attributes_lost", 0), ("acls_lost", 0), ("attributes_kept_apart", 2), ("files_failed", 0)];
+
+#[test]
+fn a_tree_comes_back_whole_from_a_file_system_without_attributes() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    with_attributes(&env);
+    env.age();
+    let mounted = tools::Mount::exfat(&env.root.join("image"), &env.target);
+    needs!(mounted.as_ref().map_err(Clone::clone));
+    let kept = [("attributes_lost", 0), ("acls_lost", 0), ("attributes_kept_apart", 8)];
+    env.mirrored(&[]).counts(&kept);
+    env.mirrored(&[]).counts(&UNCHANGED);
+    let at = env.root.join("restored");
+    let restored = || {
+        env.vidimus(&["mirror", "--json", text(&env.target), text(&at)]).expect(0);
+        for name in NAMES {
+            assert_eq!(attributes(&at.join(name)), attributes(&env.source.join(name)), "{name}");
+        }
+    };
+    restored();
+    // What the source got and lost since, as the record of the copy tells it.
+    set(&env.source.join("plain"), "user.new", b"1");
+    rustix::fs::removexattr(env.source.join("user"), "user.comment").unwrap();
+    set_acl(&env.source.join("e"), "-b");
+    env.mirrored(&[]);
+    restored();
+    fs::remove_dir_all(&env.state).unwrap();
+    fs::create_dir(&env.state).unwrap();
+    fs::remove_dir_all(&at).unwrap();
+    restored();
 }
 
 #[test]
@@ -263,7 +355,7 @@ fn who_is_not_root_copies_what_users_may_set() {
     set(&env.source.join("program"), "security.capability", &CAPABILITY);
     env.age();
     let run = env.as_nobody(&env.mirror_arguments(&[])).unwrap().expect(0);
-    run.finished().counts(&[("attributes_lost", 1), ("acls_lost", 0)]);
+    run.finished().counts(&[("attributes_lost", 0), ("attributes_kept_apart", 1)]);
     assert_eq!(attributes(&env.target.join("a")), attributes(&env.source.join("a")));
     let mode = |root: &Path| root.join("a").metadata().unwrap().mode();
     assert_eq!(mode(&env.target), mode(&env.source));

@@ -8,6 +8,7 @@ mod s3;
 
 mod adoption;
 mod against;
+mod attributes;
 mod backup;
 mod changes;
 mod client;

@@ -3,9 +3,10 @@
 use super::beneath::Directory;
 use super::capabilities::{Capabilities, set_mtime};
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, path_of_handle};
+use super::xattr;
 use super::xattr::{Before, Given};
-use super::{acl, xattr};
 use crate::backend::{Intended, MetadataSet};
+use crate::model::acl;
 use crate::model::attributes::ACCESS_ACL;
 use crate::model::entry::{SET_GID, SET_UID};
 use crate::model::{Attributes, Cause, Feature, Features, Metadata, Timestamp};
@@ -56,12 +57,18 @@ pub(super) fn set_open(
     intended: &Intended<'_>,
     before: Before,
 ) -> SetOpen {
-    let owned = set_owner(file, existing, intended.metadata);
+    let wanted = intended.metadata;
+    let is_given_away = (existing.uid, existing.gid) != (wanted.uid, wanted.gid);
+    // chown removes it, and who sets no attributes leaves them as they are.
+    let is_kept = is_given_away && before == Before::Unknown && intended.attributes.is_none();
+    let capability = if is_kept { xattr::capability(file.as_fd()) } else { None };
+    let owned = set_owner(file, existing, wanted);
     let mut existing = *existing;
-    // chown removes file capabilities, and an ACL brings a mode along.
-    let given = match intended.attributes {
-        Some(attributes) => give(file, &mut existing, before, attributes),
-        None => Given::default(),
+    // An ACL brings a mode along.
+    let given = match (intended.attributes, capability) {
+        (Some(attributes), _) => give(file, &mut existing, before, attributes),
+        (None, Some(value)) => xattr::give_capability(file.as_fd(), &value),
+        (None, None) => Given::default(),
     };
     let wanted = Metadata { mode: mode_without(given.lost, intended), ..*intended.metadata };
     let set = set_mode_and_time(file, capabilities, &existing, &wanted, owned);

@@ -4,9 +4,10 @@
 use super::beneath::Root;
 use super::holes::may_have_holes;
 use super::metadata::{kind_of, look_at_open};
-use super::{acl, xattr};
+use super::xattr;
 use crate::backend::{Inspect, Inspected};
-use crate::model::attributes::ACCESS_ACL;
+use crate::model::acl;
+use crate::model::attributes::{ACCESS_ACL, LARGEST_SET};
 use crate::model::names::legal;
 use crate::model::{
     Attribute, AttributeKind, AttributeKinds, Attributes, Cause, Entry, EntryKind, Feature,
@@ -68,7 +69,8 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
     }
     if entry.kind == EntryKind::Directory {
         let directory = root.descend(entry.key.as_bytes())?;
-        return Ok(attributes(directory.as_fd(), &look_at_open(&*directory)?));
+        let found = attributes(directory.as_fd(), &look_at_open(&*directory)?);
+        return Ok(found.with_told(entry));
     }
     let name = legal(&entry.key)?;
     let parent = root.descend(entry.key.parent())?;
@@ -83,9 +85,9 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
         return Err(Cause::Changed { attempts: 1 });
     }
     if is_readable {
-        return Ok(OpenFile::new(&file, &stat).inspect());
+        return Ok(OpenFile::new(&file, &stat).inspect().with_told(entry));
     }
-    Ok(attributes(file.as_fd(), &stat))
+    Ok(attributes(file.as_fd(), &stat).with_told(entry))
 }
 
 /// Reads which attributes an entry has, and which rights an ACL takes away from its mode.
@@ -96,13 +98,14 @@ fn attributes(file: BorrowedFd<'_>, stat: &Statx) -> Inspected {
 
 impl Inspected {
     /// Builds the result for an entry of this mode from its attributes. If an ACL may be among
-    /// those that can't be read, the group is taken to have no rights.
+    /// those that can't be read, the group is taken to have no rights. More than [`LARGEST_SET`]
+    /// bytes count as unreadable: each worker may hold as much.
     fn from_parts(
         mode: u32,
         names: rustix::io::Result<Vec<u8>>,
         value: impl Fn(&[u8]) -> rustix::io::Result<Vec<u8>>,
     ) -> Self {
-        let (mut features, mut found) = (Features::default(), Vec::new());
+        let (mut features, mut found, mut size) = (Features::default(), Vec::new(), 0);
         // The mode's group bits are the ACL's mask.
         let mut group = None;
         let names = names.unwrap_or_else(|error| {
@@ -124,6 +127,12 @@ impl Inspected {
                 Ok(value) => {
                     if is_access_acl {
                         group = acl::group_bits(&value);
+                    }
+                    size += name.len() + value.len();
+                    if size > LARGEST_SET {
+                        features.add(Feature::UnreadAttributes);
+                        found.clear();
+                        break;
                     }
                     found.push(Attribute { name: name.into(), value: value.into() });
                 }
@@ -165,6 +174,16 @@ mod tests {
         assert_eq!(inspected(Err(Errno::NOTSUP), Err(Errno::IO)), expected("", 0o2674));
         assert_eq!(inspected(Ok(ACCESS_ACL), Ok(4)), expected("ACL", 0o2644));
         assert_eq!(inspected(Ok("system.nfs4_acl"), Err(Errno::IO)), expected("", 0o2674));
+    }
+
+    #[test]
+    fn more_attributes_than_a_set_may_have_are_not_held() {
+        let names: Vec<_> = (0..200).map(|number| format!("user.{number}\0")).collect();
+        let inspected = Inspected::from_parts(0o644, Ok(names.concat().into_bytes()), |_| {
+            Ok(vec![0; LARGEST_SET / 100])
+        });
+        assert!(inspected.attributes.is_empty());
+        assert!(inspected.features.has(Feature::UnreadAttributes), "{}", inspected.features);
     }
 
     /// Returns an ACL under which the group has these rights.

@@ -4,7 +4,6 @@
 //! components, which another process could swap: `beneath` opens directories beneath the root, and
 //! every change is made through a directory handle and a leaf name.
 
-mod acl;
 mod attributes;
 mod backup;
 mod beneath;

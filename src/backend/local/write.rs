@@ -118,12 +118,16 @@ impl LocalTarget {
             }
             let existing = metadata_of(&stat);
             if is_path_handle {
+                let (file_handle, attributes) = (file.as_fd(), intended.attributes);
+                let capability = attributes.is_none().then(|| xattr::capability(file_handle));
                 // chown clears set-id bits and file capabilities.
                 let rest = set_link(parent, name, &existing, wanted);
-                let attributes = intended.attributes;
-                let given =
-                    attributes.map(|wanted| xattr::give(file.as_fd(), Before::Unknown, wanted));
-                let Given { lost, is_changed, failed, .. } = given.unwrap_or_default();
+                let given = match (attributes, capability.flatten()) {
+                    (Some(wanted), _) => xattr::give(file_handle, Before::Unknown, wanted),
+                    (None, Some(value)) => xattr::give_capability(file_handle, &value),
+                    (None, None) => Given::default(),
+                };
+                let Given { lost, is_changed, failed, .. } = given;
                 let intended = Intended { metadata: wanted, ..*intended };
                 let wanted = Metadata { mode: mode_without(lost, &intended), ..*wanted };
                 chmod_handle(&file, mode_under_its_owner(&file, &wanted)?)?;

@@ -1,6 +1,7 @@
 //! Extended attributes and ACLs: reading them, and giving an entry those that it is to have.
 
 use super::metadata::path_of_handle;
+use crate::model::attributes::LARGEST_SET;
 use crate::model::{
     Attribute, AttributeKind, AttributeKinds, Attributes, Cause, Feature, Features,
 };
@@ -163,10 +164,14 @@ fn existing(file: BorrowedFd<'_>, kinds: AttributeKinds, given: &mut Given) -> A
             return Attributes::default();
         }
     };
-    let mut found = Vec::new();
+    let (mut found, mut size) = (Vec::new(), 0);
     for name in each(&names).filter(|name| AttributeKind::of(name).is_some()) {
-        match value(file, name) {
-            Ok(value) => found.push(Attribute { name: name.into(), value: value.into() }),
+        let value = if size > LARGEST_SET { Err(Errno::TOOBIG) } else { value(file, name) };
+        match value {
+            Ok(value) => {
+                size += value.len();
+                found.push(Attribute { name: name.into(), value: value.into() });
+            }
             Err(Errno::NODATA) => {}
             // It is set or removed without having been compared.
             Err(_) => {
@@ -181,6 +186,24 @@ fn existing(file: BorrowedFd<'_>, kinds: AttributeKinds, given: &mut Given) -> A
 /// Iterates over [`names`].
 pub(super) fn each(names: &[u8]) -> impl Iterator<Item = &[u8]> {
     names.split(|&byte| byte == 0).filter(|name| !name.is_empty())
+}
+
+/// The attribute that chown removes.
+const CAPABILITY: &[u8] = b"security.capability";
+
+/// Returns a file's capability, if it has one.
+pub(super) fn capability(file: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    value(file, CAPABILITY).ok()
+}
+
+/// Gives a file its capability again after a change of owner.
+pub(super) fn give_capability(file: BorrowedFd<'_>, value: &[u8]) -> Given {
+    let mut given = Given::default();
+    match set(file, CAPABILITY, value) {
+        Ok(()) => given.changed(CAPABILITY),
+        Err(error) => given.refused(CAPABILITY, value, error),
+    }
+    given
 }
 
 /// Returns whether new entries of a directory inherit an ACL.

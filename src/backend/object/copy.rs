@@ -3,7 +3,7 @@
 use super::cause::{cause, refused};
 use super::conditions::{Unwritten, condition_of, conflict, is_met};
 use super::copies::is_refusal;
-use super::metadata::{put, set};
+use super::metadata::{lost, put, put_attributes, set};
 use super::part_sizes::part_size;
 use super::parts::Parts;
 use super::prefix::BucketPrefix;
@@ -12,7 +12,7 @@ use super::{
     Body, Condition, CopySource, Head, Headers, StoreError, StoreErrorKind, UploadId,
     WrittenObject, uploads,
 };
-use crate::backend::{Precondition, ReadError, Reading, Stage as _};
+use crate::backend::{Intended, MetadataSet, Precondition, ReadError, Reading, Stage as _};
 use crate::model::{Cause, Digest, ETag, Entry, EntryKind, Key, Metadata, Stamp, Stop};
 use std::fs;
 use std::sync::Arc;
@@ -66,9 +66,9 @@ impl BucketPrefix {
         self: &Arc<Self>,
         key: &Key,
         kind: EntryKind,
-        metadata: &Metadata,
+        intended: &Intended<'_>,
         precondition: Precondition,
-    ) -> Result<Stamp, Cause> {
+    ) -> Result<MetadataSet, Cause> {
         let object = self.object_key(key)?;
         let head = self.store.head(&object).map_err(refused)?.ok_or(Cause::TargetChanged)?;
         let precondition = match (precondition, head.etag) {
@@ -80,19 +80,25 @@ impl BucketPrefix {
             (precondition, None) => precondition,
         };
         let mut headers = head.headers.clone();
-        set(&mut headers, kind, metadata);
+        set(&mut headers, kind, intended.metadata);
+        if let Some(attributes) = intended.attributes {
+            put_attributes(&mut headers, attributes);
+        }
+        let lost = lost(&headers, intended.attributes);
+        let are_attributes_changed = intended.attributes.is_some();
+        let set = |stamp| MetadataSet { stamp: Some(stamp), are_attributes_changed, lost };
         let copies = &self.refused_updates;
         if copies.may_copy() {
             match self.copy_onto_itself(&object, &head, &headers, &precondition) {
                 Ok(tag) => {
                     copies.copied();
-                    return Ok(Stamp::of_object(head.size, tag));
+                    return Ok(set(Stamp::of_object(head.size, tag)));
                 }
                 Err(Uncopied::Refused(error)) => copies.refused(key, &error),
                 Err(Uncopied::Failed(error)) => return Err(target_cause(error)),
             }
         }
-        self.rewrite(key, &head, &headers, precondition)
+        self.rewrite(key, &head, &headers, precondition).map(set)
     }
 
     /// Makes the store copy an object onto itself with other headers.

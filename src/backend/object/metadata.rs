@@ -3,15 +3,19 @@
 //! `mtime` is written as rclone does it, in seconds since the epoch with nine decimals
 //! (<https://rclone.org/s3/#modification-times-and-hashes>). Mode, owner, group, kind and digest
 //! have names of vidimus's own. A symbolic link is an object whose content is the link's text. All
-//! values are ASCII, because other clients fail on anything else.
+//! values are ASCII, because other clients fail on anything else. Extended attributes and ACLs are
+//! there if they fit; the manifest has them in any case.
 
 use super::Headers;
 use crate::backend::Facts;
 use crate::model::entry::Completeness;
 use crate::model::{
-    AttributesDigest, DeviceNumber, Digest, EntryKind, Extras, GroupId, LinkGroup, Metadata,
-    Timestamp, hex,
+    Apart, AttributeKinds, Attributes, AttributesDigest, DeviceNumber, Digest, EntryKind, Extras,
+    Features, GroupId, LinkGroup, Metadata, Timestamp, hex,
 };
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use std::sync::Arc;
 
 const MTIME: &str = "mtime";
 const MODE: &str = "vidimus-mode";
@@ -24,6 +28,14 @@ const LINKS: &str = "vidimus-links";
 const DEVICE: &str = "vidimus-device";
 const HOLES: &str = "vidimus-holes";
 const ATTRIBUTES: &str = "vidimus-attributes-blake3";
+const ATTRIBUTE_SET: &str = "vidimus-attributes";
+
+/// The most bytes of user metadata, names and values together, with which attributes are added to
+/// it: S3 takes 2 KiB, and the token of an upload comes later
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingMetadata.html>).
+const LARGEST: usize = 2_048 - 128;
+/// The bytes of a name's prefix in a request; some stores count them.
+const PREFIX: usize = "x-amz-meta-".len();
 
 /// Returns the headers of an object that vidimus writes.
 pub(super) fn headers(
@@ -41,7 +53,29 @@ pub(super) fn headers(
     if let Some(digest) = digest {
         put(&mut headers, DIGEST, digest.to_string());
     }
+    if let Some(apart) = extras.and_then(|extras| extras.apart.loaded()) {
+        put_attributes(&mut headers, apart);
+    }
     headers
+}
+
+/// Replaces the attributes, with all of them if they fit, and their digest in any case.
+pub(super) fn put_attributes(headers: &mut Headers, attributes: &Attributes) {
+    headers.user.retain(|(name, _)| name != ATTRIBUTES && name != ATTRIBUTE_SET);
+    let Some(digest) = attributes.digest() else { return };
+    put(headers, ATTRIBUTES, digest.to_string());
+    let Some(value) = attributes.encode() else { return };
+    let value = BASE64_STANDARD.encode(value);
+    let others = headers.user.iter().map(|(name, value)| PREFIX + name.len() + value.len());
+    if others.sum::<usize>() + PREFIX + ATTRIBUTE_SET.len() + value.len() <= LARGEST {
+        put(headers, ATTRIBUTE_SET, value);
+    }
+}
+
+/// Returns which attributes an object with these headers lacks.
+pub(super) fn lost(headers: &Headers, attributes: Option<&Attributes>) -> Features {
+    let has_all = headers.user.iter().any(|(name, _)| name == ATTRIBUTE_SET);
+    attributes.filter(|_| !has_all).map(Attributes::features).unwrap_or_default()
 }
 
 /// Sets the metadata and leaves other headers as they are.
@@ -58,7 +92,7 @@ pub fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
 
 /// Sets what few entries have.
 fn put_extras(headers: &mut Headers, extras: &Extras) {
-    let Extras { group, device, attributes, holes } = extras;
+    let Extras { group, device, attributes, holes, .. } = extras;
     if let Some(LinkGroup { id, .. }) = group {
         put(headers, LINKS, id.to_string());
     }
@@ -94,11 +128,19 @@ pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts
         gid: number(GID).unwrap_or(guess.gid),
         mtime: mtime.unwrap_or(guess.mtime),
     };
+    let digest = value(ATTRIBUTES).and_then(AttributesDigest::parse);
+    let set = value(ATTRIBUTE_SET).and_then(|set| BASE64_STANDARD.decode(set).ok());
+    let set = set.and_then(|set| Attributes::decode(&set));
+    let set = set.filter(|set| digest.is_some() && set.digest() == digest);
+    let mode = set.as_ref().map_or(metadata.mode, |set| set.mode_with_acl(metadata.mode));
+    let metadata = Metadata { mode, ..metadata };
     let extras = Extras {
         group: value(LINKS).and_then(GroupId::parse).map(|id| LinkGroup { id, names: 0 }),
         device: value(DEVICE).and_then(DeviceNumber::parse),
-        attributes: value(ATTRIBUTES).and_then(AttributesDigest::parse),
+        attributes: digest,
         holes: value(HOLES) == Some("1"),
+        told: if set.is_some() { AttributeKinds::ALL } else { AttributeKinds::NONE },
+        apart: set.map_or(Apart::Nothing, |set| Apart::Loaded(Arc::new(set))),
     };
     let is_link = kind == EntryKind::File && value(KIND) == Some(SYMLINK);
     Facts {

@@ -9,8 +9,8 @@ use super::prefix::BucketPrefix;
 use super::write::ObjectStage;
 use super::{Condition, StoreErrorKind};
 use crate::backend::{
-    Capabilities, Intended, KeySpace, ListItem, ListOptions, Listing, MetadataSet, Precondition,
-    Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
+    Capabilities, Inspected, Intended, KeySpace, ListItem, ListOptions, Listing, MetadataSet,
+    Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -73,6 +73,10 @@ impl Source for ObjectSource {
 
     fn look(&self, key: &Key) -> Result<Option<Entry>, Cause> {
         self.place.look(key)
+    }
+
+    fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {
+        Ok(Inspected::told(entry))
     }
 
     fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
@@ -315,13 +319,10 @@ impl Target for ObjectTarget {
         intended: &Intended<'_>,
         precondition: Precondition,
     ) -> Result<MetadataSet, Cause> {
-        let (to, wanted) = (self.place(), intended.metadata);
-        let stamp = if kind == EntryKind::Directory {
-            to.put_marker(key, wanted)?
-        } else {
-            Some(to.set_metadata(key, kind, wanted, precondition)?)
-        };
-        Ok(MetadataSet { stamp, ..MetadataSet::default() })
+        if kind == EntryKind::Directory {
+            return self.place().put_marker(key, intended);
+        }
+        self.place().set_metadata(key, kind, intended, precondition)
     }
 
     fn keeps_directories(&self) -> bool {

@@ -7,7 +7,7 @@ use super::backup::ObjectBackup;
 use super::cause::{cause, refused};
 use super::conditions::{Unwritten, Writing, condition_of, conflict};
 use super::marker_trial::unwritten;
-use super::metadata::{headers, put};
+use super::metadata::{headers, lost, put, put_attributes};
 use super::part_sizes::{STREAMED_PART, part_size};
 use super::parts::Parts;
 use super::prefix::BucketPrefix;
@@ -16,7 +16,7 @@ use super::{
     Body, CompletedPart, Condition, Head, Headers, StoreError, StoreErrorKind, UploadId,
     UploadedPart, WrittenObject,
 };
-use crate::backend::{Intended, Precondition, Stage, Staged, Written};
+use crate::backend::{Intended, MetadataSet, Precondition, Stage, Staged, Written};
 use crate::limits::{Content, MemoryPermit};
 use crate::model::hint::hint;
 use crate::model::{
@@ -313,11 +313,11 @@ impl Stage for ObjectStage {
             self.to.store.delete(&marker, Condition::None).map_err(refused)?;
         }
         let stamp = Stamp::of_object(size, tag);
-        Ok(Box::new(InPlace(Written {
-            stamp,
-            metadata: *intended.metadata,
-            lost: Features::default(),
-        })))
+        let lost = match intended.attributes.filter(|_| self.kept.is_none()) {
+            Some(_) => lost(&self.headers(intended.metadata, Some(digest)), intended.attributes),
+            None => Features::default(),
+        };
+        Ok(Box::new(InPlace(Written { stamp, metadata: *intended.metadata, lost })))
     }
 }
 
@@ -486,21 +486,26 @@ impl BucketPrefix {
     pub(super) fn put_marker(
         &self,
         key: &Key,
-        metadata: &Metadata,
-    ) -> Result<Option<Stamp>, Cause> {
+        intended: &Intended<'_>,
+    ) -> Result<MetadataSet, Cause> {
         if !self.has_markers() {
-            return Ok(None);
+            return Ok(MetadataSet::default());
         }
         let object = self.object_key(key)?;
-        let headers = headers(&object, EntryKind::Directory, metadata, None, None);
+        let mut headers = headers(&object, EntryKind::Directory, intended.metadata, None, None);
+        if let Some(attributes) = intended.attributes {
+            put_attributes(&mut headers, attributes);
+        }
+        let lost = lost(&headers, intended.attributes);
+        let set = |stamp| MetadataSet { stamp, are_attributes_changed: false, lost };
         match self.store.put(&object, Body::default(), &headers, Condition::None) {
             Ok(tag) => {
                 // The metadata of a bucket's root is under a key that isn't listed, so it has no
                 // tag.
                 let is_listed = !(key.is_root() && self.prefix.is_empty());
-                Ok(Some(Stamp::of_object(0, tag.filter(|_| is_listed))))
+                Ok(set(Some(Stamp::of_object(0, tag.filter(|_| is_listed)))))
             }
-            Err(error) if self.refuses_markers(&error) => Ok(None),
+            Err(error) if self.refuses_markers(&error) => Ok(MetadataSet::default()),
             Err(error) => Err(unwritten(&error)),
         }
     }

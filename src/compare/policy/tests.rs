@@ -105,7 +105,17 @@ impl Case {
         let (filter, from) = (Arc::new(filter), SourceNumber::FIRST);
         let hard_links = HardLinks::Made;
         let looks_for = options.preserve.attribute_kinds();
-        let policy = Policy { options, filter, surplus, from, has_links, hard_links, looks_for };
+        let policy = Policy {
+            options,
+            filter,
+            surplus,
+            from,
+            has_links,
+            hard_links,
+            looks_for,
+            inspects: true,
+            keeps_apart: true,
+        };
         let pair = Pair { key, source, target, row, conflict };
         let decided = policy.decide(&pair, |metadata, _, _| achievable(metadata));
         let Decision { action, reason } = match decided {

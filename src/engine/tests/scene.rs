@@ -135,6 +135,8 @@ impl Scene {
             has_links: true,
             hard_links: crate::compare::HardLinks::Separate,
             looks_for: crate::model::AttributeKinds::NONE,
+            inspects: true,
+            keeps_apart: false,
             options: self.policy,
             filter,
             surplus: if self.delete.is_some() { Surplus::Delete } else { Surplus::Keep },

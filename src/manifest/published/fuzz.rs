@@ -93,7 +93,8 @@ fn read_segment(bytes: &[u8], lines: u64) -> Result<(), TestCaseError> {
     file.write_all(bytes).unwrap();
     file.rewind().unwrap();
     let (length, blake3) = (bytes.len() as u64, Digest::of(bytes));
-    let segment = Segment { sequence: 4, lines, bytes: length, blake3, looked: false };
+    let segment =
+        Segment { sequence: 4, lines, bytes: length, blake3, looked: false, tells_more: false };
     let mut reader = match SegmentReader::new(&segment, file) {
         Ok(reader) => reader,
         Err(error) => {
@@ -131,8 +132,11 @@ fn what_would_fill_memory_is_refused() {
         file.write_all(compressed).unwrap();
         file.rewind().unwrap();
         let (bytes, blake3) = (compressed.len() as u64, Digest::of(compressed));
-        SegmentReader::new(&Segment { sequence: 1, lines: 1, bytes, blake3, looked: false }, file)
-            .unwrap()
+        SegmentReader::new(
+            &Segment { sequence: 1, lines: 1, bytes, blake3, looked: false, tells_more: false },
+            file,
+        )
+        .unwrap()
     };
     let endless = zstd::encode_all(io::repeat(b'a').take(1 << 27), 1).unwrap();
     assert!(endless.len() < 1 << 14);

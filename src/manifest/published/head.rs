@@ -120,6 +120,9 @@ pub struct Segment {
     /// looks once more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub looked: bool,
+    /// Whether a line tells of an entry what the target doesn't have, such as attributes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub tells_more: bool,
 }
 
 /// The pointer to the current head.
@@ -215,6 +218,11 @@ impl Head {
 
     pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
         encode(self)
+    }
+
+    /// Returns whether rows tell of entries what the target doesn't have.
+    pub fn tells_more_than_target(&self) -> bool {
+        self.segments.iter().any(|segment| segment.tells_more)
     }
 
     /// Returns the sources of rows by number, with the latest run of each.

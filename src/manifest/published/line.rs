@@ -9,13 +9,14 @@ use crate::model::key::is_printable;
 use crate::model::serial::{bytes, hex, mode, time};
 use crate::model::stamp::{Evidence, Inode, NO_NUMBER};
 use crate::model::{
-    AttributeKinds, AttributesDigest, Birth, DeviceNumber, Digest, EntryKind, ExtraDigests, Extras,
-    GroupId, Key, LinkGroup, Metadata, RunId, SpecialKind, Stamp,
+    Apart, Attribute, AttributeKinds, Attributes, AttributesDigest, Birth, DeviceNumber, Digest,
+    EntryKind, ExtraDigests, Extras, GroupId, Key, LinkGroup, Metadata, RunId, SpecialKind, Stamp,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use std::io::{self, Write as _};
+use std::sync::Arc;
 
 /// What the published manifest says about one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,11 +61,40 @@ struct Line {
     device: Option<String>,
     attributes_blake3: Option<String>,
     #[serde(default)]
+    attributes: Vec<AttributeLine>,
+    #[serde(default)]
     holes: bool,
     born: Option<String>,
 }
 
+/// One attribute that the target's entry doesn't have itself.
+#[derive(Deserialize)]
+struct AttributeLine {
+    name: Option<String>,
+    name_base64: Option<String>,
+    value: Option<String>,
+    value_base64: Option<String>,
+}
+
+impl AttributeLine {
+    fn attribute(&self) -> Result<Attribute, String> {
+        let part = |plain: &Option<String>, base64: &Option<String>, missing: &str| {
+            Ok::<_, String>(bytes(plain.as_deref(), base64.as_deref())?.ok_or(missing)?)
+        };
+        Ok(Attribute {
+            name: part(&self.name, &self.name_base64, "an attribute has no name")?.into(),
+            value: part(&self.value, &self.value_base64, "an attribute has no value")?.into(),
+        })
+    }
+}
+
 impl Published {
+    /// Returns whether the line tells of the entry what the target doesn't have.
+    pub(super) fn tells_more_than_target(&self) -> bool {
+        let row = self.row.as_ref().map(|(row, _)| row);
+        row.and_then(|row| row.extras.as_ref()).is_some_and(|extras| extras.apart.is_some())
+    }
+
     /// Returns whether a reader of version 1 would pass over something that matters in this line,
     /// or take it for damage.
     pub(super) fn needs_version_2(&self) -> bool {
@@ -139,7 +169,7 @@ fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
 }
 
 fn extras(extras: &Extras, out: &mut Vec<u8>) -> io::Result<()> {
-    let Extras { group, device, attributes, holes } = extras;
+    let Extras { group, device, attributes, holes, apart, told: _ } = extras;
     if let Some(group) = group {
         write!(out, ",\"links\":\"{}\"", group.id)?;
     }
@@ -148,6 +178,17 @@ fn extras(extras: &Extras, out: &mut Vec<u8>) -> io::Result<()> {
     }
     if let Some(attributes) = attributes {
         write!(out, ",\"attributes_blake3\":\"{attributes}\"")?;
+    }
+    if let Some(apart) = apart.loaded() {
+        out.extend_from_slice(b",\"attributes\":[");
+        for (number, Attribute { name, value }) in apart.iter().enumerate() {
+            out.extend_from_slice(if number == 0 { b"{" } else { b",{" });
+            self::name(out, ["name", "name_base64"], name)?;
+            out.push(b',');
+            self::name(out, ["value", "value_base64"], value)?;
+            out.push(b'}');
+        }
+        out.push(b']');
     }
     if *holes {
         out.extend_from_slice(b",\"holes\":true");
@@ -242,13 +283,31 @@ impl Line {
             .as_deref()
             .map(|device| DeviceNumber::parse(device).ok_or("it has no valid number of a device"));
         let attributes = self.attributes_blake3.as_deref().map(hex).transpose()?;
+        let attributes = attributes.map(AttributesDigest);
         Ok(Extras {
             group: group.transpose()?,
             device: device.transpose()?,
-            attributes: attributes.map(AttributesDigest),
+            attributes,
             holes: self.holes,
+            apart: self.apart(attributes)?,
+            told: AttributeKinds::NONE,
         }
         .boxed())
+    }
+}
+
+impl Line {
+    /// Parses the attributes that the target's entry doesn't have, of which `all` is the digest.
+    fn apart(&self, all: Option<AttributesDigest>) -> Result<Apart, String> {
+        if self.attributes.is_empty() {
+            return Ok(Apart::Nothing);
+        }
+        let found = self.attributes.iter().map(AttributeLine::attribute);
+        let found = Attributes::checked(found.collect::<Result<_, _>>()?)?;
+        if found.digest() != all {
+            return Err("its attributes are not those of their digest".to_owned());
+        }
+        Ok(Apart::Loaded(Arc::new(found)))
     }
 }
 
@@ -364,6 +423,54 @@ mod tests {
             assert_eq!(line.split(|byte| *byte == b'\n').count(), 2);
             assert_eq!(decode(line.trim_ascii_end()).as_ref(), Ok(&published));
             assert_eq!(key(line.trim_ascii_end()).as_ref(), Ok(&published.key));
+        }
+    }
+
+    /// Returns the line of a file that doesn't have its attributes itself.
+    fn with_attributes() -> (Attributes, String) {
+        let all: [(&[u8], &[u8]); 2] =
+            [(b"system.posix_acl_access", b"\x02\0"), (b"user.a\xff", b"1\"")];
+        let all = all.map(|(name, value)| Attribute { name: name.into(), value: value.into() });
+        let set = Attributes::checked(all.to_vec()).unwrap();
+        let apart = Apart::Loaded(Arc::new(set.clone()));
+        let extras = Extras { attributes: set.digest(), apart, ..Extras::default() };
+        let row = Row { extras: Some(Box::new(extras)), ..row(b"a") };
+        let row = Some((row, RunId("r".to_owned())));
+        let mut line = Vec::new();
+        let published = Published { key: Key::new(*b"a"), sequence: 1, row };
+        assert!(published.tells_more_than_target());
+        published.encode(&mut line).unwrap();
+        (set, String::from_utf8(line).unwrap())
+    }
+
+    #[test]
+    fn attributes_that_the_target_lacks_come_back_as_they_were() {
+        let (set, line) = with_attributes();
+        assert!(
+            line.contains(
+                ",\"attributes\":[{\"name\":\"system.posix_acl_access\",\"value\":\"\\u0002\\u0000\"},\
+                 {\"name_base64\":\"dXNlci5h/w==\",\"value\":\"1\\\"\"}]"
+            ),
+            "{line}"
+        );
+        let Published { row, .. } = decode(line.trim_ascii_end().as_bytes()).unwrap();
+        let extras = row.unwrap().0.extras.unwrap();
+        assert_eq!(extras.apart.loaded().map(|apart| &**apart), Some(&set));
+    }
+
+    #[test]
+    fn attributes_that_nobody_wrote_so_are_refused() {
+        let (_, line) = with_attributes();
+        for (part, other, expected) in [
+            ("dXNlci5h/w==", "c3lzdGVtLmZvbw==", "no mirror keeps the attribute \"system.foo\""),
+            ("dXNlci5h/w==", "YQ==", "no entry can have the attribute \"a\""),
+            ("dXNlci5h/w==", "YS5i", "attributes are out of order"),
+            ("\"1\\\"\"", "\"2\"", "its attributes are not those of their digest"),
+            (",\"value\":\"1\\\"\"", "", "an attribute has no value"),
+        ] {
+            assert!(line.contains(part), "{line}");
+            let line = line.replace(part, other);
+            assert_eq!(decode(line.trim_ascii_end().as_bytes()), Err(expected.to_owned()));
         }
     }
 

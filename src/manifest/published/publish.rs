@@ -9,8 +9,8 @@ use super::segment::{SegmentWriter, WrittenSegment};
 use super::status::ManifestStatus;
 use super::writer::{ManifestWriter, WrittenFile};
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
-use crate::model::{Error, ErrorKind, Notice, RunId};
-use std::collections::{BTreeSet, HashMap};
+use crate::model::{AttributesDigest, Error, ErrorKind, Notice, RunId};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io::Write;
 
 /// All rows are rewritten once the changes since the base exceed one in this many rows.
@@ -197,11 +197,11 @@ fn write_publication(
         None => write_all(&mut runs, sequence, out),
     })?;
     let WrittenFile { made: Counted { segment, rows }, bytes, blake3 } = written;
-    let WrittenSegment { lines, needs_version_2, looked } = segment;
+    let WrittenSegment { lines, needs_version_2, looked, tells_more } = segment;
     head.rows = rows;
     head.set_version(needs_version_2, base.map(|base| &base.head));
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
-    head.segments.push(Segment { sequence, lines, bytes, blake3, looked });
+    head.segments.push(Segment { sequence, lines, bytes, blake3, looked, tells_more });
     // Published rows are from these sources.
     sources.extend(base.iter().flat_map(|base| base.head.sources()).map(|source| source.number));
     if sources.iter().ne([&SourceNumber::FIRST]) {
@@ -281,15 +281,30 @@ struct Counted {
     rows: u64,
 }
 
+/// The most digests of attributes that are remembered to find those that no row refers to.
+const DIGESTS: usize = 1 << 16;
+
+/// Returns the digest of the attributes that a row's entry doesn't have itself.
+fn apart_of(row: &Row) -> Option<AttributesDigest> {
+    row.extras.as_deref().filter(|extras| extras.apart.is_some())?.attributes
+}
+
 /// Writes all rows.
 fn write_all(runs: &mut Runs<'_>, sequence: u64, out: &mut dyn Write) -> Result<Counted, Error> {
     let mut segment = SegmentWriter::new(out)?;
+    let mut used = Some(HashSet::new());
     for row in runs.state.rows()? {
-        let row = row?;
+        let mut row = row?;
+        runs.state.load_attributes(&mut row)?;
+        if let (Some(digests), Some(digest)) = (&mut used, apart_of(&row)) {
+            digests.insert(digest);
+            used = used.filter(|digests| digests.len() <= DIGESTS);
+        }
         let run = runs.id(&row)?;
         segment.add(&Published { key: row.key.clone(), sequence, row: Some((row, run)) })?;
     }
     let segment = segment.finish()?;
+    used.map_or(Ok(()), |used| runs.state.keep_attributes(&used))?;
     Ok(Counted { rows: segment.lines, segment })
 }
 
@@ -305,7 +320,8 @@ fn write_changes(
     for change in runs.state.changes()? {
         let change = change?;
         let row = match change.row {
-            Some(row) => {
+            Some(mut row) => {
+                runs.state.load_attributes(&mut row)?;
                 rows = rows.saturating_add(u64::from(!change.was_published));
                 let run = runs.id(&row)?;
                 Some((row, run))

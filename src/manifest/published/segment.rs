@@ -28,6 +28,7 @@ pub(super) struct SegmentWriter<'o> {
     lines: u64,
     needs_version_2: bool,
     looked: bool,
+    tells_more: bool,
 }
 
 impl<'o> SegmentWriter<'o> {
@@ -37,7 +38,14 @@ impl<'o> SegmentWriter<'o> {
         // Compression runs on another thread than reading and encoding rows.
         encoder.multithread(1).map_err(cannot_write)?;
         encoder.set_parameter(CParameter::JobSize(JOB)).map_err(cannot_write)?;
-        Ok(Self { encoder, line: Vec::new(), lines: 0, needs_version_2: false, looked: true })
+        Ok(Self {
+            encoder,
+            line: Vec::new(),
+            lines: 0,
+            needs_version_2: false,
+            looked: true,
+            tells_more: false,
+        })
     }
 
     /// Adds a row; keys must come in order.
@@ -53,6 +61,7 @@ impl<'o> SegmentWriter<'o> {
         })?;
         self.lines += 1;
         self.needs_version_2 |= published.needs_version_2();
+        self.tells_more |= published.tells_more_than_target();
         let mut rows = published.row.iter();
         self.looked &= rows.all(|(row, _)| row.looked == AttributeKinds::ALL);
         self.encoder.write_all(&self.line).map_err(cannot_write)
@@ -61,8 +70,8 @@ impl<'o> SegmentWriter<'o> {
     /// Ends the segment.
     pub(super) fn finish(self) -> Result<WrittenSegment, Error> {
         self.encoder.finish().map_err(cannot_write)?;
-        let Self { lines, needs_version_2, looked, .. } = self;
-        Ok(WrittenSegment { lines, needs_version_2, looked: looked && lines > 0 })
+        let Self { lines, needs_version_2, looked, tells_more, .. } = self;
+        Ok(WrittenSegment { lines, needs_version_2, looked: looked && lines > 0, tells_more })
     }
 }
 
@@ -74,6 +83,8 @@ pub(super) struct WrittenSegment {
     pub(super) needs_version_2: bool,
     /// Whether [all attributes were looked for](Segment::looked).
     pub(super) looked: bool,
+    /// Whether a line [tells more than the target](Segment::tells_more).
+    pub(super) tells_more: bool,
 }
 
 fn cannot_write(error: std::io::Error) -> Error {

@@ -110,8 +110,8 @@ impl State {
     }
 
     /// Narrows a mode so that it reveals nothing that is closed to a class of users: the names in a
-    /// directory that they can't list, the digest of a file that they can't read. `of` selects the
-    /// rows; the manifest's group is `gid`.
+    /// directory that they can't list, the digest of a file that they can't read, attributes that
+    /// only root can. `of` selects the rows; the manifest's group is `gid`.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`] if the state can't be read.
@@ -141,7 +141,7 @@ impl State {
         });
         let (group, others, imported) = open.map_err(|error| self.failed("read", error))?;
         // An imported list has no directories.
-        if imported {
+        if imported || self.has_private_attributes()? {
             return Ok(ManifestMode::PRIVATE);
         }
         let mode = if group { mode } else { mode.without_group() };
@@ -253,6 +253,7 @@ impl State {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM entries", [])?;
             transaction.execute("DELETE FROM links", [])?;
+            transaction.execute("DELETE FROM attributes", [])?;
             transaction.execute("DELETE FROM changed", [])?;
             let delete = "DELETE FROM meta WHERE name IN (?1, ?2, ?3, ?4)";
             transaction.execute(delete, [PUBLISHED, TAKEN_OVER, DISTRUSTED, RENUMBERED])?;

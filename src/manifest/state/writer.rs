@@ -2,7 +2,7 @@
 
 use crate::manifest::database::failed;
 use crate::manifest::row::{self, Row, Verified};
-use crate::model::{Error, Key};
+use crate::model::{Apart, Error, Extras, Key};
 use rusqlite::Connection;
 use std::path::PathBuf;
 
@@ -27,6 +27,13 @@ impl Writer {
     pub fn put(&mut self, row: &Row) -> Result<(), Error> {
         self.track(&row.key)?;
         self.write(row::PUT, |statement| row::put(statement, row))?;
+        if let Some(Extras { attributes: Some(digest), apart: Apart::Loaded(apart), .. }) =
+            row.extras.as_deref()
+        {
+            self.write(row::PUT_ATTRIBUTES, |statement| {
+                row::put_attributes(statement, *digest, apart)
+            })?;
+        }
         match row.group() {
             Some(group) => {
                 self.write(row::PUT_LINK, |statement| row::put_link(statement, &row.key, group))

@@ -561,6 +561,15 @@ notices! {
         if *count == 1 { "entry" } else { "entries" },
         what.of(*count),
     )],
+    /// The target can't keep some extended attributes or ACLs.
+    Warning "attributes_kept_apart" AttributesKeptApart {
+        /// The number of entries.
+        count: u64,
+    } => [format!(
+        "extended attributes or ACLs of {count} {} are kept in the manifest alone, from which a \
+         mirror of the target restores them: the target can't keep them",
+        if *count == 1 { "entry" } else { "entries" },
+    )],
     /// The target's file system has no symbolic links.
     Note "links_left_out" LinksLeftOut {
         /// How many are left out.

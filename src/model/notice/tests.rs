@@ -87,6 +87,7 @@ fn notices() -> Vec<Notice> {
         Notice::RenamesReplace,
         Notice::DirectoriesOfOthers,
         Notice::MetadataNotKept { what: Kept::Mode, count: 1 },
+        Notice::AttributesKeptApart { count: 2 },
         Notice::LinksLeftOut { count: 2 },
         Notice::InodesGivenAnew { side: Side::Target },
         Notice::RangesIgnored,

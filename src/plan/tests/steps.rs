@@ -110,6 +110,8 @@ impl Scene {
             has_links: true,
             hard_links: crate::compare::HardLinks::Separate,
             looks_for: crate::model::AttributeKinds::NONE,
+            inspects: true,
+            keeps_apart: false,
         };
         let listing = ListOptions { filter, only: None, key_space: KeySpace::Tree };
         let listed = |side, place: &dyn crate::backend::Source| {

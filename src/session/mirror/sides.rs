@@ -151,24 +151,25 @@ impl Session<'_> {
         Box::new(listing.filter(move |item| !is_marker(item)))
     }
 
-    /// Adds recorded metadata to a source's listing that has none. It comes from the state of
-    /// earlier runs into that source, or at first contact (until a run has completed) from the
-    /// manifest published in it: on a machine without records, a restore gets metadata and digests
-    /// from there. Later runs have rows of their own, and don't need it.
+    /// Adds recorded metadata to a source's listing that has none, or what a file system doesn't
+    /// keep. It comes from the state of earlier runs into that source, or else from the manifest
+    /// published in it: on a machine without records, a restore gets metadata and digests from
+    /// there. Once a run has completed, its own rows have them, too, and the manifest is read only
+    /// if it tells more than the source.
     pub(super) fn enrich(
         &self,
         source: &dyn Source,
         listing: Listing,
         is_first_contact: bool,
     ) -> Result<Listing, Error> {
-        if let Some(state) = self.recorded_of_source() {
-            return self.enrich_from_state(&state, listing);
-        }
-        if source.capabilities().lists_metadata
-            || self.places.source.only.is_some()
-            || !is_first_contact
-        {
+        let Places { source: place, .. } = self.places;
+        if place.only.is_some() {
             return Ok(listing);
+        }
+        let lists_metadata = source.capabilities().lists_metadata;
+        if let Some((state, tells_more)) = self.state_of_source() {
+            let is_needed = tells_more || !lists_metadata;
+            return if is_needed { self.enrich_from_state(state, listing) } else { Ok(listing) };
         }
         let spool_dir = if self.options.dry_run {
             std::env::temp_dir()
@@ -178,6 +179,10 @@ impl Session<'_> {
         let kept = ManifestReader::of(source, &spool_dir);
         let published = kept.latest_or_highest().and_then(|found| {
             let Some((latest, fault)) = found else { return Ok(None) };
+            let is_first = is_first_contact && !lists_metadata;
+            if !is_first && !latest.head.tells_more_than_target() {
+                return Ok(None);
+            }
             if let Some(fault) = fault {
                 self.notice(used_instead(&latest, Some(&fault), None));
             }
@@ -189,8 +194,8 @@ impl Session<'_> {
                 Ok(self.enrich_from_rows(listing, rows, &sources))
             }
             Ok(None) => Ok(listing),
-            Err(error) if error.kind == ErrorKind::Damaged => {
-                let (source, cause) = (self.places.source.name.clone(), error.sentence());
+            Err(error) if error.kind == ErrorKind::Damaged || lists_metadata => {
+                let (source, cause) = (place.name.clone(), error.sentence());
                 self.notice(Notice::SourceManifestUnusable { source, cause });
                 Ok(listing)
             }
@@ -226,20 +231,23 @@ impl Session<'_> {
         }
     }
 
-    /// Returns the state of runs into the source, if its listing lacks metadata.
-    fn recorded_of_source(&self) -> Option<State> {
+    /// Returns the state of runs into the source, and whether that tells more of entries than the
+    /// source has.
+    fn state_of_source(&self) -> Option<(State, bool)> {
         let Places { source, .. } = self.places;
-        if source.capabilities().lists_metadata || source.only.is_some() {
-            return None;
-        }
-        State::latest_into(&self.options.state_dir, &source.name).unwrap_or_else(|error| {
+        let latest = State::latest_into(&self.options.state_dir, &source.name);
+        let found = latest.and_then(|state| {
+            let tells_more = state.as_ref().map(State::knows_more_than_target).transpose()?;
+            Ok(state.zip(tells_more))
+        });
+        found.unwrap_or_else(|error| {
             let (source, cause) = (source.name.clone(), error.sentence());
             self.notice(Notice::SourceRecordUnusable { source, cause });
             None
         })
     }
 
-    fn enrich_from_state(&self, state: &State, listing: Listing) -> Result<Listing, Error> {
+    fn enrich_from_state(&self, state: State, listing: Listing) -> Result<Listing, Error> {
         // Rows before the first listed key are not needed.
         let mut listing = listing.peekable();
         let first = match listing.peek() {
@@ -247,6 +255,11 @@ impl Session<'_> {
             _ => Key::root(),
         };
         let (rows, sources) = (state.rows_from(&first)?, state.recorded_sources()?);
+        let rows = rows.map(move |row| {
+            let mut row = row?;
+            state.load_attributes(&mut row)?;
+            Ok(row)
+        });
         Ok(self.enrich_from_rows(Box::new(listing), rows, &sources))
     }
 

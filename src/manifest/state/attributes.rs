@@ -1,0 +1,86 @@
+//! Attributes that entries of the target don't have themselves.
+
+use super::State;
+use crate::manifest::row::Row;
+use crate::model::{Apart, Attributes, AttributesDigest, Error, Extras};
+use rusqlite::{OptionalExtension as _, params};
+use std::collections::HashSet;
+use std::sync::Arc;
+
+impl State {
+    /// Returns whether rows tell of entries what the target doesn't have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be read.
+    pub fn knows_more_than_target(&self) -> Result<bool, Error> {
+        // Files of earlier versions lack the table.
+        let table = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'attributes')";
+        let any = "SELECT EXISTS (SELECT 1 FROM attributes)";
+        let ask = |query: &str| self.connection.query_row(query, [], |row| row.get::<_, bool>(0));
+        let known = ask(table).and_then(|has_table| if has_table { ask(any) } else { Ok(false) });
+        known.map_err(|error| self.failed("read", error))
+    }
+
+    /// Loads the attributes that a row's entry doesn't have itself. Where they are lost, so is what
+    /// the row says of them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be read.
+    pub fn load_attributes(&self, row: &mut Row) -> Result<(), Error> {
+        let Some(Extras { attributes, apart: apart @ Apart::Recorded, .. }) =
+            row.extras.as_deref_mut()
+        else {
+            return Ok(());
+        };
+        let found = attributes.map(|digest| self.attributes(digest)).transpose()?;
+        *apart = match found.flatten() {
+            Some(found) => Apart::Loaded(Arc::new(found)),
+            None => Apart::Nothing,
+        };
+        Ok(())
+    }
+
+    fn attributes(&self, digest: AttributesDigest) -> Result<Option<Attributes>, Error> {
+        let query = "SELECT value FROM attributes WHERE digest = ?1";
+        let read = || {
+            let mut statement = self.connection.prepare_cached(query)?;
+            statement.query_row([&digest.0[..]], |row| row.get::<_, Vec<u8>>(0)).optional()
+        };
+        let value = read().map_err(|error| self.failed("read", error))?;
+        let found = value.and_then(|value| Attributes::decode(&value));
+        Ok(found.filter(|found| found.digest() == Some(digest)))
+    }
+
+    /// Returns whether any attributes are [private](Attributes::are_private).
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be read.
+    pub(super) fn has_private_attributes(&self) -> Result<bool, Error> {
+        let query = "SELECT EXISTS (SELECT 1 FROM attributes WHERE is_private)";
+        let any = self.connection.query_row(query, [], |row| row.get(0));
+        any.map_err(|error| self.failed("read", error))
+    }
+
+    /// Removes the attributes that no row refers to: all but those with these digests.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
+    pub fn keep_attributes(&self, used: &HashSet<AttributesDigest>) -> Result<(), Error> {
+        let write = || {
+            let transaction = self.connection.unchecked_transaction()?;
+            {
+                let mut all = transaction.prepare("SELECT digest FROM attributes")?;
+                let digests = all.query_map([], |row| row.get::<_, [u8; 16]>(0))?;
+                let digests = digests.collect::<rusqlite::Result<Vec<_>>>()?;
+                let mut remove = transaction.prepare("DELETE FROM attributes WHERE digest = ?1")?;
+                for digest in digests {
+                    if !used.contains(&AttributesDigest(digest)) {
+                        remove.execute(params![&digest[..]])?;
+                    }
+                }
+            }
+            transaction.commit()
+        };
+        write().map_err(|error| self.failed("write", error))
+    }
+}
