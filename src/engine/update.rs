@@ -27,7 +27,7 @@ impl Worker<'_, '_> {
     /// Takes the target's entry as it is, and records it. Its attributes are set if they differ, and
     /// its mode if it is wider than the source's ACL grants, which a listing doesn't show.
     pub(super) fn adopt(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
-        let inspected = self.inspected(step.source.clone())?;
+        let inspected = self.inspected(step.source.clone(), step.target.as_ref())?;
         let is_narrowed = inspected.entry.metadata.mode != step.source.metadata.mode;
         let wanted = inspected.kept.attributes.as_deref();
         let differ = wanted.map(|wanted| self.have_others(step.target.as_ref(), wanted));
@@ -64,7 +64,7 @@ impl Worker<'_, '_> {
         existing: Option<Entry>,
         proof: Option<Hashed>,
     ) -> Result<CompletedStep, EntryError> {
-        let inspected = self.inspected(entry)?;
+        let inspected = self.inspected(entry, existing.as_ref())?;
         self.update_inspected(step, inspected, existing, proof)
     }
 
@@ -154,7 +154,8 @@ impl Worker<'_, '_> {
     /// Sets mode, owner and group of a file that has the source's size. As its content is unknown,
     /// nothing is recorded.
     pub(super) fn update_rights(&mut self, step: &Step) -> Result<CompletedStep, EntryError> {
-        let InspectedEntry { mut entry, mut kept } = self.inspected(step.source.clone())?;
+        let InspectedEntry { mut entry, mut kept } =
+            self.inspected(step.source.clone(), step.target.as_ref())?;
         if step.target.as_ref().and_then(Entry::group).is_some() {
             return self.make_anew(step, entry);
         }
@@ -202,14 +203,22 @@ impl Worker<'_, '_> {
         }
     }
 
-    /// Returns the source's entry as it is to be copied, with its attributes.
-    fn inspected(&self, mut entry: Entry) -> Result<InspectedEntry, EntryError> {
+    /// Returns the source's entry as it is to be copied, with its attributes. If the existing copy
+    /// has holes, too, these are not lost.
+    fn inspected(
+        &self,
+        mut entry: Entry,
+        existing: Option<&Entry>,
+    ) -> Result<InspectedEntry, EntryError> {
         if entry.kind != EntryKind::File || self.context.purpose != Purpose::Mirror {
             return Ok(InspectedEntry { entry, kept: Kept::default() });
         }
         match self.context.source.inspect(&entry) {
             Ok(inspected) => {
-                let kept = self.context.kept(inspected, &mut entry);
+                let mut kept = self.context.kept(inspected, &mut entry);
+                if kept.lost.has(Feature::Holes) && self.has_holes(existing) {
+                    kept.lost.remove(Feature::Holes);
+                }
                 Ok(InspectedEntry { entry, kept })
             }
             Err(cause) => {
@@ -257,6 +266,12 @@ impl Worker<'_, '_> {
     /// Returns whether the target's entries can have attributes themselves.
     fn target_keeps(&self) -> bool {
         self.context.target.capabilities().keeps_attributes
+    }
+
+    /// Returns whether the target's file has holes. One that can't be looked at counts as if not.
+    fn has_holes(&self, existing: Option<&Entry>) -> bool {
+        let found = existing.map(|existing| self.context.target.inspect(existing));
+        found.is_some_and(|found| found.is_ok_and(|found| found.features.has(Feature::Holes)))
     }
 
     /// Counts a file that was adopted without a digest.

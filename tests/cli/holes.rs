@@ -45,6 +45,33 @@ fn a_copy_has_the_holes_of_its_source() {
     env.verify(&[]).expect(0);
 }
 
+/// A copy that is adopted, or only read again, has its holes.
+#[test]
+fn holes_that_are_there_are_not_counted_as_lost() {
+    let env = Environment::new();
+    for root in [&env.source, &env.target] {
+        sparse().write(root);
+    }
+    TestTree::new().file("d/in order", without_holes()).write(&env.target);
+    for entry in walkdir::WalkDir::new(&env.root) {
+        set_mtime_of(entry.expect("list").path(), 1_000_000_000, 0);
+    }
+    env.age();
+    env.mirrored(&[]).counts(&[("files_adopted", 7), ("holes_lost", 1)]);
+    env.age();
+    std::fs::hard_link(env.target.join("small"), env.root.join("other name")).expect("link");
+    std::fs::remove_file(env.root.join("other name")).expect("remove");
+    env.mirrored(&[]).counts(&[("bytes_hashed", 204_800), ("holes_lost", 0)]);
+}
+
+/// The content of `d/in order`.
+fn without_holes() -> Vec<u8> {
+    let mut content = vec![0; 3 * MIB + 5];
+    content[..6].copy_from_slice(b"begins");
+    content[2 * MIB..][..4].copy_from_slice(b"ends");
+    content
+}
+
 /// Digests other than BLAKE3 have to read every byte in order.
 #[test]
 fn holes_are_kept_with_further_digests_too() {

@@ -80,11 +80,12 @@ impl Mount {
         Self::attached(at, &["--bind", from.to_str().expect("test paths are UTF-8")])
     }
 
-    /// Mounts an empty overlay at `at`, with layers in `beside`.
+    /// Mounts an overlay at `at`, with layers in `beside`: what is in its `lower` shows, what is
+    /// written goes to `upper`.
     pub fn overlay(beside: &Path, at: &Path) -> Result<Self, String> {
         let layer = |name: &str| {
             let layer = beside.join(name);
-            std::fs::create_dir(&layer).expect("make a layer");
+            std::fs::create_dir_all(&layer).expect("make a layer");
             layer.display().to_string()
         };
         let [lower, upper, work] = ["lower", "upper", "work"].map(layer);
@@ -177,6 +178,15 @@ impl Mount {
         let place = format!("here:{}", from.display());
         let mut sshfs = Command::new(tool("sshfs")?);
         Self::served(at, sshfs.args(["-o", &command, &place]).arg(at))
+    }
+
+    /// Mounts a FAT at `at` by the kernel, from a new image.
+    pub fn vfat(image: &Path, at: &Path) -> Result<Self, String> {
+        make(image, 60, &mut Command::new(tool("mkfs.vfat")?))?;
+        Self::attached(
+            at,
+            &["-t", "vfat", "-o", "loop", image.to_str().expect("test paths are UTF-8")],
+        )
     }
 
     /// Mounts a new NTFS at `at` by ntfs-3g, which by default keeps no modes but reports success.

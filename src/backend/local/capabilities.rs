@@ -123,6 +123,8 @@ pub(super) struct Capabilities {
     pub(super) links: OnceLock<bool>,
     /// Whether a directory that is not empty can be renamed.
     pub(super) renames_directories: OnceLock<bool>,
+    /// Whether a file has a hole where nothing was written. FAT writes zeros there.
+    makes_holes: OnceLock<bool>,
     keeps: OnceLock<Keeps>,
     /// The key of the directory below the root at which it is mounted.
     mounted_at: OnceLock<Box<[u8]>>,
@@ -145,6 +147,7 @@ impl Capabilities {
             renames_new: OnceLock::new(),
             links: OnceLock::new(),
             renames_directories: OnceLock::new(),
+            makes_holes: known(),
             keeps: OnceLock::new(),
             mounted_at: OnceLock::new(),
             lost: Lost::default(),
@@ -246,9 +249,14 @@ impl Capabilities {
         (self.renames_new.get(), self.links.get()) == (Some(&false), Some(&false))
     }
 
-    /// Returns whether a file has a hole where nothing was written. FAT writes zeros there.
+    /// Returns whether a file has a hole where nothing was written: not, unless that is known.
     pub(super) fn makes_holes(&self) -> bool {
-        self.kind != Kind::Other
+        self.makes_holes.get().copied().unwrap_or(false)
+    }
+
+    /// Records what a probe found out of holes.
+    pub(super) fn set_makes_holes(&self, makes_holes: bool) {
+        self.makes_holes.get_or_init(|| makes_holes);
     }
 
     /// Returns which metadata the file system keeps: all, unless the opposite is known.

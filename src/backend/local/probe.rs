@@ -4,6 +4,7 @@ use super::attributes::times;
 use super::beneath::Directory;
 use super::capabilities::{Capabilities, Kind, is_unsupported, set_mtime};
 use super::entries::listed_number;
+use super::holes::may_have_holes;
 use super::metadata::{Ownership, kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::rename::{rename_new, rename_new_directory};
 use crate::model::stamp::COARSEST_TIMES;
@@ -12,7 +13,7 @@ use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, Uid, fchmod, fchown, futimens, linkat, mkdirat, openat, symlinkat,
     unlinkat, utimensat,
 };
-use rustix::io::Errno;
+use rustix::io::{Errno, pwrite};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Names of the probe's entries; the target's lock keeps two runs from probing at once.
@@ -43,6 +44,7 @@ pub(super) fn probe(directory: &Directory, ownership: &Ownership) -> Result<(), 
     let file = create(directory, FILE)?;
     let identifies = identifies(directory, &file)?;
     capabilities.set_identifies(identifies);
+    capabilities.set_makes_holes(makes_holes(&file)?);
     let time = kept_time(capabilities, &file)?;
     let of_links = keeps_of_links(directory)?;
     let keeps = Keeps {
@@ -121,6 +123,12 @@ fn identifies(directory: &Directory, file: &OwnedFd) -> Result<bool, Cause> {
     }
     rename_new(directory, FILE, RENAMED)?;
     Ok(identifies & is_same(RENAMED)?)
+}
+
+/// Returns whether the file, which is empty, has a hole before the only part that is written.
+fn makes_holes(file: &OwnedFd) -> rustix::io::Result<bool> {
+    pwrite(file, b"x", 1 << 20)?;
+    Ok(may_have_holes(&look_at_open(file)?))
 }
 
 /// Returns the mode that the file system gives an entry regardless of `fchmod`; `None` if it obeys.

@@ -17,7 +17,8 @@ use crate::backend::{
 use crate::model::reserved::TemporaryName;
 use crate::model::{Cause, Digest, Entry, EntryKind, Features, Key, Metadata, Timestamp};
 use rustix::fs::{
-    Advice, AtFlags, FallocateFlags, Mode, OFlags, Statx, fadvise, fallocate, openat, unlinkat,
+    Advice, AtFlags, FallocateFlags, Mode, OFlags, Statx, fadvise, fallocate, ftruncate, openat,
+    unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -28,6 +29,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Size in bytes of the blocks whose write-back is started before the file is complete.
 const WRITEBACK: u64 = 8 << 20;
+
+/// In bytes: files of at least this size have their size before they have content.
+const LARGE: u64 = 1 << 20;
 
 /// A name that is removed when dropped, unless it was published.
 pub(super) struct Hidden {
@@ -140,17 +144,24 @@ impl LocalStage {
             gid: group,
             mtime: Timestamp { seconds: i64::MIN, nanos: 0 },
         };
-        Ok(Self {
+        let size = entry.stamp.size;
+        // XFS allocates ahead of what is written at the end of a file, and so fills its holes.
+        let is_sized = size >= LARGE && directory.capabilities.makes_holes();
+        let stage = Self {
             shared: Arc::clone(shared),
             hidden: hidden(),
             open,
             directory: Arc::clone(directory),
             existing,
-            size: Some(entry.stamp.size),
+            size: Some(size),
             written: AtomicU64::new(0),
-            has_holes: AtomicBool::new(false),
+            has_holes: AtomicBool::new(is_sized),
             is_resumed: false,
-        })
+        };
+        if is_sized {
+            ftruncate(&stage.open, size)?;
+        }
+        Ok(stage)
     }
 
     /// Goes on with the file `name`; returns `None` if it isn't a file that this process can have

@@ -87,7 +87,8 @@ pub fn set_attribute(parent: BorrowedFd<'_>, name: &CStr, attribute: &[u8], valu
 /// The most bytes that the kernel gives of names, or of a value (`XATTR_SIZE_MAX`).
 const LONGEST: usize = 64 << 10;
 
-/// Returns the attributes of an entry without the label that a security policy gives each file.
+/// Returns the attributes of an entry without the label that a security policy gives each file, and
+/// without the second form in which XFS shows ACLs.
 pub fn attributes(parent: BorrowedFd<'_>, name: &CStr) -> Attributes {
     let path = path(parent, name);
     let mut names = vec![0; LONGEST];
@@ -104,6 +105,7 @@ pub fn attributes(parent: BorrowedFd<'_>, name: &CStr) -> Attributes {
     let names = names[..length].split(|&byte| byte == 0);
     names
         .filter(|&name| !name.is_empty() && name != b"security.selinux")
+        .filter(|name| !name.starts_with(b"trusted.SGI_ACL_"))
         .map(|name| (name.to_vec(), value(name)))
         .collect()
 }
