@@ -11,6 +11,7 @@ pub(super) struct Mappings {
     pub(super) chmod: Option<String>,
     pub(super) user_map: Option<String>,
     pub(super) group_map: Option<String>,
+    pub(super) by_name: bool,
     pub(super) umask: u32,
 }
 
@@ -34,6 +35,7 @@ impl Mappings {
             users: map(user, self.user_map.as_deref(), Setting::Usermap, &user_id)?,
             groups: map(group, self.group_map.as_deref(), Setting::Groupmap, &group_id)?,
             modes: modes.unwrap_or_default(),
+            by_name: self.by_name,
         })
     }
 }

@@ -316,6 +316,14 @@ impl MirrorBuilder {
         self
     }
 
+    /// Gives copies to the users and groups that have the same name here as on the machine that the
+    /// source comes from, where its manifest tells names. Used for a restore; by default numbers
+    /// count.
+    pub fn by_name(mut self, by_name: bool) -> Self {
+        self.mappings.by_name = by_name;
+        self
+    }
+
     /// Gives copies other groups, as [`usermap`](Self::usermap) does for owners.
     pub fn groupmap(mut self, rules: impl Into<String>) -> Self {
         self.mappings.group_map = Some(rules.into());

@@ -117,6 +117,12 @@ fn mirror_builder(
         usage("--digest and --size-only can't be used together")
             .help("--size-only takes files as equal without reading them: leave it out")
     })?;
+    let by_number = Switch { id: "numeric_ids", is_on: flags.numeric_ids };
+    let by_name = Switch { id: "by_name", is_on: flags.by_name };
+    let by_name = choose(matches, by_number, by_name).ok_or_else(|| {
+        usage("--numeric-ids and --by-name can't be used together")
+            .help("owners are kept by number, or given by name: choose one")
+    })? == Chosen::Second;
     let sparse = Switch { id: "sparse", is_on: flags.sparse };
     let no_holes = Switch { id: "no_holes", is_on: flags.no_holes };
     let holes = match choose(matches, sparse, no_holes) {
@@ -149,6 +155,7 @@ fn mirror_builder(
         .size_only(chosen == Chosen::First)
         .update(flags.update)
         .ignore_existing(flags.ignore_existing)
+        .by_name(by_name)
         .hard_links(!flags.no_hard_links)
         .extended_attributes(!flags.no_xattrs)
         .acls(!flags.no_acls)

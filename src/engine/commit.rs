@@ -351,9 +351,10 @@ impl<'a> Committer<'a> {
         }
         let is_reported = finished.failure_reported;
         let row = &mut finished.row;
+        let key = row.key.clone();
         let fail = |operation, cause| {
             if !is_reported {
-                self.context.fail(EntryError::on_target(operation, &row.key, cause));
+                self.context.fail(EntryError::on_target(operation, &key, cause));
             }
         };
         let mut found = match self.context.target.look(&row.key) {
@@ -367,8 +368,8 @@ impl<'a> Committer<'a> {
                 return None;
             }
         };
-        row.metadata =
-            self.context.target.achievable_metadata(&row.metadata, row.kind, Some(&found.metadata));
+        let existing = Some(&found.metadata);
+        row.set_given(self.context.target.achievable_metadata(&row.metadata, row.kind, existing));
         if !finished.failure_reported
             && not_kept(&found.metadata, &row.metadata, row.kind).is_some()
         {

@@ -269,11 +269,8 @@ impl<'c, 'a> Worker<'c, 'a> {
     /// Completes the step of an entry that was made in the directory that is being built.
     fn made(&self, finished: &mut CompletedStep, written: Written, refused: Option<Cause>) {
         let CompletedStep { row, target_stamp, failure_reported, .. } = finished;
-        row.metadata = self.context.target.achievable_metadata(
-            &row.metadata,
-            row.kind,
-            Some(&written.metadata),
-        );
+        let existing = Some(&written.metadata);
+        row.set_given(self.context.target.achievable_metadata(&row.metadata, row.kind, existing));
         let lost = || not_kept(&written.metadata, &row.metadata, row.kind).map(Cause::NotKept);
         if let Some(cause) = refused.or_else(lost) {
             self.context.fail(EntryError::on_target(Operation::SetMetadata, &row.key, cause));

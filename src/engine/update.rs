@@ -45,7 +45,7 @@ impl Worker<'_, '_> {
             let existing_metadata = Some(&existing.metadata);
             let achievable =
                 self.context.target.achievable_metadata(metadata, *kind, existing_metadata);
-            finished.row.metadata = achievable;
+            finished.row.set_given(achievable);
             // The digest that was stored with it when it was written.
             finished.row.digest = existing.recorded;
         }
@@ -120,7 +120,7 @@ impl Worker<'_, '_> {
         let is_given = attributes.is_some();
         let apart = if is_given { kept.apart } else { recorded_apart(step.row.as_ref(), kept) };
         finished.row.set_apart(apart);
-        finished.row.metadata = wanted;
+        finished.row.set_given(wanted);
         finished.target_stamp =
             set.stamp.or(existing.filter(|_| !is_set).map(|existing| existing.stamp));
         match (&step.row, proof) {

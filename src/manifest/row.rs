@@ -121,9 +121,25 @@ impl Row {
                 EntryKind::Symlink => entry.link == self.link,
                 EntryKind::Directory | EntryKind::Special(_) => true,
             };
-        if is_recorded && self.looked != AttributeKinds::NONE {
+        if !is_recorded {
+            return;
+        }
+        let Metadata { mode, uid, gid, .. } = self.metadata;
+        let has_mode = entry.metadata.mode == mode || entry.kind == EntryKind::Symlink;
+        if has_mode
+            && (entry.metadata.uid, entry.metadata.gid) == (uid, gid)
+            && let Some(meant) = self.meant()
+        {
+            entry.metadata = meant;
+        }
+        if self.looked != AttributeKinds::NONE {
             self.tell_attributes(entry);
         }
+    }
+
+    /// Returns the metadata that was meant for the entry, if it was given less.
+    pub fn meant(&self) -> Option<Metadata> {
+        self.extras.as_ref()?.meant
     }
 
     /// Adds the recorded attributes, if they were looked for. A mode that was given to an entry
@@ -139,7 +155,7 @@ impl Row {
         (extras.attributes, extras.told) = (*attributes, self.looked);
         extras.apart.clone_from(apart);
         if let Some(apart) = apart.loaded()
-            && entry.metadata.mode == self.metadata.mode
+            && entry.metadata.mode == self.meant().unwrap_or(self.metadata).mode
         {
             entry.metadata.mode = apart.mode_with_acl(entry.metadata.mode);
         }
@@ -197,10 +213,10 @@ impl PendingRow {
         let (nothing, told) = (Apart::Nothing, AttributeKinds::NONE);
         let extras = entry.extras.and_then(|mut extras| {
             // That is of the source's entry.
-            (extras.apart, extras.told) = (nothing, told);
+            (extras.apart, extras.told, extras.meant) = (nothing, told, None);
             extras.boxed()
         });
-        Self {
+        let mut row = Self {
             key: entry.key,
             kind: entry.kind,
             digest: None,
@@ -209,7 +225,7 @@ impl PendingRow {
             source: entry.stamp,
             source_racy: entry.stamp.is_racy(by.began),
             target: (),
-            metadata,
+            metadata: entry.metadata,
             link: entry.link,
             run: by.run,
             from: by.from,
@@ -217,6 +233,22 @@ impl PendingRow {
             extras,
             looked: AttributeKinds::NONE,
             born: entry.born,
+        };
+        row.set_given(metadata);
+        row
+    }
+
+    /// Sets the metadata that the target's entry was given, and keeps what was meant for it, if
+    /// that is more.
+    pub fn set_given(&mut self, given: Metadata) {
+        let before = std::mem::replace(&mut self.metadata, given);
+        let meant = self.extras.as_ref().and_then(|extras| extras.meant).unwrap_or(before);
+        // Links have no mode of their own.
+        let mode = if self.kind == EntryKind::Symlink { given.mode } else { meant.mode };
+        let meant = (Metadata { mode, ..meant } != given).then_some(meant);
+        if meant.is_some() || self.extras.is_some() {
+            let extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
+            self.extras = Extras { meant, ..extras }.boxed();
         }
     }
 

@@ -1,8 +1,8 @@
 //! Entries: one thing at a key.
 
 use super::{
-    Apart, AttributeKinds, Attributes, AttributesDigest, Digest, Extras, Key, LinkGroup, Stamp,
-    Timestamp, serial,
+    Apart, AttributeKinds, Attributes, AttributesDigest, Digest, Extras, FileFlags, Key, LinkGroup,
+    Stamp, Timestamp, serial,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -203,6 +203,16 @@ impl Entry {
     /// Returns the names of the file, if there may be others than this one.
     pub fn group(&self) -> Option<LinkGroup> {
         self.extras.as_ref()?.group
+    }
+
+    /// Returns the flags of the file, as chattr(1) sets them.
+    pub fn flags(&self) -> FileFlags {
+        self.extras.as_ref().map(|extras| extras.flags).unwrap_or_default()
+    }
+
+    /// Returns when the file was last read, if that was asked for.
+    pub fn accessed(&self) -> Option<Timestamp> {
+        self.extras.as_ref()?.accessed
     }
 
     /// Makes it a file of its own, whatever other names it has.

@@ -3,12 +3,14 @@
 //! An entry without any of it has no [`Extras`], so that a plain file costs a null pointer.
 
 use super::attributes::{AttributeKinds, Attributes};
+use super::flags::FileFlags;
 use super::hex::Hex;
+use super::{Metadata, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
 
-/// What few entries have: other names, a device number, attributes, holes.
+/// What few entries have: other names, a device number, attributes, holes, flags.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Extras {
@@ -31,6 +33,16 @@ pub struct Extras {
     /// is known of them. Not of rows.
     #[serde(skip)]
     pub told: AttributeKinds,
+    /// Its flags, as chattr(1) sets them.
+    #[serde(skip_serializing_if = "FileFlags::is_empty")]
+    pub flags: FileFlags,
+    /// When it was last read, where that is to be kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accessed: Option<Timestamp>,
+    /// Of a row: the metadata that was meant for the entry, where the target could not be given all
+    /// of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meant: Option<Metadata>,
 }
 
 /// The attributes that were meant for an entry, and that its place can't keep: they are in the
@@ -145,6 +157,12 @@ const DEVICE: u8 = 1 << 1;
 const ATTRIBUTES: u8 = 1 << 2;
 const HOLES: u8 = 1 << 3;
 const APART: u8 = 1 << 4;
+/// A second byte of bits follows. The state has a use for the two bits above.
+const MORE: u8 = 1 << 5;
+const FLAGS: u8 = 1;
+const ACCESSED: u8 = 1 << 1;
+/// The highest bit, so that the state finds it by comparing bytes.
+const MEANT: u8 = 1 << 7;
 
 impl Extras {
     /// Returns the box that an entry holds; `None` if there is nothing in it.
@@ -152,14 +170,29 @@ impl Extras {
         (self != Self::default()).then(|| Box::new(self))
     }
 
-    /// Encodes the extras for spools and the state database: a byte of bits that say what follows,
-    /// in this order and in little-endian: a group's id and number of names, a device's major and
-    /// minor number, the digest of attributes. Holes, and that attributes are kept apart, are a bit
-    /// alone. Nothing is encoded as no bytes.
+    /// Returns whether a reader of the first version of the published manifest must not pass over
+    /// them: not so what only a restore needs.
+    pub fn needs_version_2(&self) -> bool {
+        let Self { group, device, attributes, holes, .. } = self;
+        group.is_some() || device.is_some() || attributes.is_some() || *holes
+    }
+
+    /// Encodes the extras for spools and the state database: a byte or two of bits that say what
+    /// follows, in this order and in little-endian: a group's id and number of names, a device's major and
+    /// minor number, the digest of attributes, flags, the time of the last access, and the metadata
+    /// that was meant. Holes, and that attributes are kept apart, are a bit alone. Nothing is
+    /// encoded as no bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let Self { group, device, attributes, holes, apart, told: _ } = self;
-        let mut out = vec![if *holes { HOLES } else { 0 }];
-        out[0] |= if apart.is_some() { APART } else { 0 };
+        let Self { group, device, attributes, holes, apart, told: _, flags, accessed, meant } =
+            self;
+        let bit = |is_set: bool, bit: u8| if is_set { bit } else { 0 };
+        let more = bit(!flags.is_empty(), FLAGS)
+            | bit(accessed.is_some(), ACCESSED)
+            | bit(meant.is_some(), MEANT);
+        let mut out = vec![bit(*holes, HOLES) | bit(apart.is_some(), APART) | bit(more != 0, MORE)];
+        if more != 0 {
+            out.push(more);
+        }
         if let Some(LinkGroup { id, names }) = group {
             out[0] |= GROUP;
             out.extend_from_slice(&id.0.to_le_bytes());
@@ -174,12 +207,25 @@ impl Extras {
             out[0] |= ATTRIBUTES;
             out.extend_from_slice(digest);
         }
+        if !flags.is_empty() {
+            out.push(flags.code());
+        }
+        if let Some(accessed) = accessed {
+            put_time(&mut out, *accessed);
+        }
+        if let Some(Metadata { mode, uid, gid, mtime }) = meant {
+            for number in [mode, uid, gid] {
+                out.extend_from_slice(&number.to_le_bytes());
+            }
+            put_time(&mut out, *mtime);
+        }
         if out == [0] { Vec::new() } else { out }
     }
 
     /// Decodes what [`Extras::encode`] wrote; `None` for anything else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let Some((&bits, mut rest)) = bytes.split_first() else { return Some(Self::default()) };
+        let more = if bits & MORE == 0 { 0 } else { take::<1>(&mut rest)?[0] };
         let group = if bits & GROUP == 0 {
             None
         } else {
@@ -194,17 +240,40 @@ impl Extras {
         };
         let attributes =
             if bits & ATTRIBUTES == 0 { None } else { Some(AttributesDigest(take(&mut rest)?)) };
-        let is_whole =
-            rest.is_empty() && bits & !(GROUP | DEVICE | ATTRIBUTES | HOLES | APART) == 0;
-        is_whole.then_some(Self {
+        let flags = if more & FLAGS == 0 { 0 } else { take::<1>(&mut rest)?[0] };
+        let flags = FileFlags::from_code(flags)?;
+        let accessed = if more & ACCESSED == 0 { None } else { Some(take_time(&mut rest)?) };
+        let meant = if more & MEANT == 0 {
+            None
+        } else {
+            let mut number = || Some(u32::from_le_bytes(take(&mut rest)?));
+            let (mode, uid, gid) = (number()?, number()?, number()?);
+            Some(Metadata { mode, uid, gid, mtime: take_time(&mut rest)? })
+        };
+        let is_known = bits & !(GROUP | DEVICE | ATTRIBUTES | HOLES | APART | MORE) == 0
+            && more & !(FLAGS | ACCESSED | MEANT) == 0;
+        (is_known && rest.is_empty()).then_some(Self {
             group,
             device,
             attributes,
             holes: bits & HOLES != 0,
             apart: if bits & APART == 0 { Apart::Nothing } else { Apart::Recorded },
             told: AttributeKinds::NONE,
+            flags,
+            accessed,
+            meant,
         })
     }
+}
+
+fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend_from_slice(&time.seconds.to_le_bytes());
+    out.extend_from_slice(&time.nanos.to_le_bytes());
+}
+
+fn take_time(bytes: &mut &[u8]) -> Option<Timestamp> {
+    let seconds = i64::from_le_bytes(take(bytes)?);
+    Some(Timestamp { seconds, nanos: u32::from_le_bytes(take(bytes)?) })
 }
 
 fn take<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
@@ -224,6 +293,14 @@ pub(crate) mod tests {
             device: Some(DeviceNumber { major: 8, minor: 1 }),
             attributes: Some(AttributesDigest([0xab; 16])),
             holes: true,
+            flags: FileFlags::IMMUTABLE.with(FileFlags::NO_DUMP),
+            accessed: Some(Timestamp { seconds: -5, nanos: 999_999_999 }),
+            meant: Some(Metadata {
+                mode: 0o7777,
+                uid: 1,
+                gid: u32::MAX,
+                mtime: Timestamp { seconds: 1 << 40, nanos: 1 },
+            }),
             ..Extras::default()
         }
     }
@@ -238,6 +315,9 @@ pub(crate) mod tests {
             Extras { device: all.device, ..none() },
             Extras { attributes: all.attributes, ..none() },
             Extras { holes: true, ..none() },
+            Extras { flags: all.flags, ..none() },
+            Extras { accessed: all.accessed, ..none() },
+            Extras { meant: all.meant, ..none() },
             all,
         ] {
             let apart = Extras { apart: Apart::Recorded, ..extras.clone() };
@@ -258,6 +338,8 @@ pub(crate) mod tests {
         }
         assert_eq!(Extras::decode(&[&whole[..], b"x"].concat()), None);
         assert_eq!(Extras::decode(&[1 << 7]), None, "a bit of a later version");
+        assert_eq!(Extras::decode(&[MORE, 1 << 6]), None, "a bit of a later version");
+        assert_eq!(Extras::decode(&[MORE, FLAGS, 1 << 7]), None, "a flag of a later version");
     }
 
     #[test]

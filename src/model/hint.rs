@@ -82,6 +82,8 @@ settings! {
     ExpectedSize = "expected_size",
     /// The names to which a run is limited.
     FilesFrom = "files_from",
+    /// Keep the flags of files.
+    Flags = "flags",
     /// Replace what exists.
     Force = "force",
     /// The format of a list.

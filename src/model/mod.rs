@@ -14,6 +14,7 @@ pub mod event;
 pub mod extras;
 pub mod feature;
 pub mod finding;
+mod flags;
 #[cfg(test)]
 pub(crate) mod fuzz;
 pub mod hex;
@@ -47,6 +48,7 @@ pub use event::{Event, Observer, Outcome, Status};
 pub use extras::{Apart, AttributesDigest, DeviceNumber, Extras, GroupId, LinkGroup};
 pub use feature::{Feature, Features};
 pub use finding::{Difference, Finding};
+pub use flags::FileFlags;
 pub use hint::{Hint, Setting};
 pub use id_map::IdMap;
 pub use keeps::Keeps;

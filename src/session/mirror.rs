@@ -205,7 +205,7 @@ struct Session<'a> {
     /// What is left out of the target's listing in any case: a backup directory in it.
     backup_filter: Arc<Filter>,
     /// What changes the metadata of the source's entries, if anything does.
-    mapper: Option<Arc<Mapper>>,
+    mapper: OnceLock<Option<Arc<Mapper>>>,
     /// Why the record of the source could not be read to its end.
     record_broke_off: Arc<OnceLock<Error>>,
 }
@@ -275,7 +275,7 @@ impl<'a> Session<'a> {
             backup,
             filter: Arc::new(filter),
             backup_filter: Arc::new(backup_filter),
-            mapper: Mapper::new(&options.mapping),
+            mapper: OnceLock::new(),
             record_broke_off: Arc::default(),
         })
     }

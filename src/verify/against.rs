@@ -20,8 +20,10 @@ use crate::manifest::published::{ManifestReader, used_instead};
 use crate::manifest::{RecordedOptions, SharedLock, SourceNumber, State, is_damage, recall};
 use crate::model::error::Side;
 use crate::model::hint::hint;
+use crate::model::mapping::RecordedNames;
 use crate::model::{
-    Entry, Error, ErrorKind, Key, Notice, Observer, Progress, RunId, Setting, Stop, Totals,
+    Entry, Error, ErrorKind, Key, MetadataMapping, Notice, Observer, Progress, RunId, Setting,
+    Stop, Totals,
 };
 use crate::place::{Overlap, SourcePlace};
 use parking_lot::Mutex;
@@ -105,7 +107,8 @@ pub fn verify_against(
     let latest = sides.latest_run(options, observer);
     sides.recall(options, latest.as_ref())?;
     if let Some(latest) = &latest {
-        let mapper = Mapper::new(&latest.options.mapping);
+        let names = sides.names(options, &latest.options.mapping)?;
+        let mapper = Mapper::new(&latest.options.mapping, names);
         sides.source = MappedSource::around(sides.source, mapper.as_ref());
     }
     let (source, target, place) = (&*sides.source, &*sides.target, &sides.place);
@@ -213,6 +216,21 @@ impl Sides {
         // If the state can't be used, that was reported.
         let state = State::latest_into(&options.state_dir, &self.name).ok().flatten();
         recall(state.as_ref(), &*self.target, &open::spool_dir(options))
+    }
+
+    /// Returns the names of users and groups that the manifest in the source tells, if the run gave
+    /// owners by name.
+    fn names(
+        &self,
+        options: &VerifyOptions,
+        mapping: &MetadataMapping,
+    ) -> Result<RecordedNames, Error> {
+        if !mapping.by_name {
+            return Ok(RecordedNames::default());
+        }
+        let spool_dir = open::spool_dir(options);
+        let found = ManifestReader::of(&*self.source, &spool_dir).latest_or_highest()?;
+        Ok(found.map(|(latest, _)| latest.head.names()).unwrap_or_default())
     }
 
     /// Lists both and joins the listings.

@@ -1,9 +1,12 @@
 //! Copies get other owners, groups and modes than their source has, where that is asked for.
 
-use crate::common::environment::text;
+use super::manifest::lines;
+use crate::common::environment::{NOBODY, text};
 use crate::common::tree::{Snapshot, assert_whole};
-use crate::common::{Environment, TestTree, tools};
+use crate::common::{Environment, Run, TestTree, tools};
 use crate::needs;
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -103,6 +106,93 @@ fn an_owner_of_one_part_goes_with_a_map_of_the_other() {
     TestTree::new().file("a", "1").owner(3, 4).write(&env.source);
     env.mirrored(&["--chown=9", "--groupmap=4:8"]).counts(&[("files_failed", 0)]);
     assert_eq!(owner(&env.target.join("a")), (9, 8));
+}
+
+/// Runs the binary on a machine with these users and groups, as passwd(5) and group(5) have them.
+fn among(env: &Environment, [users, groups]: [&str; 2], arguments: &[String]) -> Run {
+    let mut mounts = String::new();
+    for (name, content) in [("passwd", users), ("group", groups)] {
+        let file = env.root.join(name);
+        fs::write(&file, content).expect("write a file");
+        mounts.push_str(&format!("mount --bind {} /etc/{name} && ", text(&file)));
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &format!("{mounts} exec \"$0\" \"$@\"")]);
+    command.arg(env!("CARGO_BIN_EXE_vidimus")).args(arguments);
+    Run::of(env.hermetic(command))
+}
+
+#[test]
+fn owners_are_restored_by_name_where_the_manifest_tells_names() {
+    let env = Environment::new();
+    needs!(tools::mounts());
+    let tree = |uid, gid| {
+        let tree =
+            TestTree::new().mode(0o755).mtime(5, 0).owner(0, 0).file("a", "1").owner(uid, gid);
+        tree.mtime(5, 0).file("b", "2").owner(60_123, 60_124).mtime(5, 0)
+    };
+    let before = ["root:x:0:0::/:/bin/sh\nada:x:501:1::/:\n", "root:x:0:\nart:x:502:\n"];
+    let after = ["root:x:0:0::/:/bin/sh\nada:x:601:1::/:\n", "root:x:0:\nart:x:602:\n"];
+    tree(501, 502).write(&env.source);
+    among(&env, before, &env.mirror_arguments(&[])).expect(0);
+    let head = fs::read(env.target.join(".vidimus/manifest/00000001.json")).expect("read the head");
+    let head: serde_json::Value = serde_json::from_slice(&head).expect("JSON");
+    assert_eq!(head["users"], serde_json::json!({"0": "root", "501": "ada"}));
+    assert_eq!(head["groups"], serde_json::json!({"0": "root", "502": "art"}));
+    let restored = env.root.join("restored");
+    let restore = |flags: &[&str]| {
+        let arguments = ["mirror", "--json", text(&env.target), text(&restored)];
+        let arguments = arguments.iter().chain(flags).map(ToString::to_string);
+        among(&env, after, &arguments.collect::<Vec<_>>())
+    };
+    restore(&["--by-name"]).expect(0).is_silent_about("names_unknown");
+    tree(601, 602).assert_at(&restored);
+    restore(&["--by-name"]).expect(0).finished().counts(&[("metadata_updated", 0)]);
+    restore(&["--by-name", "--usermap=ada:7"]).expect(0);
+    tree(7, 602).assert_at(&restored);
+    restore(&[]).expect(0);
+    tree(501, 502).assert_at(&restored);
+    env.mirror(&["--by-name"]).expect(0).names("names_unknown");
+    env.mirror(&["--by-name", "--numeric-ids"]).expect(2).names("choose one");
+}
+
+#[test]
+fn an_owner_that_can_not_be_set_is_recorded_and_set_by_a_run_that_may() {
+    let env = Environment::new();
+    needs!(tools::root());
+    let tree = TestTree::new().mode(0o755).file("a", "1").owner(7, 8).dir("d").owner(7, 8);
+    let tree = tree.symlink("l", "a").owner(7, 8).file("own", "2").owner(NOBODY, NOBODY);
+    tree.write(&env.source);
+    let run = env.as_nobody(&env.mirror_arguments(&[])).expect("setpriv");
+    run.expect(0);
+    let meant = |sequence| {
+        let lines = lines(&env, sequence).into_iter();
+        let owner = |line: &Value| (line["meant"]["uid"].as_u64(), line["meant"]["gid"].as_u64());
+        let key = |line: &Value| line["key"].as_str().unwrap_or_default().to_owned();
+        lines.map(|line| (key(&line), owner(&line))).collect::<BTreeMap<_, _>>()
+    };
+    let of_lines = meant(1);
+    for (key, expected) in [("a", Some(7)), ("d/", Some(7)), ("l", Some(7)), ("own", None)] {
+        assert_eq!(of_lines[key].0, expected, "{key}");
+    }
+    assert_eq!(owner(&env.target.join("a")), (NOBODY, NOBODY));
+    // A restore by root, first by the record that nobody left, then by the manifest.
+    for name in ["by record", "by manifest"] {
+        let restored = env.root.join(name);
+        let run = env.vidimus(&["mirror", "--json", text(&env.target), text(&restored)]).expect(0);
+        run.finished().counts(&[("files_failed", 0)]);
+        tree.assert_at(&restored);
+        if name == "by record" {
+            fs::rename(&env.state, env.root.join("aside")).expect("rename the state");
+            fs::create_dir(&env.state).expect("make a state");
+        }
+    }
+    fs::remove_dir_all(&env.state).expect("remove the state");
+    fs::rename(env.root.join("aside"), &env.state).expect("rename the state");
+    // By root, with the record that nobody left.
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("files_failed", 0)]);
+    tree.assert_at(&env.target);
+    assert!(meant(2).values().all(|owner| *owner == (None, None)));
 }
 
 fn owner(path: &Path) -> (u32, u32) {

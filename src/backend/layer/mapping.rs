@@ -12,7 +12,7 @@ use crate::backend::{
     Ranges, ReadError, Reading, Sink, Source,
 };
 use crate::model::entry::Completeness;
-use crate::model::mapping::Names;
+use crate::model::mapping::{Names, RecordedNames};
 use crate::model::{Cause, Entry, EntryKind, Error, Key, Metadata, MetadataMapping, Notice};
 use parking_lot::Mutex;
 use std::any::Any;
@@ -31,9 +31,11 @@ pub struct Mapper {
 }
 
 impl Mapper {
-    /// Makes the mapper of a run; `None` if it changes nothing.
-    pub fn new(mapping: &MetadataMapping) -> Option<Arc<Self>> {
-        let (mapping, names) = (mapping.clone(), CachedNames::default());
+    /// Makes the mapper of a run; `None` if it changes nothing. `recorded` are the names where the
+    /// entries come from; if there are none, those of this machine count.
+    pub fn new(mapping: &MetadataMapping, recorded: RecordedNames) -> Option<Arc<Self>> {
+        let (mapping, names) =
+            (mapping.clone(), CachedNames { recorded, ..CachedNames::default() });
         (!mapping.is_empty()).then(|| Arc::new(Self { mapping, names }))
     }
 
@@ -72,38 +74,69 @@ impl Mapper {
     }
 }
 
-/// The names of this machine, each looked up once.
+/// Names of users and groups, each looked up once.
 #[derive(Debug, Default)]
 struct CachedNames {
-    users: Mutex<HashMap<u32, Option<String>>>,
-    groups: Mutex<HashMap<u32, Option<String>>>,
+    /// The names where the entries come from; those of this machine, if there are none.
+    recorded: RecordedNames,
+    users: Cache<Option<String>>,
+    groups: Cache<Option<String>>,
+    users_here: Cache<Option<u32>>,
+    groups_here: Cache<Option<u32>>,
 }
 
 impl Names for CachedNames {
     fn user(&self, id: u32) -> Option<String> {
-        remembered(&self.users, id, |id| LocalNames.user(id))
+        if self.recorded.is_empty() {
+            self.users.get(id, |id| LocalNames.user(id))
+        } else {
+            self.recorded.users.get(&id).cloned()
+        }
     }
 
     fn group(&self, id: u32) -> Option<String> {
-        remembered(&self.groups, id, |id| LocalNames.group(id))
+        if self.recorded.is_empty() {
+            self.groups.get(id, |id| LocalNames.group(id))
+        } else {
+            self.recorded.groups.get(&id).cloned()
+        }
+    }
+
+    /// Root is the same everywhere, whatever it is called.
+    fn user_here(&self, id: u32) -> Option<u32> {
+        let name = self.recorded.users.get(&id).filter(|_| id != 0)?;
+        self.users_here.get(id, |_| LocalNames.user_id(name))
+    }
+
+    fn group_here(&self, id: u32) -> Option<u32> {
+        let name = self.recorded.groups.get(&id).filter(|_| id != 0)?;
+        self.groups_here.get(id, |_| LocalNames.group_id(name))
     }
 }
 
-fn remembered(
-    names: &Mutex<HashMap<u32, Option<String>>>,
-    id: u32,
-    look_up: impl Fn(u32) -> Option<String>,
-) -> Option<String> {
-    if let Some(name) = names.lock().get(&id) {
-        return name.clone();
+/// What was looked up of ids.
+#[derive(Debug)]
+struct Cache<T>(Mutex<HashMap<u32, T>>);
+
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self(Mutex::default())
     }
-    let name = look_up(id);
-    let mut names = names.lock();
-    if names.len() >= NAMES {
-        names.clear();
+}
+
+impl<T: Clone> Cache<T> {
+    fn get(&self, id: u32, look_up: impl Fn(u32) -> T) -> T {
+        if let Some(found) = self.0.lock().get(&id) {
+            return found.clone();
+        }
+        let found = look_up(id);
+        let mut cache = self.0.lock();
+        if cache.len() >= NAMES {
+            cache.clear();
+        }
+        cache.insert(id, found.clone());
+        found
     }
-    names.insert(id, name.clone());
-    name
 }
 
 /// A source whose metadata is mapped.
@@ -308,17 +341,48 @@ mod tests {
     use crate::model::{IdMap, ModeChanges};
 
     fn mapper() -> Option<Arc<Mapper>> {
-        Mapper::new(&MetadataMapping {
+        let mapping = MetadataMapping {
             users: IdMap::all_to(7),
             groups: IdMap::parse("root:8,0:9", &|id| id.parse().map_err(|_| String::new()))
                 .unwrap(),
             modes: ModeChanges::parse("D0750,F0640", 0).unwrap(),
-        })
+            by_name: false,
+        };
+        Mapper::new(&mapping, RecordedNames::default())
+    }
+
+    #[test]
+    fn owners_by_name_are_those_of_this_machine_unless_a_rule_says_another() {
+        let recorded =
+            |names: [(u32, &str); 3]| names.map(|(id, name)| (id, name.to_owned())).into();
+        let mapping = MetadataMapping {
+            users: IdMap::parse("carol:9", &|id| id.parse().map_err(|_| String::new())).unwrap(),
+            by_name: true,
+            ..MetadataMapping::default()
+        };
+        let names = RecordedNames {
+            users: recorded([(0, "daemon"), (700, "bin"), (701, "carol")]),
+            groups: recorded([(0, "daemon"), (700, "no such group"), (701, "daemon")]),
+        };
+        let mapper = Mapper::new(&mapping, names).expect("it maps");
+        let here = |id| (LocalNames.user_id(id), LocalNames.group_id(id));
+        let (Some(bin), Some(daemon)) = (here("bin").0, here("daemon").1) else { return };
+        for ((uid, gid), expected) in [
+            ((0, 0), (0, 0)),
+            ((700, 700), (bin, 700)),
+            ((701, 701), (9, daemon)),
+            ((5, 5), (5, 5)),
+        ] {
+            let mut metadata = Metadata { uid, gid, ..Metadata::default() };
+            mapper.map_recorded(&mut metadata, EntryKind::File);
+            assert_eq!((metadata.uid, metadata.gid), expected, "{uid} {gid}");
+        }
     }
 
     #[test]
     fn without_a_mapping_there_is_no_layer() {
-        assert!(Mapper::new(&MetadataMapping::default()).is_none());
+        let names = RecordedNames::default();
+        assert!(Mapper::new(&MetadataMapping::default(), names).is_none());
         let source: Arc<dyn Source> = Arc::new(Memory::default().source());
         let same = MappedSource::around(Arc::clone(&source), None);
         assert!(std::ptr::addr_eq(Arc::as_ptr(&source), Arc::as_ptr(&same)));

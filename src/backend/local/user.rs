@@ -1,6 +1,5 @@
 //! Names of users and groups of this machine.
 
-use crate::model::mapping::Names;
 use nix::unistd::{Gid, Group, Uid, User};
 
 /// Formats a user for people: the name and the number, or the number alone.
@@ -15,17 +14,17 @@ pub fn user_name(uid: u32) -> String {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LocalNames;
 
-impl Names for LocalNames {
-    fn user(&self, id: u32) -> Option<String> {
+impl LocalNames {
+    /// Returns the name of a user, if there is one.
+    pub fn user(self, id: u32) -> Option<String> {
         name_of_user(id)
     }
 
-    fn group(&self, id: u32) -> Option<String> {
+    /// Returns the name of a group, if there is one.
+    pub fn group(self, id: u32) -> Option<String> {
         Group::from_gid(Gid::from_raw(id)).ok().flatten().map(|group| group.name)
     }
-}
 
-impl LocalNames {
     /// Returns the number of a user with this name, if there is one.
     pub fn user_id(self, name: &str) -> Option<u32> {
         User::from_name(name).ok().flatten().map(|user| user.uid.as_raw())

@@ -11,7 +11,7 @@ use crate::backend::Facts;
 use crate::model::entry::Completeness;
 use crate::model::{
     Apart, AttributeKinds, Attributes, AttributesDigest, DeviceNumber, Digest, EntryKind, Extras,
-    Features, GroupId, LinkGroup, Metadata, Timestamp, hex,
+    Features, FileFlags, GroupId, LinkGroup, Metadata, Timestamp, hex,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -27,6 +27,8 @@ const DIGEST: &str = "vidimus-blake3";
 const LINKS: &str = "vidimus-links";
 const DEVICE: &str = "vidimus-device";
 const HOLES: &str = "vidimus-holes";
+const FLAGS: &str = "vidimus-flags";
+const ACCESSED: &str = "vidimus-atime";
 const ATTRIBUTES: &str = "vidimus-attributes-blake3";
 const ATTRIBUTE_SET: &str = "vidimus-attributes";
 
@@ -92,7 +94,7 @@ pub fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
 
 /// Sets what few entries have.
 fn put_extras(headers: &mut Headers, extras: &Extras) {
-    let Extras { group, device, attributes, holes, .. } = extras;
+    let Extras { group, device, attributes, holes, flags, accessed, .. } = extras;
     if let Some(LinkGroup { id, .. }) = group {
         put(headers, LINKS, id.to_string());
     }
@@ -104,6 +106,18 @@ fn put_extras(headers: &mut Headers, extras: &Extras) {
     }
     if *holes {
         put(headers, HOLES, "1".to_owned());
+    }
+    set_kept(headers, *flags, *accessed);
+}
+
+/// Sets those of what few entries have that change without their content.
+pub(super) fn set_kept(headers: &mut Headers, flags: FileFlags, accessed: Option<Timestamp>) {
+    headers.user.retain(|(name, _)| name != FLAGS);
+    if !flags.is_empty() {
+        put(headers, FLAGS, flags.to_string());
+    }
+    if let Some(accessed) = accessed {
+        put(headers, ACCESSED, accessed.decimal().to_string());
     }
 }
 
@@ -141,6 +155,9 @@ pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts
         holes: value(HOLES) == Some("1"),
         told: if set.is_some() { AttributeKinds::ALL } else { AttributeKinds::NONE },
         apart: set.map_or(Apart::Nothing, |set| Apart::Loaded(Arc::new(set))),
+        flags: value(FLAGS).and_then(FileFlags::parse).unwrap_or_default(),
+        accessed: value(ACCESSED).and_then(parse_time),
+        meant: None,
     };
     let is_link = kind == EntryKind::File && value(KIND) == Some(SYMLINK);
     Facts {

@@ -166,6 +166,12 @@ pub(crate) struct MirrorFlags {
     #[arg(long, help_heading = "Copying", env = "VIDIMUS_NUMERIC_IDS",
         value_parser = values::switch)]
     pub(crate) numeric_ids: bool,
+    /// Restore owners and groups by name: to whoever here has the name that the manifest tells
+    ///
+    /// For a restore on another machine, where users have other numbers. Whoever has no such name here
+    /// keeps the number, and so does root. What --usermap and --groupmap say counts first.
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_BY_NAME", value_parser = values::switch)]
+    pub(crate) by_name: bool,
     /// Change the modes of copies, like D755,F644 or ug=rwX,o=
     ///
     /// As of chmod, octal or symbolic, with commas between changes; for directories alone after a D,

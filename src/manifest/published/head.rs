@@ -3,10 +3,11 @@
 use super::damaged;
 use crate::manifest::{RecordedOptions, SourceNumber};
 use crate::model::key::is_printable;
+use crate::model::mapping::RecordedNames;
 use crate::model::{Digest, Error, ErrorKind, RunId, Timestamp, Totals, Verdict};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// The format's first version, which is written wherever nothing needs a later one.
 const FIRST_VERSION: u64 = 1;
@@ -71,6 +72,13 @@ pub struct Head {
     /// includes, too.
     #[serde(default, skip_serializing_if = "Vec::is_empty", rename = "sources")]
     pub(super) listed: Vec<RecordedSource>,
+    /// The names of users whose ids rows have, on the machines that wrote these; not all of them,
+    /// if there are many.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<u32, String>,
+    /// The names of groups likewise.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<u32, String>,
     /// The number of rows in the manifest.
     pub rows: u64,
     /// The segments, the base first. If several contain a key, the last one wins.
@@ -120,7 +128,8 @@ pub struct Segment {
     /// looks once more.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub looked: bool,
-    /// Whether a line tells of an entry what the target doesn't have, such as attributes.
+    /// Whether a line tells of an entry what the target doesn't have: attributes, or the metadata that
+    /// was meant.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub tells_more: bool,
 }
@@ -204,6 +213,8 @@ impl Head {
             options,
             totals,
             listed: Vec::new(),
+            users: BTreeMap::new(),
+            groups: BTreeMap::new(),
             rows: 0,
             segments: Vec::new(),
         }
@@ -223,6 +234,11 @@ impl Head {
     /// Returns whether rows tell of entries what the target doesn't have.
     pub fn tells_more_than_target(&self) -> bool {
         self.segments.iter().any(|segment| segment.tells_more)
+    }
+
+    /// Returns the names of users and groups.
+    pub fn names(&self) -> RecordedNames {
+        RecordedNames { users: self.users.clone(), groups: self.groups.clone() }
     }
 
     /// Returns the sources of rows by number, with the latest run of each.
@@ -302,7 +318,9 @@ impl Publication {
             return Err(damaged(&name, "its sources are out of order"));
         }
         let listed = head.listed.iter().flat_map(|source| [&source.run.0, &source.source]);
-        let texts = [&head.run.0, &head.source, &head.target].into_iter().chain(listed);
+        let names = head.users.values().chain(head.groups.values());
+        let texts =
+            [&head.run.0, &head.source, &head.target].into_iter().chain(listed).chain(names);
         if !{ texts }.all(|text| is_printable(text)) {
             return Err(damaged(&name, "a name in it has control characters"));
         }

@@ -10,7 +10,8 @@ use crate::model::serial::{bytes, hex, mode, time};
 use crate::model::stamp::{Evidence, Inode, NO_NUMBER};
 use crate::model::{
     Apart, Attribute, AttributeKinds, Attributes, AttributesDigest, Birth, DeviceNumber, Digest,
-    EntryKind, ExtraDigests, Extras, GroupId, Key, LinkGroup, Metadata, RunId, SpecialKind, Stamp,
+    EntryKind, ExtraDigests, Extras, FileFlags, GroupId, Key, LinkGroup, Metadata, RunId,
+    SpecialKind, Stamp,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -64,6 +65,9 @@ struct Line {
     attributes: Vec<AttributeLine>,
     #[serde(default)]
     holes: bool,
+    flags: Option<String>,
+    accessed: Option<String>,
+    meant: Option<Meant>,
     born: Option<String>,
 }
 
@@ -88,17 +92,30 @@ impl AttributeLine {
     }
 }
 
+/// Metadata that was meant for an entry.
+#[derive(Deserialize)]
+struct Meant {
+    mtime: String,
+    mode: String,
+    uid: u32,
+    gid: u32,
+}
+
 impl Published {
     /// Returns whether the line tells of the entry what the target doesn't have.
     pub(super) fn tells_more_than_target(&self) -> bool {
         let row = self.row.as_ref().map(|(row, _)| row);
-        row.and_then(|row| row.extras.as_ref()).is_some_and(|extras| extras.apart.is_some())
+        let extras = row.and_then(|row| row.extras.as_ref());
+        extras.is_some_and(|extras| extras.apart.is_some() || extras.meant.is_some())
     }
 
     /// Returns whether a reader of version 1 would pass over something that matters in this line,
     /// or take it for damage.
     pub(super) fn needs_version_2(&self) -> bool {
-        let needs = |row: &Row| row.extras.is_some() || matches!(row.kind, EntryKind::Special(_));
+        let needs = |row: &Row| {
+            let has_more = row.extras.as_ref().is_some_and(|extras| extras.needs_version_2());
+            has_more || matches!(row.kind, EntryKind::Special(_))
+        };
         self.row.as_ref().is_some_and(|(row, _)| needs(row))
     }
 
@@ -169,7 +186,8 @@ fn fields(row: &Row, run: &RunId, out: &mut Vec<u8>) -> io::Result<()> {
 }
 
 fn extras(extras: &Extras, out: &mut Vec<u8>) -> io::Result<()> {
-    let Extras { group, device, attributes, holes, apart, told: _ } = extras;
+    let Extras { group, device, attributes, holes, apart, told: _, flags, accessed, meant } =
+        extras;
     if let Some(group) = group {
         write!(out, ",\"links\":\"{}\"", group.id)?;
     }
@@ -192,6 +210,17 @@ fn extras(extras: &Extras, out: &mut Vec<u8>) -> io::Result<()> {
     }
     if *holes {
         out.extend_from_slice(b",\"holes\":true");
+    }
+    if !flags.is_empty() {
+        write!(out, ",\"flags\":\"{flags}\"")?;
+    }
+    if let Some(accessed) = accessed {
+        write!(out, ",\"accessed\":\"{}\"", accessed.decimal())?;
+    }
+    if let Some(Metadata { mode, uid, gid, mtime }) = meant {
+        let mtime = mtime.decimal();
+        write!(out, ",\"meant\":{{\"mtime\":\"{mtime}\",\"mode\":\"{mode:04o}\"")?;
+        write!(out, ",\"uid\":{uid},\"gid\":{gid}}}")?;
     }
     Ok(())
 }
@@ -284,6 +313,14 @@ impl Line {
             .map(|device| DeviceNumber::parse(device).ok_or("it has no valid number of a device"));
         let attributes = self.attributes_blake3.as_deref().map(hex).transpose()?;
         let attributes = attributes.map(AttributesDigest);
+        let flags = self.flags.as_deref().map(|flags| {
+            FileFlags::parse(flags).ok_or_else(|| format!("it has the unknown flags {flags:?}"))
+        });
+        let meant = self.meant.as_ref().map(|meant| {
+            let Meant { mtime, mode: bits, uid, gid } = meant;
+            let (mode, mtime) = (mode(bits)?, time(mtime)?);
+            Ok::<_, String>(Metadata { mode, uid: *uid, gid: *gid, mtime })
+        });
         Ok(Extras {
             group: group.transpose()?,
             device: device.transpose()?,
@@ -291,6 +328,9 @@ impl Line {
             holes: self.holes,
             apart: self.apart(attributes)?,
             told: AttributeKinds::NONE,
+            flags: flags.transpose()?.unwrap_or_default(),
+            accessed: self.accessed.as_deref().map(time).transpose()?,
+            meant: meant.transpose()?,
         }
         .boxed())
     }

@@ -8,9 +8,11 @@ use super::open::Written;
 use super::segment::{SegmentWriter, WrittenSegment};
 use super::status::ManifestStatus;
 use super::writer::{ManifestWriter, WrittenFile};
+use crate::backend::local::LocalNames;
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
-use crate::model::{AttributesDigest, Error, ErrorKind, Notice, RunId};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use crate::model::key::is_printable;
+use crate::model::{AttributesDigest, Error, ErrorKind, Metadata, Notice, RunId};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Write;
 
 /// All rows are rewritten once the changes since the base exceed one in this many rows.
@@ -191,7 +193,8 @@ fn write_publication(
 ) -> Result<Publication, Error> {
     let sequence = head.sequence;
     let mut sources = BTreeSet::from([state.number()?]);
-    let mut runs = Runs { state, ids: HashMap::new(), sources: &mut sources };
+    let mut owners = Owners::of(base);
+    let mut runs = Runs { state, ids: HashMap::new(), sources: &mut sources, owners: &mut owners };
     let written = writer.write(&segment_name(sequence), |out| match base {
         Some(base) => write_changes(&mut runs, sequence, base.head.rows, out),
         None => write_all(&mut runs, sequence, out),
@@ -199,6 +202,7 @@ fn write_publication(
     let WrittenFile { made: Counted { segment, rows }, bytes, blake3 } = written;
     let WrittenSegment { lines, needs_version_2, looked, tells_more } = segment;
     head.rows = rows;
+    (head.users, head.groups) = (owners.users.named, owners.groups.named);
     head.set_version(needs_version_2, base.map(|base| &base.head));
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence, lines, bytes, blake3, looked, tells_more });
@@ -343,17 +347,98 @@ struct Runs<'s> {
     state: &'s State,
     ids: HashMap<RunNumber, RunId>,
     sources: &'s mut BTreeSet<SourceNumber>,
+    owners: &'s mut Owners,
 }
 
 impl Runs<'_> {
-    /// Returns the id of a row's run, and records its source.
+    /// Returns the id of a row's run, and records its source, owner and group.
     fn id(&mut self, row: &Row) -> Result<RunId, Error> {
         self.sources.insert(row.from);
+        self.owners.add(row);
         if let Some(id) = self.ids.get(&row.run) {
             return Ok(id.clone());
         }
         let id = self.state.run_id(row.run)?;
         self.ids.insert(row.run, id.clone());
         Ok(id)
+    }
+}
+
+/// The names of the owners and groups of rows, on this machine or on those that published before.
+struct Owners {
+    users: Named,
+    groups: Named,
+}
+
+impl Owners {
+    /// Begins with the names that the extended publication has.
+    fn of(base: Option<&Publication>) -> Self {
+        let names = base.map(|base| base.head.names()).unwrap_or_default();
+        Self { users: Named::of(names.users), groups: Named::of(names.groups) }
+    }
+
+    fn add(&mut self, row: &Row) {
+        for Metadata { uid, gid, .. } in [Some(row.metadata), row.meant()].into_iter().flatten() {
+            self.users.add(uid, |id| LocalNames.user(id));
+            self.groups.add(gid, |id| LocalNames.group(id));
+        }
+    }
+}
+
+/// Ids with their names.
+struct Named {
+    named: BTreeMap<u32, String>,
+    /// The id that was added last: most entries have the owner of the one before.
+    last: Option<u32>,
+    /// Ids without a name.
+    nameless: BTreeSet<u32>,
+}
+
+impl Named {
+    /// The most names that a head has, and ids without a name that are not looked up again.
+    const MOST: usize = 4_096;
+    /// The longest name in bytes (`LOGIN_NAME_MAX`).
+    const LONGEST: usize = 256;
+
+    fn of(named: BTreeMap<u32, String>) -> Self {
+        Self { named, last: None, nameless: BTreeSet::new() }
+    }
+
+    fn add(&mut self, id: u32, look_up: impl Fn(u32) -> Option<String>) {
+        let is_known = self.last.replace(id) == Some(id)
+            || self.named.contains_key(&id)
+            || self.nameless.contains(&id);
+        if is_known || self.named.len().max(self.nameless.len()) >= Self::MOST {
+            return;
+        }
+        match look_up(id).filter(|name| name.len() <= Self::LONGEST && is_printable(name)) {
+            Some(name) => drop(self.named.insert(id, name)),
+            None => drop(self.nameless.insert(id)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_id_is_looked_up_once_and_the_names_are_bounded() {
+        let count = std::cell::Cell::new(0);
+        let look_up = |id: u32| {
+            count.set(count.get() + 1);
+            (id % 2 == 0).then(|| format!("user{id}"))
+        };
+        let mut named = Named::of(BTreeMap::from([(4, "kept".to_owned())]));
+        for id in [4, 4, 6, 7, 6, 7, 4] {
+            named.add(id, look_up);
+        }
+        assert_eq!(count.get(), 2);
+        let expected = [(4, "kept".to_owned()), (6, "user6".to_owned())];
+        assert_eq!(named.named, BTreeMap::from(expected));
+        (0..20_000).for_each(|id| named.add(id, look_up));
+        assert_eq!(named.named.len(), Named::MOST);
+        named.add(40_001, |_| Some("a\nb".to_owned()));
+        assert!(!named.named.contains_key(&40_001));
     }
 }

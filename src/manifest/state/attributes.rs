@@ -15,7 +15,11 @@ impl State {
     pub fn knows_more_than_target(&self) -> Result<bool, Error> {
         // Files of earlier versions lack the table.
         let table = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'attributes')";
-        let any = "SELECT EXISTS (SELECT 1 FROM attributes)";
+        // The metadata that was meant: a bit of the second byte, which another of the first says to
+        // be there (`Extras::encode`).
+        let any = "SELECT EXISTS (SELECT 1 FROM attributes) OR EXISTS (
+            SELECT 1 FROM entries WHERE substr(extras, 2, 1) >= x'80'
+            AND instr('2367ABEF', substr(hex(substr(extras, 1, 1)), 1, 1)) > 0)";
         let ask = |query: &str| self.connection.query_row(query, [], |row| row.get::<_, bool>(0));
         let known = ask(table).and_then(|has_table| if has_table { ask(any) } else { Ok(false) });
         known.map_err(|error| self.failed("read", error))

@@ -376,6 +376,28 @@ notices! {
         "the manifest published in \"{source}\" can't be used; only its listing is used: {cause}"
     )],
 
+    /// Owners are to be given by name, and the source tells no names.
+    Warning "names_unknown" NamesUnknown {
+        /// The source.
+        source: String,
+    } => [format!(
+        "no manifest in \"{source}\" tells names of users and groups: all owners are kept by number"
+    )],
+    /// Entries of the source have flags, which their copies don't get.
+    Note "flags_not_kept" FlagsNotKept {
+        /// The number of entries.
+        count: u64,
+        /// The first of them.
+        #[serde(flatten, with = "serial::key")]
+        first: Key,
+    } => [
+        format!(
+            "{count} entries of the source are immutable, append-only or left out by dump, \
+             \"{first}\" first; their copies aren't: to keep that use "
+        ),
+        Setting::Flags
+    ],
+
     /// A listing is incomplete, so that nothing is deleted.
     Note "nothing_deleted" NothingDeleted => ["nothing is deleted, because a listing is \
                                                incomplete"],

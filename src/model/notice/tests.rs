@@ -62,6 +62,8 @@ fn notices() -> Vec<Notice> {
         Notice::SourceRecordBreaksOff { source: source(), cause: cause() },
         Notice::SourceRecordUnusable { source: source(), cause: cause() },
         Notice::SourceManifestUnusable { source: source(), cause: cause() },
+        Notice::NamesUnknown { source: source() },
+        Notice::FlagsNotKept { count: 2, first: key() },
         Notice::NothingDeleted,
         Notice::OtherFileSystem,
         Notice::MisplacedPattern { pattern: "/s/a".to_owned(), meant: "/a".to_owned() },

@@ -1,7 +1,7 @@
 //! The two sides of a run: opened, listed, joined.
 
 use super::{MirrorOptions, Session};
-use crate::backend::layer::MappedSource;
+use crate::backend::layer::{MappedSource, Mapper};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source};
 use crate::compare::{Join, RecordedRows};
 use crate::filter::{Filter, Missing, NameForm, NameList};
@@ -10,10 +10,12 @@ use crate::manifest::published::{ManifestReader, Merged, RecordedSource, used_in
 use crate::manifest::{Row, State};
 use crate::model::error::Side;
 use crate::model::hint::hint;
+use crate::model::mapping::RecordedNames;
 use crate::model::{EntryKind, Error, ErrorKind, Key, Notice, Setting};
 use crate::place::random;
 use crate::place::{Sides, Writes};
 use crate::session::places::Places;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// The rows that a run uses, in key order, and the number of its source in them.
@@ -211,7 +213,7 @@ impl Session<'_> {
         sources: &[RecordedSource],
     ) -> Listing {
         let broke_off = Arc::clone(&self.record_broke_off);
-        let mapper = self.mapper.clone();
+        let mapper = self.mapper.get().cloned().flatten();
         let rows = rows.map(move |row| {
             row.map(|mut row| {
                 if let Some(mapper) = &mapper {
@@ -263,6 +265,26 @@ impl Session<'_> {
         Ok(self.enrich_from_rows(Box::new(listing), rows, &sources))
     }
 
+    /// Returns the names of users and groups that the manifest in the source tells, if owners are
+    /// given by name.
+    fn names_in(&self, source: &dyn Source) -> Result<RecordedNames, Error> {
+        if !self.options.mapping.by_name {
+            return Ok(RecordedNames::default());
+        }
+        let found = ManifestReader::of(source, &self.spool_dir()).latest_or_highest();
+        let found = found.map_err(|error| self.manifest_unreadable(Side::Source, error))?;
+        let names = found.map(|(latest, _)| latest.head.names()).unwrap_or_default();
+        if names.is_empty() {
+            self.notice(Notice::NamesUnknown { source: self.places.source.name.clone() });
+        }
+        Ok(names)
+    }
+
+    /// Returns the directory of spool files: a dry run makes no state.
+    fn spool_dir(&self) -> PathBuf {
+        if self.options.dry_run { std::env::temp_dir() } else { self.options.state_dir.clone() }
+    }
+
     /// Opens both sides; see [`Opener::sides`](crate::place::Opener::sides).
     pub(super) fn open(&self) -> Result<Sides, Error> {
         let Places { source, target, .. } = self.places;
@@ -275,6 +297,13 @@ impl Session<'_> {
         let writes =
             Writes { durability: self.options.durability, token, backup: self.backup.as_ref() };
         let Sides { source, target } = self.opener.sides(source, target, writes)?;
-        Ok(Sides { source: MappedSource::around(source, self.mapper.as_ref()), target })
+        let mapper = match self.mapper.get() {
+            Some(mapper) => mapper,
+            None => {
+                let mapper = Mapper::new(&self.options.mapping, self.names_in(&*source)?);
+                self.mapper.get_or_init(|| mapper)
+            }
+        };
+        Ok(Sides { source: MappedSource::around(source, mapper.as_ref()), target })
     }
 }
