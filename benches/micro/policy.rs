@@ -46,6 +46,7 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
         surplus: Surplus::Delete,
         from: SourceNumber::FIRST,
         has_links: true,
+        has_devices: true,
         hard_links: vidimus::compare::HardLinks::Separate,
         looks_for: vidimus::model::AttributeKinds::ALL,
         inspects: true,

@@ -202,6 +202,13 @@ impl MirrorBuilder {
         self
     }
 
+    /// Keeps named pipes, sockets and devices, as by default; else they are left out, and what the
+    /// target has of them is left alone.
+    pub fn specials(mut self, specials: bool) -> Self {
+        self.policy.preserve.specials = specials;
+        self
+    }
+
     /// Limits the mirror to names below the source. `name/` stands for a directory with everything
     /// in it, any other name for the entry alone; the directories above are looked at too. A name
     /// that the source lacks fails, or is deleted from the target if [`delete`](Self::delete) is

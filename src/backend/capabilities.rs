@@ -50,6 +50,8 @@ pub struct Capabilities {
     pub needs_barrier: bool,
     /// A file can have several names ([`Target::donor`](super::Target::donor)).
     pub hard_links: bool,
+    /// Devices can be made, as far as that is known without trying.
+    pub devices: bool,
     /// The best number of entries for one [`Target::remove_all`](super::Target::remove_all), at
     /// least 1.
     pub delete_batch: usize,
@@ -74,6 +76,7 @@ impl Capabilities {
         reflinks: false,
         needs_barrier: false,
         hard_links: true,
+        devices: true,
         delete_batch: 1,
     };
 
@@ -97,6 +100,7 @@ impl Capabilities {
             reflinks: false,
             needs_barrier: false,
             hard_links: false,
+            devices: true,
             delete_batch,
         }
     }

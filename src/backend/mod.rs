@@ -487,6 +487,17 @@ pub trait Target: Source {
     /// it back.
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause>;
 
+    /// Makes a named pipe, a socket or a device, with its metadata.
+    ///
+    /// # Errors
+    /// [`Cause::SpecialRefused`] if the target can't have it.
+    fn make_special(
+        &self,
+        entry: &Entry,
+        intended: &Intended<'_>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause>;
+
     /// Opens a leaf to give it other names, if it still has the stamp with which it was recorded.
     /// Only for targets that have [hard links](Capabilities::hard_links).
     ///
@@ -708,7 +719,7 @@ pub struct Written {
     pub lost: Features,
 }
 
-/// An invisible directory of files and links that is being built. Dropping it unfinished removes it
+/// An invisible directory of leaves that is being built. Dropping it unfinished removes it
 /// with its contents.
 pub trait StageDirectory {
     /// Begins a file in the directory; publishing that file makes it part of the directory.
@@ -716,6 +727,9 @@ pub trait StageDirectory {
 
     /// Makes a symbolic link with its metadata in the directory.
     fn make_link(&self, entry: &Entry) -> Result<Written, Cause>;
+
+    /// Makes a special file with its metadata in the directory; see [`Target::make_special`].
+    fn make_special(&self, entry: &Entry, intended: &Intended<'_>) -> Result<Written, Cause>;
 
     /// Ends the directory.
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause>;

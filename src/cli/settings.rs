@@ -157,6 +157,7 @@ fn mirror_builder(
         .ignore_existing(flags.ignore_existing)
         .by_name(by_name)
         .hard_links(!flags.no_hard_links)
+        .specials(!flags.no_specials)
         .extended_attributes(!flags.no_xattrs)
         .acls(!flags.no_acls)
         .existing(flags.existing)

@@ -15,7 +15,7 @@ use crate::model::error::Side;
 use crate::model::stamp::{COARSEST_TIMES, StampFields, StampMatch};
 use crate::model::{
     Action, AttributeKinds, Cause, Check, Decision, Digest, Entry, EntryKind, ExtraKinds, Metadata,
-    Preserve, Reason, Stamp,
+    Preserve, Reason, SpecialKind, Stamp,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -87,6 +87,8 @@ pub struct Policy {
     pub from: SourceNumber,
     /// Whether the target can store symbolic links.
     pub has_links: bool,
+    /// Whether the target can have devices.
+    pub has_devices: bool,
     /// What becomes of several names of one file.
     pub hard_links: HardLinks,
     /// Which attributes of the source's entries are looked for.
@@ -308,8 +310,16 @@ impl Policy {
             };
             return Ok(decide(action, self.exclusion(source)));
         }
-        if let EntryKind::Special(_) = source.kind {
-            return Err(Cause::Special(source.kind));
+        if let EntryKind::Special(kind) = source.kind {
+            if !self.options.preserve.specials {
+                return Ok(decide(Action::Skip, Reason::NoSpecials));
+            }
+            if kind == SpecialKind::Unknown {
+                return Err(Cause::Special(source.kind));
+            }
+            if source.kind.is_device() && !self.has_devices {
+                return Err(Cause::SpecialRefused { kind: source.kind, others: 0 });
+            }
         }
         if self.options.safe_links
             && let Some(text) = &source.link
@@ -325,7 +335,7 @@ impl Policy {
             Seen::Present(existing) => Some(existing),
             Seen::Absent => None,
         };
-        let make_new = |reason| Ok(decide(action_for_new(source.kind), reason));
+        let make_new = |reason| Ok(decide(Action::making(source.kind), reason));
         let in_the_way = pair.conflict.is_some();
         if self.options.ignore_existing
             && source.kind != EntryKind::Directory
@@ -373,8 +383,10 @@ impl Policy {
         let wanted = self.narrowed(source, row, wanted);
         match source.kind {
             EntryKind::Directory => Ok(decide(Action::KeepDirectory, Reason::Unchanged)),
-            EntryKind::Symlink => self.link(source, existing, row, &wanted),
-            _ => self.file(source, existing, row, &wanted),
+            EntryKind::Symlink | EntryKind::Special(_) => {
+                self.without_content(source, existing, row, &wanted)
+            }
+            EntryKind::File => self.file(source, existing, row, &wanted),
         }
     }
 
@@ -398,7 +410,7 @@ impl Policy {
         row: Option<&Row>,
     ) -> Option<Decision> {
         let look = |reason| decide(Action::Look, reason);
-        let copy = |reason| decide(action_for_new(source.kind), reason);
+        let copy = |reason| decide(Action::making(source.kind), reason);
         let is_listed = |entry: &Entry| entry.completeness == Completeness::ListingOnly;
         if !is_listed(source) && !is_listed(existing) {
             return None;
@@ -439,7 +451,8 @@ impl Policy {
             || self.filter.excludes_file(leaf)
     }
 
-    fn link(
+    /// Decides on a symbolic link or a special file.
+    fn without_content(
         &self,
         source: &Entry,
         existing: &Entry,
@@ -452,23 +465,33 @@ impl Policy {
         if source.link != existing.link {
             return Ok(decide(Action::MakeLink, Reason::LinkText));
         }
+        if source.device() != existing.device() {
+            return Ok(decide(Action::MakeSpecial, Reason::DeviceNumber));
+        }
+        let mut found = self.within_window(&existing.metadata, wanted.mtime);
         // Linux keeps no mode for links.
-        let found = self.within_window(&existing.metadata, wanted.mtime);
-        let found = Metadata { mode: wanted.mode, ..found };
+        if source.kind == EntryKind::Symlink {
+            found.mode = wanted.mode;
+        }
         let same_metadata = found == *wanted;
+        let is_special = matches!(source.kind, EntryKind::Special(_));
+        let is_recorded = |row: &Row| row.link == source.link && row.device() == source.device();
         Ok(match row {
             Some(row)
                 if !same_metadata
-                    && (&row.link, &row.metadata) == (&source.link, wanted)
+                    && is_recorded(row)
+                    && row.metadata == *wanted
                     && row.target.mtime() == Some(existing.metadata.mtime) =>
             {
                 return self.metadata_only(&found, wanted);
             }
             _ if !same_metadata => decide(Action::UpdateMetadata, Reason::Metadata),
             None => decide(Action::Adopt, Reason::SameSizeAndTime),
-            // A run was killed after it made the link and before it recorded it.
+            // A run was killed after it made the entry and before it recorded it, or its attributes
+            // may have changed.
             Some(row)
-                if row.link != source.link
+                if !is_recorded(row)
+                    || is_special && self.is_touched(source, row)
                     || row.metadata != *wanted
                     || row.from != self.from
                     || self.is_unlooked(source, row)
@@ -726,15 +749,6 @@ struct Recorded<'a> {
     row: &'a Row,
     /// Whether the target's content is the recorded one, by its stamp.
     is_vouched: bool,
-}
-
-/// Returns the action that makes an entry anew. Special files have been refused before.
-fn action_for_new(kind: EntryKind) -> Action {
-    match kind {
-        EntryKind::File | EntryKind::Special(_) => Action::Copy { unless: None },
-        EntryKind::Symlink => Action::MakeLink,
-        EntryKind::Directory => Action::MakeDirectory,
-    }
 }
 
 /// Returns whether a stamp shows that content isn't the recorded one.

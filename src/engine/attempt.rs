@@ -23,6 +23,8 @@ pub(super) enum Copied {
     Same,
     /// The object is a symbolic link, whose text is in the entry.
     Link,
+    /// The object is a special file, as the entry says.
+    Special,
 }
 
 /// The result of an attempt that succeeded.
@@ -343,6 +345,9 @@ impl Attempt<'_, '_> {
                 so_far.link = Some(chunk.into());
                 return Ok(());
             }
+            if matches!(entry.kind, EntryKind::Special(_)) {
+                return Ok(());
+            }
             if self.unless == Some(digest) {
                 return Ok(());
             }
@@ -449,6 +454,9 @@ impl Attempt<'_, '_> {
             }
             read_entry.link = Some(link);
             return Ok((Copied::Link, found));
+        }
+        if let Some(Entry { kind: EntryKind::Special(_), .. }) = so_far.read_entry {
+            return Ok((Copied::Special, found));
         }
         if self.unless == Some(found) && !self.changes_holes(so_far) {
             return Ok((Copied::Same, found));

@@ -290,6 +290,7 @@ impl<'a> Committer<'a> {
                 progress.files_copied.add(1);
                 progress.bytes_copied.add(size);
             }
+            Some(Action::MakeSpecial) => progress.files_copied.add(1),
             Some(Action::MakeLink) => {
                 progress.files_copied.add(1);
                 progress.links_copied.add(1);
@@ -399,7 +400,8 @@ fn is_content(found: &Entry, row: &PendingRow, written: Option<Stamp>) -> bool {
         && match row.kind {
             EntryKind::File => found.stamp.size == row.source.size,
             EntryKind::Symlink => found.link == row.link,
-            _ => true,
+            EntryKind::Special(_) => found.device() == row.device(),
+            EntryKind::Directory => true,
         }
 }
 

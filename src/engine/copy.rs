@@ -1,4 +1,4 @@
-//! Workers: each does one step after another. This file copies and makes links; `check` finds out
+//! Workers: each does one step after another. This file copies, and makes links and special files; `check` finds out
 //! whether to copy; `update` records existing entries or sets their metadata.
 //!
 //! A file is read once, hashed as it passes, and written under a temporary name.
@@ -8,7 +8,8 @@ use super::attempt::{Attempt, Copied, Done};
 use super::batch::{Batch, CompletedStep, FinishedDirectory, Record};
 use super::commit::not_kept;
 use super::hash::{Hashed, ReadSide, with_retries};
-use crate::backend::{StageDirectory, Staged, Written};
+use super::update::InspectedEntry;
+use crate::backend::{Intended, MetadataSet, StageDirectory, Staged, Written};
 use crate::manifest::{Origin, PendingRow, Row};
 use crate::model::{
     Action, Cause, Check, Decision, Digest, Entry, EntryError, Features, Operation, Outcome, Reason,
@@ -126,6 +127,7 @@ impl<'c, 'a> Worker<'c, 'a> {
             Action::UpdateRights => self.update_rights(step),
             Action::Adopt => self.adopt(step),
             Action::MakeLink => self.link(step, step.source.clone()),
+            Action::MakeSpecial => self.special(step, step.source.clone()),
             Action::Mend => self.mend(step),
             Action::MendMetadata { is_proven } => self.mend_metadata(step, is_proven),
             // The dispatcher makes directories; the other actions never become steps.
@@ -210,6 +212,18 @@ impl<'c, 'a> Worker<'c, 'a> {
                 context.report(|| Outcome::new(&entry.key, kind, Action::Skip, Reason::NoLinks));
                 Ok(None)
             }
+            Copied::Special => {
+                context.learn_link(&step.source, &entry, hashed.digest);
+                if !context.policy.options.preserve.specials {
+                    context.progress.skip(Some(entry.kind));
+                    let kind = Some(entry.kind);
+                    context.report(|| {
+                        Outcome::new(&entry.key, kind, Action::Skip, Reason::NoSpecials)
+                    });
+                    return Ok(None);
+                }
+                self.special(step, entry).map(Some)
+            }
             Copied::Staged(staged) => {
                 context.learn_link(&step.source, &entry, hashed.digest);
                 let mut finished = self.finished(step, entry, Some(Action::Copy { unless: None }));
@@ -293,6 +307,40 @@ impl<'c, 'a> Worker<'c, 'a> {
         let mut finished = self.finished(step, entry, Some(Action::MakeLink));
         finished.row.origin = Origin::Proven;
         finished.target_stamp = target_stamp;
+        if let Some(written) = written {
+            self.made(&mut finished, written, None);
+        }
+        Ok(finished)
+    }
+
+    /// Makes a special file.
+    pub(super) fn special(
+        &mut self,
+        step: &Step,
+        entry: Entry,
+    ) -> Result<CompletedStep, EntryError> {
+        let target = &self.context.target;
+        let InspectedEntry { mut entry, mut kept } = self.inspected(entry, None)?;
+        let wanted = target.achievable_metadata(&entry.metadata, entry.kind, None);
+        let attributes = kept.attributes.clone();
+        let intended = Intended { attributes: attributes.as_deref(), ..(&wanted).into() };
+        let (mut written, mut set) = (None, MetadataSet::default());
+        let made = match &self.building {
+            Some(directory) => directory.make_special(&entry, &intended).map(|made| {
+                set.lost = made.lost;
+                written = Some(made);
+            }),
+            None => {
+                target.make_special(&entry, &intended, step.precondition).map(|made| set = made)
+            }
+        };
+        made.map_err(|cause| EntryError::on_target(Operation::MakeSpecial, &entry.key, cause))?;
+        kept.lose(self.context, set.lost, &mut entry);
+        let mut finished = self.finished(step, entry, Some(Action::MakeSpecial));
+        finished.lost = kept.lost;
+        finished.row.set_apart(kept.apart);
+        finished.row.origin = Origin::Proven;
+        finished.target_stamp = set.stamp;
         if let Some(written) = written {
             self.made(&mut finished, written, None);
         }

@@ -105,6 +105,7 @@ pub fn execute<P: Steps>(
         None => None,
     };
     committer.flush();
+    context.report_refusals();
     Ok(refusal)
 }
 
@@ -215,7 +216,11 @@ struct NewDirectory {
 impl NewDirectory {
     /// Returns whether the directory can still be built completely with this step in it.
     fn has_room(&self, step: &Step) -> bool {
-        matches!(step.decision.action, Action::Copy { unless: None } | Action::MakeLink)
+        let is_new_leaf = matches!(
+            step.decision.action,
+            Action::Copy { unless: None } | Action::MakeLink | Action::MakeSpecial
+        );
+        is_new_leaf
             && self.members.len() < WHOLE_STEPS
             && self.bytes + step.source.size() <= WHOLE_BYTES
     }

@@ -55,6 +55,8 @@ fn is_same_file(row: &Row, entry: &Entry) -> bool {
         && match (row.source.inode(), entry.stamp.inode()) {
             (Some(_), Some(_)) => row.source == entry.stamp,
             _ if row.kind == EntryKind::Symlink => row.link == entry.link,
+            // The group says which file it is, and it has no content.
+            _ if matches!(row.kind, EntryKind::Special(_)) => row.device() == entry.device(),
             _ => row.digest.is_some() && row.digest == entry.recorded,
         }
 }
@@ -334,11 +336,7 @@ impl Linking<'_, '_, '_, '_> {
     }
 
     fn copy(&mut self, source: Entry, precondition: Precondition, reason: Reason) {
-        let action = match source.kind {
-            EntryKind::Symlink => Action::MakeLink,
-            _ => Action::Copy { unless: None },
-        };
-        let decision = Decision::new(action, reason);
+        let decision = Decision::new(Action::making(source.kind), reason);
         self.carry_out(&Step { decision, source, target: None, row: None, precondition });
     }
 

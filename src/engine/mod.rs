@@ -27,6 +27,7 @@ mod mend;
 mod partials;
 mod preview;
 mod ranges;
+mod refusals;
 mod set_aside;
 mod successors;
 mod tag;
@@ -44,6 +45,7 @@ pub use holes::Holes;
 pub use links::stands_linked;
 pub use partials::Partials;
 pub use preview::Preview;
+pub use refusals::Refusals;
 
 use crate::backend::layer::BandwidthLimit;
 use crate::backend::{Precondition, Source, Target};
@@ -115,6 +117,8 @@ pub struct Context<'a> {
     pub filtered: bool,
     /// Failed entries, which keep others from being deleted.
     pub collisions: Collisions,
+    /// Special files that the target refused.
+    pub refusals: Refusals,
     /// Names of files with several, of which a store told that only when they were read.
     pub learned_links: Mutex<Links>,
     /// The directory of spool files.
@@ -142,6 +146,7 @@ impl Context<'_> {
         }
         self.progress.fail(&error);
         self.collisions.note(&error);
+        let Some(error) = self.refusals.keep(error) else { return };
         let Some(help) = fatal_hint(&error) else {
             return self.observer.observe(&Event::Failed(error));
         };
@@ -150,6 +155,13 @@ impl Context<'_> {
             Side::Target => "the target can't be written any more",
         };
         self.abort(Error::new(ErrorKind::Unusable, what).because(error).help(help));
+    }
+
+    /// Reports the special files that the target refused, if it did.
+    fn report_refusals(&self) {
+        if let Some(error) = self.refusals.take() {
+            self.observer.observe(&Event::Failed(error));
+        }
     }
 
     /// Stops the run with a fatal error; the first one counts.

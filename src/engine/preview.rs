@@ -2,6 +2,7 @@
 
 use super::delete::{for_each_planned, preview_deletions, settle};
 use super::finish::{spool_damaged, time_not_kept};
+use super::refusals::Refusals;
 use super::set_aside::{self, Deletions, SetAside, Since, Successor};
 use super::successors::not_deleted_cause;
 use crate::compare::join::Joined;
@@ -29,6 +30,8 @@ pub struct Preview<'a> {
     /// Returns whether a run would set what a listing doesn't show of a file that is otherwise taken
     /// as it is: its attributes, or a mode that an ACL narrows.
     pub sets_unlisted: &'a dyn Fn(&Step) -> bool,
+    /// Special files that the target would refuse.
+    pub refusals: Refusals,
 }
 
 impl Preview<'_> {
@@ -119,6 +122,9 @@ impl Preview<'_> {
             let (how, entry) = Finish::decode(record).ok_or_else(spool_damaged)?;
             self.directory(how, &entry);
         }
+        if let Some(error) = self.refusals.take() {
+            self.observer.observe(&Event::Failed(error));
+        }
         Ok(settled.refusal)
     }
 
@@ -128,8 +134,10 @@ impl Preview<'_> {
             let cause = not_deleted_cause(deletions);
             return self.fail(EntryError::on_target(Operation::Write, &entry.key, cause));
         }
-        let is_link = entry.kind == EntryKind::Symlink;
-        let action = if is_link { Action::MakeLink } else { Action::AfterDeletion };
+        let action = match entry.kind {
+            EntryKind::File => Action::AfterDeletion,
+            kind => Action::making(kind),
+        };
         let outcome = Outcome::new(&entry.key, Some(entry.kind), action, Reason::Kind);
         self.report(outcome.moving(entry.size()));
     }
@@ -151,7 +159,9 @@ impl Preview<'_> {
 
     fn fail(&self, error: EntryError) {
         self.progress.fail(&error);
-        self.observer.observe(&Event::Failed(error));
+        if let Some(error) = self.refusals.keep(error) {
+            self.observer.observe(&Event::Failed(error));
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl Successors {
                 self.rest.push(record).map_err(spool_error)?;
                 continue;
             }
-            if entry.kind == EntryKind::Symlink {
+            if entry.kind != EntryKind::File {
                 self.staged.push((entry, None));
                 continue;
             }
@@ -107,12 +107,8 @@ impl Successors {
 }
 
 fn step(source: Entry) -> Step {
-    let action = match source.kind {
-        EntryKind::Symlink => Action::MakeLink,
-        _ => Action::Copy { unless: None },
-    };
     Step {
-        decision: Decision::new(action, Reason::Kind),
+        decision: Decision::new(Action::making(source.kind), Reason::Kind),
         source,
         target: None,
         row: None,

@@ -17,10 +17,10 @@ use crate::plan::Step;
 use std::io::ErrorKind::NotFound;
 
 /// A source's entry with the mode that its copy gets.
-struct InspectedEntry {
-    entry: Entry,
+pub(super) struct InspectedEntry {
+    pub(super) entry: Entry,
     /// What the copy gets and lacks.
-    kept: Kept,
+    pub(super) kept: Kept,
 }
 
 impl Worker<'_, '_> {
@@ -182,8 +182,10 @@ impl Worker<'_, '_> {
     /// Makes an entry anew whose file in the target has other names: what is set of it would be set
     /// of these, too, and they may be anybody's.
     fn make_anew(&mut self, step: &Step, entry: Entry) -> Result<CompletedStep, EntryError> {
-        if entry.kind == EntryKind::Symlink {
-            return self.link(step, entry);
+        match entry.kind {
+            EntryKind::Symlink => return self.link(step, entry),
+            EntryKind::Special(_) => return self.special(step, entry),
+            EntryKind::File | EntryKind::Directory => {}
         }
         self.context.progress.plan_copy(&step.source);
         let changed = || Cause::Changed { attempts: 1 };
@@ -205,12 +207,13 @@ impl Worker<'_, '_> {
 
     /// Returns the source's entry as it is to be copied, with its attributes. If the existing copy
     /// has holes, too, these are not lost.
-    fn inspected(
+    pub(super) fn inspected(
         &self,
         mut entry: Entry,
         existing: Option<&Entry>,
     ) -> Result<InspectedEntry, EntryError> {
-        if entry.kind != EntryKind::File || self.context.purpose != Purpose::Mirror {
+        let is_asked = matches!(entry.kind, EntryKind::File | EntryKind::Special(_));
+        if !is_asked || self.context.purpose != Purpose::Mirror {
             return Ok(InspectedEntry { entry, kept: Kept::default() });
         }
         match self.context.source.inspect(&entry) {

@@ -2,8 +2,8 @@
 
 use crate::model::entry::Completeness;
 use crate::model::{
-    Apart, AttributeKinds, Attributes, AttributesDigest, Birth, Digest, Entry, EntryKind,
-    ExtraDigests, Extras, Key, LinkGroup, Metadata, Stamp, Timestamp,
+    Apart, AttributeKinds, Attributes, AttributesDigest, Birth, DeviceNumber, Digest, Entry,
+    EntryKind, ExtraDigests, Extras, Key, LinkGroup, Metadata, Stamp, Timestamp,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
@@ -180,6 +180,11 @@ impl<T> Row<T> {
     /// Returns the group of hard links that the entry was one of.
     pub fn group(&self) -> Option<LinkGroup> {
         self.extras.as_ref()?.group
+    }
+
+    /// Returns the number of a device.
+    pub fn device(&self) -> Option<DeviceNumber> {
+        self.extras.as_ref()?.device
     }
 
     fn having<U>(self, target: U) -> Row<U> {

@@ -3,7 +3,7 @@
 //! Main type: [`DiffFinding`], plain data as all events are.
 
 use super::key::Escaped;
-use super::{Digest, EntryKind, Key, Metadata, serial};
+use super::{DeviceNumber, Digest, EntryKind, Key, Metadata, serial};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -46,6 +46,9 @@ pub struct DiffEntry {
     /// A symbolic link's text.
     #[serde(flatten, with = "serial::link")]
     pub link: Option<Box<[u8]>>,
+    /// The number of a device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceNumber>,
 }
 
 impl DiffEntry {
@@ -201,7 +204,7 @@ mod tests {
     fn entry(kind: EntryKind, size: u64, link: Option<&[u8]>) -> DiffEntry {
         let link = link.map(Into::into);
         let key = Key::new(&b"a/\xff"[..]);
-        DiffEntry { key, kind: Some(kind), size, digest: None, metadata: None, link }
+        DiffEntry { key, kind: Some(kind), size, digest: None, metadata: None, link, device: None }
     }
 
     fn differs(mismatch: Mismatch) -> DiffFinding {

@@ -4,7 +4,7 @@
 //! engine and reports use this one type for what is done to an entry.
 
 use super::error::Side;
-use super::{Digest, Reason};
+use super::{Digest, EntryKind, Reason};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -46,6 +46,8 @@ pub enum Action {
     Record,
     /// Create the symbolic link.
     MakeLink,
+    /// Create the named pipe, socket or device.
+    MakeSpecial,
     /// Make the entry another name of a file that the target has (a hard link).
     Link,
     /// Create the directory.
@@ -74,6 +76,16 @@ pub enum Action {
 }
 
 impl Action {
+    /// Returns the action that makes an entry of a kind anew.
+    pub fn making(kind: EntryKind) -> Self {
+        match kind {
+            EntryKind::File => Self::Copy { unless: None },
+            EntryKind::Directory => Self::MakeDirectory,
+            EntryKind::Symlink => Self::MakeLink,
+            EntryKind::Special(_) => Self::MakeSpecial,
+        }
+    }
+
     /// Returns whether the entry is copied only if its content turns out to differ.
     pub fn is_conditional(self) -> bool {
         match self {
@@ -98,6 +110,7 @@ impl Action {
             Self::UpdateRights => "update_rights",
             Self::Record => "record",
             Self::MakeLink => "make_link",
+            Self::MakeSpecial => "make_special",
             Self::Link => "link",
             Self::MakeDirectory => "make_directory",
             Self::KeepDirectory => "keep_directory",
@@ -123,6 +136,7 @@ impl Action {
             }
             Self::Record => "record",
             Self::MakeLink => "make link",
+            Self::MakeSpecial => "make special",
             Self::Link => "link",
             Self::MakeDirectory => "make directory",
             Self::Delete => "delete",

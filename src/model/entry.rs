@@ -1,8 +1,8 @@
 //! Entries: one thing at a key.
 
 use super::{
-    Apart, AttributeKinds, Attributes, AttributesDigest, Digest, Extras, FileFlags, Key, LinkGroup,
-    Stamp, Timestamp, serial,
+    Apart, AttributeKinds, Attributes, AttributesDigest, DeviceNumber, Digest, Extras, FileFlags,
+    Key, LinkGroup, Stamp, Timestamp, serial,
 };
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -26,7 +26,7 @@ pub enum EntryKind {
     Directory,
     /// A symbolic link; never followed, its text is its content.
     Symlink,
-    /// Anything else: never opened, never copied.
+    /// Anything else: made anew in the target, and never opened.
     Special(SpecialKind),
 }
 
@@ -187,6 +187,11 @@ impl Entry {
         }
     }
 
+    /// Returns the number of a device.
+    pub fn device(&self) -> Option<DeviceNumber> {
+        self.extras.as_ref()?.device
+    }
+
     /// Returns the size of a regular file's content in bytes; 0 for any other kind.
     pub fn size(&self) -> u64 {
         if self.kind == EntryKind::File { self.stamp.size } else { 0 }
@@ -321,6 +326,11 @@ fn time(bytes: &mut &[u8]) -> Option<Timestamp> {
 }
 
 impl EntryKind {
+    /// Returns whether it is a device.
+    pub fn is_device(self) -> bool {
+        matches!(self, Self::Special(SpecialKind::CharacterDevice | SpecialKind::BlockDevice))
+    }
+
     const ALL: [Self; 8] = [
         Self::File,
         Self::Directory,

@@ -21,6 +21,8 @@ pub enum Operation {
     MakeDirectory,
     /// Making a symbolic link.
     MakeLink,
+    /// Making a named pipe, a socket or a device.
+    MakeSpecial,
     /// Giving a file another name (a hard link).
     Link,
     /// Putting a finished file in its place.
@@ -50,6 +52,7 @@ impl Operation {
             Self::Write => "write",
             Self::MakeDirectory => "make directory",
             Self::MakeLink => "make symbolic link",
+            Self::MakeSpecial => "make special file",
             Self::Link => "link",
             Self::Publish => "put in place",
             Self::SetMetadata => "set metadata of",
@@ -111,9 +114,21 @@ pub enum Cause {
         /// The size as listed.
         size: u64,
     },
-    /// It is neither a file nor a directory nor a symbolic link.
-    #[error("is a {0}; special files are not copied")]
+    /// It is a special file of a type that can't be made.
+    #[error("is a {0}, which cannot be made")]
     Special(EntryKind),
+    /// The target refuses special files of this kind: making devices takes a right that this
+    /// process lacks, or the file system has none. Reported once a run, of the first.
+    #[error(
+        "it is a {kind}, and {}",
+        refused(*kind, *others)
+    )]
+    SpecialRefused {
+        /// The kind of the special file.
+        kind: EntryKind,
+        /// How many others of any kind were refused.
+        others: u64,
+    },
     /// The target's entry is not the one that was listed.
     #[error("the target's entry changed during the run")]
     TargetChanged,
@@ -302,6 +317,7 @@ impl Cause {
             Self::Changed { .. } => "changed",
             Self::NotItsSize { .. } => "not_its_size",
             Self::Special(_) => "special",
+            Self::SpecialRefused { .. } => "special_refused",
             Self::TargetChanged => "target_changed",
             Self::TargetUnknown => "target_unknown",
             Self::DirectoryInTheWay => "directory_in_the_way",
@@ -352,9 +368,15 @@ impl Cause {
 
     /// Returns the hint that applies to this cause in any place.
     pub fn way_out(&self) -> Option<Hint> {
-        use Setting::{AcceptSilentChanges, Delete, DeleteExcluded, Exclude, NoMarkers};
+        use Setting::{
+            AcceptSilentChanges, Delete, DeleteExcluded, Exclude, NoMarkers, NoSpecials,
+        };
         Some(match self {
-            Self::NotItsSize { .. } => hint!["leave it out by ", Exclude],
+            Self::NotItsSize { .. } | Self::Special(_) => hint!["leave it out by ", Exclude],
+            Self::SpecialRefused { kind, .. } if kind.is_device() => {
+                hint!["run as root, or leave special files out by ", NoSpecials]
+            }
+            Self::SpecialRefused { .. } => hint!["leave special files out by ", NoSpecials],
             Self::DirectoryInTheWay => hint![Delete, " deletes what only the target has"],
             Self::DirectoryProtected => hint![DeleteExcluded, " deletes what is excluded, too"],
             Self::MountPoint => hint!["unmount it, or leave it out by ", Exclude],
@@ -382,6 +404,16 @@ impl Cause {
             Self::Advised { help, .. } => help.clone(),
             _ => return None,
         })
+    }
+}
+
+/// Says why special files were refused, and how many others were.
+fn refused(kind: EntryKind, others: u64) -> String {
+    let why = if kind.is_device() { "only root makes devices" } else { "none can be made there" };
+    match others {
+        0 => why.to_owned(),
+        1 => format!("{why}; 1 other special file is missing, too"),
+        _ => format!("{why}; {others} other special files are missing, too"),
     }
 }
 
@@ -444,8 +476,12 @@ impl EntryError {
             | Operation::Publish
             | Operation::Sync => true,
             // A special file has no content; an entry that merely lost metadata has been copied.
-            Operation::Mirror => !matches!(self.cause, Cause::Special(_) | Cause::NotKept(_)),
-            Operation::SetMetadata
+            Operation::Mirror => !matches!(
+                self.cause,
+                Cause::Special(_) | Cause::SpecialRefused { .. } | Cause::NotKept(_)
+            ),
+            Operation::MakeSpecial
+            | Operation::SetMetadata
             | Operation::KeepTime
             | Operation::Delete
             | Operation::Verify
@@ -581,7 +617,8 @@ mod tests {
             Cause::Vanished => Cause::Changed { attempts: 3 },
             Cause::Changed { .. } => Cause::NotItsSize { size: 5 },
             Cause::NotItsSize { .. } => Cause::Special(EntryKind::Special(SpecialKind::Fifo)),
-            Cause::Special(_) => Cause::TargetChanged,
+            Cause::Special(kind) => Cause::SpecialRefused { kind: *kind, others: 2 },
+            Cause::SpecialRefused { .. } => Cause::TargetChanged,
             Cause::TargetChanged => Cause::TargetUnknown,
             Cause::TargetUnknown => Cause::DirectoryInTheWay,
             Cause::DirectoryInTheWay => Cause::DirectoryStands,
@@ -646,6 +683,7 @@ mod tests {
             O::Write,
             O::MakeDirectory,
             O::MakeLink,
+            O::MakeSpecial,
             O::Link,
             O::Publish,
             O::SetMetadata,

@@ -230,6 +230,7 @@ mod tests {
             digest: Some(Digest([2; 32])),
             metadata: Some(Metadata { mode: 0o644, uid: 1, gid: 2, mtime }),
             link: None,
+            device: None,
         }
     }
 

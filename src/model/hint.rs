@@ -106,6 +106,8 @@ settings! {
     Memory = "memory",
     /// Write no markers of directories.
     NoMarkers = "no_markers",
+    /// Leave special files out.
+    NoSpecials = "no_specials",
     /// Stay on the source's file system.
     OneFileSystem = "one_file_system",
     /// The file of a public key.

@@ -3,10 +3,11 @@
 use super::AttributeKinds;
 use serde::{Deserialize, Serialize};
 
-/// What of the source's entries their copies are to have.
+/// What of the source's entries their copies are to have, and which entries have one.
 ///
 /// Where it is recorded, what an older version didn't know is not preserved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "independent, each by its name in records")]
 pub struct Preserve {
     /// Names of one file are names of one file in the target, too.
     #[serde(default)]
@@ -17,11 +18,15 @@ pub struct Preserve {
     /// POSIX ACLs.
     #[serde(default)]
     pub acls: bool,
+    /// Named pipes, sockets and devices.
+    #[serde(default)]
+    pub specials: bool,
 }
 
 impl Preserve {
     /// Nothing, as in versions that recorded nothing of it.
-    pub const NOTHING: Self = Self { links: false, attributes: false, acls: false };
+    pub const NOTHING: Self =
+        Self { links: false, attributes: false, acls: false, specials: false };
 
     /// Returns what a run preserves whose options don't say.
     pub fn nothing() -> Self {
@@ -37,6 +42,6 @@ impl Preserve {
 impl Default for Preserve {
     /// Everything that needs no option.
     fn default() -> Self {
-        Self { links: true, attributes: true, acls: true }
+        Self { links: true, attributes: true, acls: true, specials: true }
     }
 }

@@ -82,11 +82,15 @@ pub enum Reason {
     NotExisting,
     /// The link leads out of the source, and the options leave such links out.
     UnsafeLink,
+    /// The device's number differs.
+    DeviceNumber,
+    /// A special file, which the options leave out.
+    NoSpecials,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 37] = [
         Self::New,
         Self::Size,
         Self::Mtime,
@@ -122,6 +126,8 @@ impl Reason {
         Self::AgeExcluded,
         Self::NotExisting,
         Self::UnsafeLink,
+        Self::DeviceNumber,
+        Self::NoSpecials,
     ];
 }
 
@@ -169,6 +175,8 @@ impl Reason {
             Self::AgeExcluded => "excluded by age",
             Self::NotExisting => "not in the target",
             Self::UnsafeLink => "the link leads out of the source",
+            Self::DeviceNumber => "device number differs",
+            Self::NoSpecials => "a special file, which the options leave out",
         })
     }
 }
@@ -187,7 +195,7 @@ mod tests {
     #[test]
     fn the_list_of_all_is_complete() {
         // A variant added at the end of the enum must be added to the list, too.
-        assert_eq!(Reason::UnsafeLink as usize + 1, Reason::ALL.len());
+        assert_eq!(Reason::NoSpecials as usize + 1, Reason::ALL.len());
         assert!(Reason::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
     }
 }

@@ -295,7 +295,10 @@ impl LinkPlan {
     ) -> Result<(Role, bool), Error> {
         let Some(group) = source.group() else { return Ok((Role::Lone, false)) };
         let is_new = reason == Reason::New;
-        let stays = !matches!(action, Action::Copy { unless: None } | Action::MakeLink);
+        let stays = !matches!(
+            action,
+            Action::Copy { unless: None } | Action::MakeLink | Action::MakeSpecial
+        );
         if let Some(leader) = self.leaders.get_mut(&group.id) {
             leader.left = leader.left.saturating_sub(1);
             let (is_led, of_leader) = (leader.is_led, leader.target);
@@ -357,6 +360,7 @@ fn puts_in_place(decision: Decision) -> bool {
     match decision.action {
         Action::Copy { .. }
         | Action::MakeLink
+        | Action::MakeSpecial
         | Action::Check(_)
         | Action::Look
         | Action::CompareTag { .. }

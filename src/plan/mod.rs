@@ -259,6 +259,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             | Action::UpdateRights
             | Action::Record
             | Action::MakeLink
+            | Action::MakeSpecial
             | Action::Link
             | Action::MakeDirectory
             | Action::Sweep
@@ -292,9 +293,11 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                 self.open.push(Open { source: Some(source.clone()), dirty: true, ..open });
             }
             // A check may end in a copy, so its directory's time is set in any case.
-            Action::MakeLink | Action::Check(_) | Action::Look | Action::CompareTag { .. } => {
-                self.touch();
-            }
+            Action::MakeLink
+            | Action::MakeSpecial
+            | Action::Check(_)
+            | Action::Look
+            | Action::CompareTag { .. } => self.touch(),
             _ => {}
         }
         let target = match target {
@@ -599,11 +602,7 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
     /// the target.
     fn undecided_link(&mut self) -> Result<Option<Planned>, Error> {
         let Some(name) = self.links.next_undecided()? else { return Ok(None) };
-        let action = match name.source.kind {
-            EntryKind::Symlink => Action::MakeLink,
-            _ => Action::Copy { unless: None },
-        };
-        let decision = Decision::new(action, Reason::New);
+        let decision = Decision::new(Action::making(name.source.kind), Reason::New);
         let (source, precondition) = (name.source, name.place);
         let step = Step { decision, source, target: None, row: None, precondition };
         Ok(Some(self.step(step, Seen::Absent)))

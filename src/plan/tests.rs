@@ -133,6 +133,7 @@ fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
         surplus,
         from: SourceNumber::FIRST,
         has_links: true,
+        has_devices: true,
         hard_links: crate::compare::HardLinks::Separate,
         looks_for: crate::model::AttributeKinds::NONE,
         inspects: true,

@@ -147,7 +147,10 @@ impl Would {
             (Status::Done, Action::Adopt) => (&mut self.adopt, Some(&mut self.adopt_links), None),
             (
                 Status::Done,
-                Action::Copy { unless: None } | Action::AfterDeletion | Action::Mend,
+                Action::Copy { unless: None }
+                | Action::MakeSpecial
+                | Action::AfterDeletion
+                | Action::Mend,
             ) => {
                 self.copy_bytes += outcome.bytes;
                 (&mut self.copy, None, None)

@@ -21,7 +21,8 @@ use crate::backend::{Inspected, KeySpace, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
-    self, Collisions, Committer, Context, Cores, CountAhead, Holes, Partials, Purpose, execute,
+    self, Collisions, Committer, Context, Cores, CountAhead, Holes, Partials, Purpose, Refusals,
+    execute,
 };
 use crate::filter::{Filter, FilterError, NameListText};
 use crate::limits::LimitOptions;
@@ -495,6 +496,7 @@ impl Session<'_> {
             fatal: OnceLock::new(),
             filtered: self.hides_of_target(),
             collisions: Collisions::default(),
+            refusals: Refusals::default(),
             learned_links: Mutex::new(Links::new(&options.state_dir)),
             spool_dir: &options.state_dir,
             partials: Some(&partials),
@@ -597,6 +599,7 @@ impl Session<'_> {
             inspects: source.capabilities().inspects,
             keeps_apart: self.options.bag.is_none(),
             has_links: target.keeps().is_none_or(|keeps| keeps.links),
+            has_devices: target.capabilities().devices,
             hard_links: self.hard_links(target),
             options: self.options.policy,
             filter: Arc::clone(&self.filter),

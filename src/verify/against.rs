@@ -140,6 +140,7 @@ pub fn verify_against(
         filter: &scope.filter,
         key_space: sides.key_space,
         sample: options.depth.sample(),
+        has_specials: scope.has_specials,
         extras_count: scope.deletes || options.strict,
         keeps_directories: target.keeps().is_none_or(|keeps| keeps.directories),
         cores: Cores::default(),
@@ -310,6 +311,8 @@ struct Scope {
     filter_of: Option<RunId>,
     /// Whether the latest run deleted what the source lacked, so that extra entries count.
     deletes: bool,
+    /// Whether the latest run mirrored special files.
+    has_specials: bool,
 }
 
 impl Scope {
@@ -319,6 +322,7 @@ impl Scope {
             // What the target has in directories that were not entered stays.
             options.delete && options.filter.directories.is_empty()
         });
+        let has_specials = latest.as_ref().is_none_or(|latest| latest.options.preserve.specials);
         let (filter, filter_of) = match (&against.filter, latest) {
             (Some(filter), _) => (filter.clone(), None),
             (None, None) => (Filter::default(), None),
@@ -336,7 +340,7 @@ impl Scope {
                 (filter, Some(run))
             }
         };
-        Ok(Self { filter: Arc::new(filter), filter_of, deletes })
+        Ok(Self { filter: Arc::new(filter), filter_of, deletes, has_specials })
     }
 }
 

@@ -14,7 +14,7 @@ use crate::backend::{KeySpace, Precondition, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions};
 use crate::engine::{
-    BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, execute, not_kept, now,
+    BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, Refusals, execute, not_kept, now,
 };
 use crate::location::Location;
 use crate::manifest::{RunNumber, SourceNumber, State};
@@ -74,8 +74,9 @@ impl Mending<'_> {
             filter: Arc::default(),
             surplus: Surplus::Keep,
             from: SourceNumber::NONE,
-            // Links that can't be made fail one by one.
+            // Links and devices that can't be made fail one by one.
             has_links: true,
+            has_devices: true,
             hard_links: crate::compare::HardLinks::Separate,
             looks_for: crate::model::AttributeKinds::NONE,
             inspects: false,
@@ -105,6 +106,7 @@ impl Mending<'_> {
             fatal: OnceLock::new(),
             filtered: false,
             collisions: Collisions::default(),
+            refusals: Refusals::default(),
             learned_links: Mutex::new(Links::new(&spool_dir)),
             spool_dir: &spool_dir,
             partials: None,
@@ -347,7 +349,7 @@ impl MendSteps<'_> {
                 let cause = Cause::Other(format!("a {kind} is in its place"));
                 Err(Hindrance::new(Operation::MakeDirectory, cause))
             }
-            (EntryKind::File | EntryKind::Symlink, Some(EntryKind::Directory)) => {
+            (kind, Some(EntryKind::Directory)) if kind != EntryKind::Directory => {
                 Err(Hindrance::new(Operation::Write, Cause::DirectoryStands))
             }
             _ => Ok(()),
@@ -376,7 +378,7 @@ impl MendSteps<'_> {
 /// Returns the action that makes a leaf anew, or why there is none.
 fn anew(right: &Entry, by_sha256: bool) -> Result<Action, Hindrance> {
     let why = match right.kind {
-        EntryKind::Symlink => return Ok(Action::MakeLink),
+        EntryKind::Symlink | EntryKind::Special(_) => return Ok(Action::making(right.kind)),
         _ if by_sha256 => "only its SHA-256 is recorded; a mirror from the source corrects it",
         _ if right.recorded.is_none() => {
             "no digest of its content is recorded; a mirror from the source corrects it"

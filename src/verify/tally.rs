@@ -10,8 +10,8 @@ use crate::model::entry::Completeness;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{
-    Cause, Difference, Digest, ETag, Entry, EntryError, EntryKind, Event, ExtraKinds, Finding, Key,
-    Metadata, Observer, Operation, Progress, Stamp, Stop, Timestamp,
+    Cause, DeviceNumber, Difference, Digest, ETag, Entry, EntryError, EntryKind, Event, ExtraKinds,
+    Finding, Key, Metadata, Observer, Operation, Progress, Stamp, Stop, Timestamp,
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
@@ -155,9 +155,11 @@ impl Tally<'_> {
         if !is_seen {
             // The listing of a store gives kind and metadata only of objects that are as recorded.
             let difference = match row.kind {
-                EntryKind::Symlink => Difference::Corrupt { expected: row.digest, found: None },
+                EntryKind::Symlink | EntryKind::Special(_) => {
+                    Difference::Corrupt { expected: row.digest, found: None }
+                }
                 EntryKind::Directory => Difference::Metadata("its marker is missing".to_owned()),
-                EntryKind::File | EntryKind::Special(_) => {
+                EntryKind::File => {
                     entry.kind = row.kind;
                     (entry.metadata, entry.link) = (row.metadata, row.link.clone());
                     return self.content(entry, &row, Found { is_reported: false, is_unsettled });
@@ -178,7 +180,8 @@ impl Tally<'_> {
         let is_reported = metadata.is_some();
         if let Some(what) = metadata {
             let difference = Difference::Metadata(what);
-            if row.link != entry.link || is_unsettled {
+            let is_another = row.link != entry.link || row.device() != entry.device();
+            if is_another || is_unsettled {
                 self.breaks(&row, Some(&entry), &difference, is_unsettled);
             } else {
                 self.differs(&row.key, &difference);
@@ -255,6 +258,9 @@ impl Tally<'_> {
                 format!("\"{}\"", Escaped(link.as_deref().unwrap_or_default()))
             };
             differ("link", &text(&row.link), &text(&entry.link));
+        }
+        if row.device() != entry.device() {
+            differ("device", &device(row.device()), &device(entry.device()));
         }
         // The time that the target stored when the row was written counts as right. Extra entries
         // change their directory's time: it counts only if extra entries do, and no other run wrote
@@ -483,6 +489,11 @@ fn recorded(row: &Row) -> Entry {
         extras,
         born,
     }
+}
+
+/// Returns the number of a device in words.
+pub(super) fn device(number: Option<DeviceNumber>) -> String {
+    number.map_or_else(|| "none".to_owned(), |number| number.to_string())
 }
 
 /// Returns, in words, the parts of a stamp besides size that aren't as recorded.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use vidimus::backend::{KeySpace, ListItem, ListOptions, Precondition, ReadError};
 use vidimus::filter::{Filter, Rule};
 use vidimus::model::entry::Completeness;
-use vidimus::model::{Cause, Digest, EntryKind, Metadata, Timestamp};
+use vidimus::model::{
+    Cause, DeviceNumber, Digest, Entry, EntryKind, Extras, Metadata, SpecialKind, Timestamp,
+};
 
 /// Backends take the digest as it is told.
 const ANY_DIGEST: Digest = Digest([7; 32]);
@@ -71,6 +73,7 @@ const PROMISES: &[Promise] = &[
     ("a leaf replaces an empty directory", All, leaves_replace_empty_directories),
     ("a leaf replaces no directory that holds something", FileSystems, leaves_replace_no_full_ones),
     ("metadata is kept", All, metadata_is_kept),
+    ("a special file is kept", All, special_files_are_kept),
     ("what is removed is gone, and stays so", All, what_is_removed_is_gone),
     ("what is removed is what was listed", FileSystems, removal_is_of_what_was_listed),
     ("only temporaries are swept", FileSystems, only_temporaries_are_swept),
@@ -593,6 +596,43 @@ fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
     let mut old = staged(&**target, &old, b"x", Precondition::Absent).expect("stage");
     assert!(old.publish().expect("publish").is_none());
     assert_eq!(look(&**source, "d/old").metadata, wanted);
+}
+
+fn special_files_are_kept(Fixture { source, target, .. }: &Fixture) {
+    fill(&**target, &[b"d/", b"d/f"]);
+    let mut kinds = vec![(SpecialKind::Fifo, None), (SpecialKind::Socket, None)];
+    if target.capabilities().devices {
+        let device = |major, minor| Some(DeviceNumber { major, minor });
+        kinds.push((SpecialKind::CharacterDevice, device(1, 3)));
+        kinds.push((SpecialKind::BlockDevice, device(8, 300)));
+    }
+    for (number, (kind, device)) in kinds.into_iter().enumerate() {
+        let kind = EntryKind::Special(kind);
+        let extras = Extras { device, ..Extras::default() }.boxed();
+        for (name, place) in [
+            (format!("d/{number}"), Precondition::Absent),
+            // In the place of a file, and of another special file.
+            ("d/f".to_owned(), Precondition::Leaf),
+        ] {
+            let wanted = Entry { extras: extras.clone(), ..entry(&name, kind, 0) };
+            let intended = &wanted.metadata;
+            target.make_special(&wanted, &intended.into(), place).expect("make a special file");
+            let found = look(&**source, &name);
+            assert_eq!((found.kind, found.device()), (kind, device), "{name}");
+            assert_eq!(found.metadata, wanted.metadata, "{name}");
+            let again = target.make_special(&wanted, &intended.into(), Precondition::Absent);
+            assert!(matches!(again, Err(Cause::NameTaken)), "{name}: {again:?}");
+            let mode = 0o4751;
+            let wanted = Metadata { mode, mtime: Timestamp { seconds: -1, nanos: 5 }, ..*intended };
+            let set = target.set_metadata(&key(&name), kind, &(&wanted).into(), Precondition::Leaf);
+            set.expect("set metadata");
+            assert_eq!(look(&**source, &name).metadata, wanted, "{name}");
+        }
+    }
+    let listed = list_with(&**source, &everything());
+    assert!(told(&listed).contains(&"d/0".to_owned()));
+    target.remove(&look(&**target, "d/0")).expect("remove a special file");
+    assert!(matches!(target.look(&key("d/0")), Ok(None)));
 }
 
 fn what_is_removed_is_gone(Fixture { target, .. }: &Fixture) {

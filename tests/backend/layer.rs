@@ -153,6 +153,15 @@ impl Target for Layer<dyn Target> {
         self.0.make_link(entry, precondition)
     }
 
+    fn make_special(
+        &self,
+        entry: &Entry,
+        intended: &Intended<'_>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        self.0.make_special(entry, intended, precondition)
+    }
+
     fn donor(&self, key: &Key, recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
         self.0.donor(key, recorded)
     }

@@ -7,10 +7,15 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::Path;
 
+/// The name of a file that can't be copied: it is reserved for temporaries.
+fn name(n: usize) -> String {
+    format!(".vidimus.{n:016x}")
+}
+
 /// A source in which so many entries can't be copied.
 fn failing(number: usize) -> Environment {
     let env = Environment::new();
-    let tree = (0..number).fold(TestTree::new(), |tree, n| tree.fifo(format!("pipe-{n}-")));
+    let tree = (0..number).fold(TestTree::new(), |tree, n| tree.file(name(n), ""));
     tree.write(&env.source);
     env
 }
@@ -26,8 +31,8 @@ fn a_failure_is_told_once() {
     for flags in [&[][..], &["-v"], &["-q"]] {
         let run = mirror(&env, flags);
         let told = format!("{}{}", run.stdout, run.stderr);
-        for name in ["pipe-0-", "pipe-1-"] {
-            assert_eq!(told.matches(name).count(), 1, "{flags:?}: {told}");
+        for name in [name(0), name(1)] {
+            assert_eq!(told.matches(&name).count(), 1, "{flags:?}: {told}");
         }
     }
 }
@@ -42,7 +47,7 @@ fn failures_beyond_a_hundred_are_counted_and_verbose_tells_all() {
     }
     let run = mirror(&env, &["-v"]).is_silent_about("more; -v");
     for n in 0..300 {
-        let name = format!("\"pipe-{n}-\"");
+        let name = format!("\"{}\"", name(n));
         assert_eq!(run.stderr.matches(&name).count(), 1, "{name}: {}", run.told());
     }
 }

@@ -1,6 +1,7 @@
 //! Faults: full disks, errors of system calls, special files, names, sources that change.
 
 use crate::common::environment::text;
+use crate::common::tree::FAILING;
 use crate::common::{Disk, Environment, Run, Snapshot, TestTree, assert_mirrored, beside, tools};
 use crate::mirror::mirrored;
 use crate::needs;
@@ -264,23 +265,6 @@ fn a_directory_whose_sync_is_not_supported_is_no_failure() {
 }
 
 #[test]
-fn special_files_are_named_and_never_opened() {
-    needs!(tools::root());
-    let env = Environment::new();
-    TestTree::new()
-        .file("a", "1")
-        .fifo("pipe")
-        .socket("d/socket")
-        .device("device")
-        .write(&env.source);
-    let run = env.mirror(&[]).expect(1).names("pipe").names("socket").names("device");
-    run.finished().counts(&[("files_failed", 3), ("files_copied", 1)]);
-    TestTree::new().file("a", "1").dir("d").assert_at(&env.target);
-    let excluded = ["--exclude", "pipe", "--exclude", "socket", "--exclude", "/device"];
-    env.mirrored(&excluded).counts(&[("files_failed", 0)]);
-}
-
-#[test]
 fn a_special_file_in_the_target_gives_way() {
     let env = mirrored(&TestTree::new().file("a", "1").file("b", "2"));
     fs::remove_file(env.target.join("a")).unwrap();
@@ -420,7 +404,7 @@ fn names_of_any_bytes_are_copied_and_escaped_in_output() {
     env.mirrored(&[]).counts(&[("files_copied", 0)]);
     env.verify(&[]).expect(0);
     // Errors and deletions show names as well.
-    TestTree::new().fifo("pipe\x1b[2J\n").write(&env.source);
+    TestTree::new().file(format!("d\x1b[2J\n/{FAILING}"), "").write(&env.source);
     TestTree::new().file("extra\x1b[2J\n", "x").write(&env.target);
     for flags in [&["-v"][..], &["--json"], &["--dry-run"]] {
         let run = env.vidimus(&[&["mirror", "--delete", "source", "target"], flags].concat());

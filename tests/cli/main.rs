@@ -57,6 +57,7 @@ mod resume;
 mod rsync_agrees;
 mod signing;
 mod sources;
+mod specials;
 mod state_disk;
 mod terminal;
 mod test_tree;

@@ -49,7 +49,7 @@ fn verify_tells_warnings_in_quiet_too_and_notes_neither_as_text_nor_as_records()
 #[test]
 fn a_run_that_did_not_do_all_is_named_in_quiet_too() {
     let env = Environment::new();
-    TestTree::new().file("f", "content").fifo("pipe").write(&env.source);
+    TestTree::new().file("f", "content").failing().write(&env.source);
     env.mirror(&[]).expect(1);
     for _ in 0..2 {
         let run = env.vidimus(&["verify", "-q", "target"]).expect(3).names("error: run ");

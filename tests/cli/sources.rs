@@ -2,7 +2,7 @@
 //! is as the run left it that wrote it last.
 
 use crate::common::environment::{Finished, text};
-use crate::common::tree::set_mtime_of;
+use crate::common::tree::{FAILING, set_mtime_of};
 use crate::common::{Environment, Run, TestTree, assert_mirrored, tools};
 use crate::manifest::{directory, head, published};
 use crate::mirror::sample;
@@ -231,12 +231,12 @@ fn a_run_that_was_killed_is_named_until_it_is_made_up_for() {
 #[test]
 fn a_run_at_which_entries_failed_is_named_by_the_manifest_too() {
     let env = Environment::new();
-    TestTree::new().file("a", "a").fifo("pipe").write(&env.source);
+    TestTree::new().file("a", "a").failing().write(&env.source);
     env.mirror(&[]).expect(1);
     env.verify(&[]).expect(3).names("was incomplete");
     fs::remove_dir_all(&env.state).unwrap();
     env.verify(&[]).expect(3).names("was incomplete");
-    fs::remove_file(env.source.join("pipe")).unwrap();
+    fs::remove_file(env.source.join(FAILING)).unwrap();
     env.mirrored(&[]);
     env.verify(&[]).expect(0);
 }

@@ -2,6 +2,7 @@
 
 use crate::common::environment::text;
 use crate::common::pane::{Pane, is_bar};
+use crate::common::tree::FAILING;
 use crate::common::{Environment, Run, TestTree, tools};
 use crate::locks::large;
 use crate::mirror::sample;
@@ -38,7 +39,7 @@ fn slow_run(env: &Environment, columns: u16) -> Pane<'_> {
     let directory = env.source.join("a directory with quite a long name/and another below it");
     fs::create_dir_all(&directory).unwrap();
     fs::File::create(directory.join("film.mkv")).unwrap().set_len(200 << 20).unwrap();
-    TestTree::new().file("zz/last", "1").fifo("pipe").write(&env.source);
+    TestTree::new().file("zz/last", "1").failing().write(&env.source);
     let pane = Pane::new(env, columns, &[]);
     let binary = env!("CARGO_BIN_EXE_vidimus");
     let flags = "--no-holes --bwlimit 8MiB/s";
@@ -109,7 +110,7 @@ fn an_interrupt_leaves_no_bar_above_the_summary_and_a_failure_is_told_once() {
     let lines = below(&lines, "110");
     let bar = |line: &&String| is_bar(line) || line.contains("film.mkv") || line.contains("^C");
     assert_eq!(lines.iter().find(bar), None, "{lines:?}");
-    assert_eq!(lines.iter().filter(|line| line.contains("pipe")).count(), 1, "{lines:?}");
+    assert_eq!(lines.iter().filter(|line| line.contains(".vidimus.0123")).count(), 1, "{lines:?}");
     assert!(lines.iter().any(|line| line.starts_with("interrupted: ")), "{lines:?}");
 }
 
@@ -255,9 +256,9 @@ fn quiet_says_nothing_of_a_run_that_went_well() {
 #[test]
 fn quiet_still_names_failures() {
     let env = Environment::new();
-    sample().fifo("pipe").write(&env.source);
+    sample().failing().write(&env.source);
     let run = env.vidimus(&["mirror", "-q", "source", "target"]).expect(1);
-    assert!(run.stderr.contains("pipe"), "{}", run.told());
+    assert!(run.stderr.contains(FAILING), "{}", run.told());
 }
 
 #[test]

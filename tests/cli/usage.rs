@@ -2,6 +2,7 @@
 //! writes them anew.
 
 use crate::common::environment::text;
+use crate::common::tree::FAILING;
 use crate::common::{Environment, Run, TestTree, tools};
 use crate::mirror::sample;
 use crate::needs;
@@ -150,15 +151,13 @@ fn what_a_mirror_says() {
     assert_snapshot!("mirror_dry_run", run(&["--dry-run"]));
     assert_snapshot!("mirror_first", run(&["-v"]));
     assert_snapshot!("mirror_second", run(&[]));
-    TestTree::new().fifo("pipe").write(&env.source);
+    TestTree::new().failing().write(&env.source);
     std::fs::remove_file(env.source.join("d/b")).unwrap();
-    assert_snapshot!("mirror_failure", run(&["--delete"]));
+    assert_snapshot!("mirror_failure", run(&["--delete", "--delete-despite-errors"]));
+    std::fs::remove_file(env.source.join(FAILING)).unwrap();
     std::fs::remove_dir_all(env.source.join("d")).unwrap();
     std::fs::remove_dir_all(env.source.join("empty")).unwrap();
-    assert_snapshot!(
-        "mirror_refused",
-        run(&["--delete", "--max-delete", "1", "--exclude", "pipe"])
-    );
+    assert_snapshot!("mirror_refused", run(&["--delete", "--max-delete", "1"]));
 }
 
 #[test]
@@ -179,7 +178,7 @@ fn what_a_verification_says() {
 #[test]
 fn the_shape_of_the_records() {
     let env = Environment::new();
-    TestTree::new().file("a", "first").fifo("pipe").write(&env.source);
+    TestTree::new().file("a", "first").failing().write(&env.source);
     let mut shapes: Vec<String> = Vec::new();
     for record in env.mirror(&["-v"]).expect(1).records() {
         let shape = shape(&record);

@@ -143,7 +143,7 @@ fn a_later_change_of_the_source_is_no_difference() {
 #[test]
 fn entries_that_failed_or_are_excluded_are_not_held_against_the_target() {
     let env = Environment::new();
-    sample().fifo("pipe").write(&env.source);
+    sample().failing().write(&env.source);
     env.mirror(&["--exclude", "/data/"]).expect(1);
     // That something failed is told.
     env.verify(&[]).expect(3).names("0 differences").names("was incomplete");

@@ -29,6 +29,9 @@ use std::path::Path;
 /// Extended attributes, ACLs among them: values by name.
 pub type Attributes = BTreeMap<Vec<u8>, Vec<u8>>;
 
+/// The name of a file that no mirror copies: it is reserved for temporaries.
+pub const FAILING: &str = ".vidimus.0123456789abcdef";
+
 /// The kind of an entry, with its content.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Kind {
@@ -124,6 +127,11 @@ impl TestTree {
 
     pub fn symlink(self, key: impl AsRef<[u8]>, text: impl AsRef<[u8]>) -> Self {
         self.with(key, Kind::Symlink(text.as_ref().to_vec()))
+    }
+
+    /// Adds a file that no mirror copies, with the name [`FAILING`].
+    pub fn failing(self) -> Self {
+        self.file(FAILING, "")
     }
 
     pub fn fifo(self, key: impl AsRef<[u8]>) -> Self {

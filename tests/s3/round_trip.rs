@@ -5,6 +5,7 @@ use crate::common::environment::{text, with_descriptors};
 use crate::common::servers::SeaweedFs;
 use crate::common::{Environment, Run, TestTree, assert_mirrored, tools};
 use crate::needs;
+use crate::s3::Object;
 use crate::site::{Site, everything, run};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -141,11 +142,39 @@ fn what_a_store_cannot_hold_is_named_and_the_rest_is_done() {
 }
 
 #[test]
-fn special_files_are_named_and_the_rest_is_done() {
-    let site = Site::of(&TestTree::new().fifo("fifo").socket("socket").file("f", "f"));
-    site.up(&[]).expect(1).names("fifo").names("socket");
-    assert_eq!(site.bucket.content("m/f"), "f");
-    assert!(site.bucket.get("m/fifo").is_none());
+fn special_files_come_back_from_empty_objects() {
+    needs!(tools::root());
+    let tree = TestTree::new().fifo("fifo").mode(0o4640).owner(5, 7).mtime(-1, 5);
+    let tree = tree.socket("d/socket").character_device("null", 1, 3).block_device("disk", 8, 300);
+    let tree = tree.link("other", "fifo").file("f", "f").file("empty", "");
+    let site = Site::of(&tree);
+    site.up(&[]).expect(0).finished().counts(&[("files_copied", 7), ("bytes_copied", 1)]);
+    let object = site.bucket.get("m/disk").expect("a device is an object");
+    let header = |name: &str| object.metadata.get(name).map(String::as_str);
+    assert!(object.content.is_empty());
+    assert_eq!(header("vidimus-kind"), Some("block-device"));
+    assert_eq!(header("vidimus-device"), Some("8:300"));
+    let nothing = [("files_copied", 0), ("metadata_updated", 0), ("requests_head", 1)];
+    site.up(&[]).expect(0).finished().counts(&nothing);
+    site.verify(&[]).expect(0);
+    // By what is published in the bucket, and by what the objects tell.
+    for lost in [false, true] {
+        if lost {
+            site.lose_state();
+            std::fs::remove_dir_all(&site.env.target).expect("remove the target");
+        }
+        site.down(&["--no-specials"]).expect(0).finished().counts(&[("files_copied", 2)]);
+        site.down(&[]).expect(0);
+        tree.assert_at(&site.env.target);
+        site.down(&[]).expect(0).finished().counts(&[("files_copied", 0), ("metadata_updated", 0)]);
+        let against = ["verify", text(&site.env.target), "--against", "s3://bucket/m"];
+        site.run(&against).expect(0);
+    }
+    // What somebody puts there with content is a file, whatever its metadata says.
+    let object = site.bucket.get("m/fifo").expect("it is there");
+    site.bucket.put_object("m/fifo", Object { content: "content".into(), ..object });
+    site.down(&[]).expect(0);
+    assert_eq!(std::fs::read(site.env.target.join("fifo")).expect("a file"), b"content");
 }
 
 /// It drops what is kept with markers: directories' metadata is left out here.

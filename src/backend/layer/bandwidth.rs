@@ -284,6 +284,15 @@ impl Target for PacedTarget {
         self.inner.make_link(entry, precondition)
     }
 
+    fn make_special(
+        &self,
+        entry: &Entry,
+        intended: &Intended<'_>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        self.inner.make_special(entry, intended, precondition)
+    }
+
     fn donor(&self, key: &Key, recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
         self.inner.donor(key, recorded)
     }
@@ -462,6 +471,10 @@ impl StageDirectory for PacedDirectory {
 
     fn make_link(&self, entry: &Entry) -> Result<Written, Cause> {
         self.inner.make_link(entry)
+    }
+
+    fn make_special(&self, entry: &Entry, intended: &Intended<'_>) -> Result<Written, Cause> {
+        self.inner.make_special(entry, intended)
     }
 
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause> {

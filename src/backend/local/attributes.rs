@@ -187,6 +187,33 @@ pub(super) fn set_link(
     Ok(failed?)
 }
 
+/// Sets owner, group, attributes, mode and mtime of an entry that must not or can't be opened, by
+/// its name and a handle of kind `O_PATH`.
+pub(super) fn set_unopened(
+    parent: &Arc<Directory>,
+    name: &[u8],
+    handle: &File,
+    existing: &Metadata,
+    intended: &Intended<'_>,
+    before: Before,
+) -> SetOpen {
+    let (file, attributes) = (handle.as_fd(), intended.attributes);
+    let capability = attributes.is_none().then(|| xattr::capability(file));
+    // chown clears set-id bits and file capabilities.
+    let rest = set_link(parent, name, existing, intended.metadata);
+    let given = match (attributes, capability.flatten()) {
+        (Some(wanted), _) => xattr::give(file, before, wanted),
+        (None, Some(value)) => xattr::give_capability(file, &value),
+        (None, None) => Given::default(),
+    };
+    let Given { lost, is_changed, failed, .. } = given;
+    let wanted = Metadata { mode: mode_without(lost, intended), ..*intended.metadata };
+    let mode = mode_under_its_owner(handle, &wanted);
+    let moded = mode.and_then(|mode| chmod_handle(handle, mode)).map_err(Cause::from);
+    let result = rest.and(failed.map_or(Ok(()), Err)).and(moded);
+    SetOpen { lost, are_attributes_changed: is_changed, mode: wanted.mode, result }
+}
+
 /// Returns both times as the kernel takes them; `None` leaves the access time as it is.
 pub(super) fn times(atime: Option<Timestamp>, mtime: Timestamp) -> Timestamps {
     let spec = |time: Timestamp| Timespec { tv_sec: time.seconds, tv_nsec: time.nanos.into() };

@@ -4,7 +4,7 @@
 use super::beneath::Root;
 use super::holes::may_have_holes;
 use super::metadata::{kind_of, look_at_open};
-use super::xattr;
+use super::{special, xattr};
 use crate::backend::{Inspect, Inspected};
 use crate::model::acl;
 use crate::model::attributes::{ACCESS_ACL, LARGEST_SET};
@@ -64,7 +64,7 @@ impl Inspect for OpenFile<'_> {
 
 /// Inspects a file or directory; see [`Source::inspect`](crate::backend::Source::inspect).
 pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
-    if !matches!(entry.kind, EntryKind::File | EntryKind::Directory) {
+    if entry.kind == EntryKind::Symlink {
         return Ok(Inspected::of(entry));
     }
     if entry.kind == EntryKind::Directory {
@@ -74,6 +74,14 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
     }
     let name = legal(&entry.key)?;
     let parent = root.descend(entry.key.parent())?;
+    if let EntryKind::Special(_) = entry.kind {
+        let found = special::handle(&parent, name, entry.kind);
+        let (file, stat) = found.map_err(|cause| match cause {
+            Cause::TargetChanged => Cause::Changed { attempts: 1 },
+            cause => cause,
+        })?;
+        return Ok(attributes(file.as_fd(), &stat).with_told(entry));
+    }
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |access| openat(&*parent, name, flags | access, Mode::empty());
     let (file, is_readable) = match open(OFlags::RDONLY) {

@@ -23,6 +23,7 @@ mod reflink;
 mod rename;
 mod set_aside;
 mod shared;
+mod special;
 mod stage;
 mod stage_directory;
 mod stamp;

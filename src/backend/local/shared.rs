@@ -19,6 +19,9 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+/// The capability to make devices (`capabilities(7)`), as a bit of the effective ones.
+const CAP_MKNOD: u64 = 1 << 27;
+
 /// The shared state of a target.
 pub(super) struct Shared {
     pub(super) root: Arc<Root>,
@@ -26,6 +29,8 @@ pub(super) struct Shared {
     pub(super) ownership: Ownership,
     /// Mode bits that the kernel removes from new files.
     pub(super) umask: u32,
+    /// Whether this process may make devices, as far as its capabilities tell.
+    pub(super) makes_devices: bool,
     /// The first half of temporary names, different for each run.
     token: u32,
     temporaries: AtomicU64,
@@ -43,11 +48,13 @@ impl Shared {
         durability: Durability,
         token: u32,
     ) -> rustix::io::Result<Self> {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         Ok(Self {
             syncing: Syncing::new(durability, Arc::clone(root.directory())),
             root,
             ownership: Ownership::of_this_process()?,
-            umask: umask(),
+            umask: field(&status, "Umask:", 8).unwrap_or(0o777) as u32,
+            makes_devices: field(&status, "CapEff:", 16).is_none_or(|all| all & CAP_MKNOD != 0),
             token,
             temporaries: AtomicU64::new(0),
             refused_reflinks: Mutex::default(),
@@ -196,13 +203,8 @@ impl Shared {
     }
 }
 
-/// Reads the process's umask without changing it; all bits if the kernel doesn't report it.
-fn umask() -> u32 {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
-            u32::from_str_radix(line.trim(), 8).ok()
-        })
-        .unwrap_or(0o777)
+/// Returns a number that the kernel reports of this process; `None` if it doesn't.
+fn field(status: &str, name: &str, radix: u32) -> Option<u64> {
+    let value = status.lines().find_map(|line| line.strip_prefix(name))?;
+    u64::from_str_radix(value.trim(), radix).ok()
 }

@@ -8,9 +8,10 @@ use super::entries::{each_leaf, for_each_entry};
 use super::metadata::{kind_of, look_at, look_at_open, mtime_of};
 use super::rename::{Placed, is_unrenamable, rename_directory, rename_new_directory};
 use super::shared::Shared;
+use super::special;
 use super::stage::{Hidden, LocalStage, written_of};
 use super::stamp::look_afresh;
-use crate::backend::{Stage, StageDirectory, StagedDirectory, Written};
+use crate::backend::{Intended, Stage, StageDirectory, StagedDirectory, Written};
 use crate::model::names::legal;
 use crate::model::reserved::TemporaryName;
 use crate::model::{Cause, Entry, EntryKind, Key, Timestamp};
@@ -94,6 +95,23 @@ impl StageDirectory for LocalStageDirectory {
         );
         hidden.publish()?;
         set.map(|()| written)
+    }
+
+    fn make_special(&self, entry: &Entry, intended: &Intended<'_>) -> Result<Written, Cause> {
+        let name = legal(&entry.key)?;
+        let (shared, directory) = (&self.unpublished.shared, &self.directory);
+        match special::make(directory, name, entry) {
+            Err(cause) if cause.is_denied() && shared.open_up(&**directory)? => {
+                special::make(directory, name, entry)?;
+            }
+            other => other?,
+        }
+        let mut hidden = Hidden::member(directory, name);
+        let set = special::set_new(shared, directory, name, entry.kind, intended)?;
+        let found = look_afresh(&directory.capabilities, &**directory, name)?;
+        let written = Written { lost: set.lost, ..written_of(&directory.capabilities, &found) };
+        hidden.publish()?;
+        set.result.map(|()| written)
     }
 
     fn finish(self: Box<Self>) -> Result<Box<dyn StagedDirectory>, Cause> {

@@ -3,6 +3,7 @@
 
 use super::capabilities::{Capabilities, Kind};
 use super::metadata::{ASKED, born, kind_of, look_at, metadata_of, mtime_of};
+use super::special::device_of;
 use crate::model::entry::Completeness;
 use crate::model::stamp::Inode;
 use crate::model::{Entry, Extras, Key, Stamp, Timestamp};
@@ -46,7 +47,13 @@ pub(super) fn entry(
         link,
         completeness: Completeness::Full,
         recorded: None,
-        extras: Extras { group: capabilities.group(stat), ..Extras::default() }.boxed(),
+        extras: extras(capabilities, stat),
         born: born(stat),
     }
+}
+
+/// Returns what few entries have, as far as `statx` reports it.
+fn extras(capabilities: &Capabilities, stat: &Statx) -> Option<Box<Extras>> {
+    let (group, device) = (capabilities.group(stat), device_of(stat));
+    Extras { group, device, ..Extras::default() }.boxed()
 }

@@ -1,9 +1,6 @@
 //! Writing to the target: every change goes through a directory handle and a leaf name.
 
-use super::attributes::{
-    chmod_handle, mode_under_its_owner, mode_without, open_for_metadata, readable_directory,
-    set_link, set_open,
-};
+use super::attributes::{open_for_metadata, readable_directory, set_link, set_open, set_unopened};
 use super::backup::Backup;
 use super::beneath::{Directory, Root, open_child};
 use super::capabilities::Capabilities;
@@ -15,8 +12,8 @@ use super::set_aside::set_aside_leaf;
 use super::shared::Shared;
 use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
-use super::xattr::{Before, Given};
-use super::{LocalSource, Walking, read, xattr};
+use super::xattr::Before;
+use super::{LocalSource, Walking, read, special};
 use crate::backend::{
     self, Donor, Inspected, Intended, ListItem, ListOptions, Listing, MetadataSet, Precondition,
     Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
@@ -35,7 +32,7 @@ use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::io::ErrorKind::NotFound;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -111,31 +108,23 @@ impl LocalTarget {
                 shared.syncing.entries_changed(parent)?;
                 return Ok(MetadataSet::default());
             }
-            let (file, is_path_handle) = open_for_metadata(parent, name)?;
+            let (file, is_path_handle) = match kind {
+                EntryKind::Special(_) => (special::handle(parent, name, kind)?.0, true),
+                _ => open_for_metadata(parent, name)?,
+            };
             let stat = look_at_open(&file)?;
             if kind_of(&stat) != kind {
                 return Err(Cause::TargetChanged);
             }
             let existing = metadata_of(&stat);
-            if is_path_handle {
-                let (file_handle, attributes) = (file.as_fd(), intended.attributes);
-                let capability = attributes.is_none().then(|| xattr::capability(file_handle));
-                // chown clears set-id bits and file capabilities.
-                let rest = set_link(parent, name, &existing, wanted);
-                let given = match (attributes, capability.flatten()) {
-                    (Some(wanted), _) => xattr::give(file_handle, Before::Unknown, wanted),
-                    (None, Some(value)) => xattr::give_capability(file_handle, &value),
-                    (None, None) => Given::default(),
-                };
-                let Given { lost, is_changed, failed, .. } = given;
-                let intended = Intended { metadata: wanted, ..*intended };
-                let wanted = Metadata { mode: mode_without(lost, &intended), ..*wanted };
-                chmod_handle(&file, mode_under_its_owner(&file, &wanted)?)?;
-                rest.and(failed.map_or(Ok(()), Err))?;
-                shared.syncing.entries_changed(parent)?;
-                return Ok(MetadataSet { stamp: None, are_attributes_changed: is_changed, lost });
-            }
             let intended = Intended { metadata: wanted, ..*intended };
+            if is_path_handle {
+                let before = Before::Unknown;
+                let set = set_unopened(parent, name, &file, &existing, &intended, before);
+                let set = set.checked()?;
+                shared.syncing.entries_changed(parent)?;
+                return Ok(set);
+            }
             let set = set_open(&file, &parent.capabilities, &existing, &intended, Before::Unknown);
             let set = set.checked()?;
             shared.syncing.file_changed(parent, &file)?;
@@ -170,7 +159,9 @@ impl Source for LocalTarget {
         let needs_barrier = self.shared.syncing.needs_barrier();
         let holes = self.shared.root.directory().capabilities.makes_holes();
         let reflinks = self.shared.root.directory().capabilities.may_reflink;
-        backend::Capabilities { holes, reflinks, needs_barrier, ..self.reader.capabilities() }
+        let devices = self.shared.makes_devices;
+        let of_reader = self.reader.capabilities();
+        backend::Capabilities { holes, reflinks, needs_barrier, devices, ..of_reader }
     }
 
     fn list(&self, options: &ListOptions) -> Result<Listing, Error> {
@@ -302,6 +293,23 @@ impl Target for LocalTarget {
             let set = shared.set_new_link(parent, &temporary, &entry.metadata);
             link.publish()?;
             set.map(|()| None)
+        })
+    }
+
+    fn make_special(
+        &self,
+        entry: &Entry,
+        intended: &Intended<'_>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        let shared = &self.shared;
+        shared.parent(&entry.key, |parent, _| {
+            let temporary = shared.temporary_in(parent)?;
+            special::make(parent, &temporary[..], entry)?;
+            let mut made = Hidden::temporary(shared, &entry.key, temporary, precondition);
+            let set = special::set_new(shared, parent, &temporary, entry.kind, intended)?;
+            made.publish()?;
+            set.checked()
         })
     }
 

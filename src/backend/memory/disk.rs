@@ -4,7 +4,9 @@ use super::Snapshot;
 use crate::model::entry::Completeness;
 use crate::model::reserved;
 use crate::model::stamp::Inode;
-use crate::model::{Cause, Entry, EntryKind, Key, Metadata, Stamp, Timestamp};
+use crate::model::{
+    Cause, DeviceNumber, Entry, EntryKind, Extras, Key, Metadata, Stamp, Timestamp,
+};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -33,7 +35,7 @@ pub(super) struct Node {
     pub(super) number: u64,
     pub(super) metadata: Metadata,
     ctime: Timestamp,
-    /// A file's content, or a link's text.
+    /// A file's content, a link's text, or a device's number as text.
     pub(super) content: Arc<[u8]>,
 }
 
@@ -54,15 +56,19 @@ impl Node {
     pub(super) fn entry(&self, key: Key) -> Entry {
         let inode =
             Inode { mtime: self.metadata.mtime, ctime: self.ctime, number: Some(self.number) };
+        let is_special = matches!(self.kind, EntryKind::Special(_));
+        let size = if is_special { 0 } else { self.content.len() as u64 };
+        let number = || DeviceNumber::parse(str::from_utf8(&self.content).ok()?);
+        let device = if is_special { number() } else { None };
         Entry {
             key,
             kind: self.kind,
-            stamp: Stamp::of_inode(self.content.len() as u64, inode),
+            stamp: Stamp::of_inode(size, inode),
             metadata: self.metadata,
             link: (self.kind == EntryKind::Symlink).then(|| (*self.content).into()),
             completeness: Completeness::Full,
             recorded: None,
-            extras: None,
+            extras: Extras { device, ..Extras::default() }.boxed(),
             born: None,
         }
     }

@@ -70,7 +70,7 @@ pub struct Snapshot {
     pub kind: EntryKind,
     /// Mode, owner, group and mtime.
     pub metadata: Metadata,
-    /// A file's content, or a symbolic link's text.
+    /// A file's content, a symbolic link's text, or a device's number as text.
     pub content: Arc<[u8]>,
 }
 
@@ -167,12 +167,13 @@ impl Memory {
         self.make(path, EntryKind::Symlink, text.as_ref());
     }
 
-    /// Makes a special file; see [`Memory::write`].
+    /// Makes a special file, a device with the number 1:3; see [`Memory::write`].
     ///
     /// # Panics
     /// If an entry of another kind exists there.
     pub fn special(&self, path: &str, kind: SpecialKind) {
-        self.make(path, EntryKind::Special(kind), b"");
+        let kind = EntryKind::Special(kind);
+        self.make(path, kind, if kind.is_device() { b"1:3" } else { b"" });
     }
 
     /// Makes a directory (path without a final `/`), unless it exists; see [`Memory::write`].

@@ -1,7 +1,7 @@
 //! The source and target traits for a tree in memory.
 
 use super::list::{list, list_name};
-use super::stage::{MemoryDirectory, begin, make_link};
+use super::stage::{MemoryDirectory, begin, make_link, make_special};
 use super::{Call, Memory};
 use crate::backend::{
     Capabilities, Intended, ListItem, ListOptions, Listing, MetadataSet, Piece, Precondition,
@@ -153,6 +153,16 @@ impl Target for MemoryPlace {
 
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
         make_link(&self.memory, entry, precondition).map(|()| None)
+    }
+
+    fn make_special(
+        &self,
+        entry: &Entry,
+        intended: &Intended<'_>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        make_special(&self.memory, entry, intended, precondition)?;
+        Ok(MetadataSet::default())
     }
 
     fn set_metadata(

@@ -32,6 +32,8 @@ pub enum Call {
     MakeDirectory,
     /// A link is made.
     MakeLink,
+    /// A special file is made.
+    MakeSpecial,
     /// Metadata is set.
     SetMetadata,
     /// An entry is removed.

@@ -171,11 +171,48 @@ pub(super) fn make_link(
     entry: &Entry,
     precondition: Precondition,
 ) -> Result<(), Cause> {
-    legal(&entry.key)?;
-    let name = temporary(memory, &entry.key, false);
-    write_link(memory, entry, &name)?;
-    let (hidden, key) = (Hidden::Temporary { name, precondition }, entry.key.clone());
+    make_leaf(memory, &entry.key, precondition, |name| write_link(memory, entry, name))
+}
+
+/// Makes a special file.
+pub(super) fn make_special(
+    memory: &Memory,
+    entry: &Entry,
+    intended: &Intended<'_>,
+    precondition: Precondition,
+) -> Result<(), Cause> {
+    let write = |name: &Key| write_special(memory, entry, intended, name);
+    make_leaf(memory, &entry.key, precondition, write)
+}
+
+/// Makes a leaf by `write` under a temporary name, and puts it in its place.
+fn make_leaf(
+    memory: &Memory,
+    key: &Key,
+    precondition: Precondition,
+    write: impl FnOnce(&Key) -> Result<Entry, Cause>,
+) -> Result<(), Cause> {
+    legal(key)?;
+    let name = temporary(memory, key, false);
+    write(&name)?;
+    let (hidden, key) = (Hidden::Temporary { name, precondition }, key.clone());
     HiddenEntry { memory: memory.clone(), hidden, key, is_published: false }.publish()
+}
+
+fn write_special(
+    memory: &Memory,
+    entry: &Entry,
+    intended: &Intended<'_>,
+    hidden_key: &Key,
+) -> Result<Entry, Cause> {
+    let mut disk = memory.call(Call::MakeSpecial, &entry.key)?;
+    let number = entry.device().map(|number| number.to_string()).unwrap_or_default();
+    disk.create(hidden_key, entry.kind, number.as_bytes())?;
+    let keeps = &memory.0.options.keeps;
+    disk.update(hidden_key, |node| {
+        node.metadata = keeps.achievable(*intended.metadata, entry.kind, Some(&node.metadata));
+    });
+    disk.entry(hidden_key).ok_or_else(|| rustix::io::Errno::NOENT.into())
 }
 
 fn write_link(memory: &Memory, entry: &Entry, hidden_key: &Key) -> Result<Entry, Cause> {
@@ -220,6 +257,11 @@ impl StageDirectory for MemoryDirectory {
 
     fn make_link(&self, entry: &Entry) -> Result<Written, Cause> {
         let found = write_link(&self.memory, entry, &self.member(entry)?)?;
+        Ok(Written { stamp: found.stamp, metadata: found.metadata, lost: Features::default() })
+    }
+
+    fn make_special(&self, entry: &Entry, intended: &Intended<'_>) -> Result<Written, Cause> {
+        let found = write_special(&self.memory, entry, intended, &self.member(entry)?)?;
         Ok(Written { stamp: found.stamp, metadata: found.metadata, lost: Features::default() })
     }
 

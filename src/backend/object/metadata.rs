@@ -2,16 +2,16 @@
 //!
 //! `mtime` is written as rclone does it, in seconds since the epoch with nine decimals
 //! (<https://rclone.org/s3/#modification-times-and-hashes>). Mode, owner, group, kind and digest
-//! have names of vidimus's own. A symbolic link is an object whose content is the link's text. All
-//! values are ASCII, because other clients fail on anything else. Extended attributes and ACLs are
-//! there if they fit; the manifest has them in any case.
+//! have names of vidimus's own. A symbolic link is an object whose content is the link's text, a
+//! special file an empty object. All values are ASCII, because other clients fail on anything else.
+//! Extended attributes and ACLs are there if they fit; the manifest has them in any case.
 
 use super::Headers;
 use crate::backend::Facts;
 use crate::model::entry::Completeness;
 use crate::model::{
     Apart, AttributeKinds, Attributes, AttributesDigest, DeviceNumber, Digest, EntryKind, Extras,
-    Features, FileFlags, GroupId, LinkGroup, Metadata, Timestamp, hex,
+    Features, FileFlags, GroupId, LinkGroup, Metadata, SpecialKind, Timestamp, hex,
 };
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -22,7 +22,6 @@ const MODE: &str = "vidimus-mode";
 const UID: &str = "vidimus-uid";
 const GID: &str = "vidimus-gid";
 const KIND: &str = "vidimus-kind";
-const SYMLINK: &str = "symlink";
 const DIGEST: &str = "vidimus-blake3";
 const LINKS: &str = "vidimus-links";
 const DEVICE: &str = "vidimus-device";
@@ -38,6 +37,15 @@ const ATTRIBUTE_SET: &str = "vidimus-attributes";
 const LARGEST: usize = 2_048 - 128;
 /// The bytes of a name's prefix in a request; some stores count them.
 const PREFIX: usize = "x-amz-meta-".len();
+
+/// The kinds of leaves that are no files, by their names.
+const KINDS: [(&str, EntryKind); 5] = [
+    ("symlink", EntryKind::Symlink),
+    ("fifo", EntryKind::Special(SpecialKind::Fifo)),
+    ("socket", EntryKind::Special(SpecialKind::Socket)),
+    ("character-device", EntryKind::Special(SpecialKind::CharacterDevice)),
+    ("block-device", EntryKind::Special(SpecialKind::BlockDevice)),
+];
 
 /// Returns the headers of an object that vidimus writes.
 pub(super) fn headers(
@@ -87,8 +95,8 @@ pub fn set(headers: &mut Headers, kind: EntryKind, metadata: &Metadata) {
     put(headers, MODE, format!("{mode:04o}"));
     put(headers, UID, uid.to_string());
     put(headers, GID, gid.to_string());
-    if kind == EntryKind::Symlink {
-        put(headers, KIND, SYMLINK.to_owned());
+    if let Some((name, _)) = KINDS.iter().find(|(_, named)| *named == kind) {
+        put(headers, KIND, (*name).to_owned());
     }
 }
 
@@ -159,9 +167,12 @@ pub(super) fn facts(headers: Headers, kind: EntryKind, guess: Metadata) -> Facts
         accessed: value(ACCESSED).and_then(parse_time),
         meant: None,
     };
-    let is_link = kind == EntryKind::File && value(KIND) == Some(SYMLINK);
+    let named = value(KIND).filter(|_| kind == EntryKind::File);
+    let named = KINDS.iter().find(|(name, _)| named == Some(name)).map(|(_, kind)| *kind);
+    // A device without a number can't be made.
+    let named = named.filter(|kind| !kind.is_device() || extras.device.is_some());
     Facts {
-        kind: if is_link { EntryKind::Symlink } else { kind },
+        kind: named.unwrap_or(kind),
         metadata,
         completeness: if mtime.is_some() {
             Completeness::Full
@@ -224,7 +235,8 @@ mod tests {
     #[test]
     fn metadata_and_digest_are_read_back_as_written() {
         for mtime in [at(1_700_000_000, 123_456_789), at(0, 0), at(-1, 500_000_000), at(-7, 0)] {
-            for kind in [EntryKind::File, EntryKind::Symlink, EntryKind::Directory] {
+            let leaves = KINDS.map(|(_, kind)| kind);
+            for kind in [EntryKind::File, EntryKind::Directory].into_iter().chain(leaves) {
                 let metadata = Metadata { mode: 0o4755, uid: u32::MAX, gid: 7, mtime };
                 let digest = Digest::of(b"content");
                 let group = Some(LinkGroup { id: GroupId(7), names: 0 });
@@ -257,6 +269,7 @@ mod tests {
             (UID, "-1"),
             (DIGEST, "+f"),
             (KIND, "device"),
+            (KIND, "block-device"),
             (LINKS, "7"),
             (DEVICE, "8"),
             (ATTRIBUTES, "0f"),

@@ -327,8 +327,10 @@ impl BucketPrefix {
     pub(super) fn facts(&self, head: &Head, kind: EntryKind) -> Facts {
         let guess = self.guess(kind, head.modified);
         let facts = super::metadata::facts(head.headers.clone(), kind, guess);
-        // In flat form each object is a plain object, never a link.
-        if self.is_flat() { Facts { kind, ..facts } } else { facts }
+        // Whatever an object's metadata says, its content is kept.
+        let has_content = matches!(facts.kind, EntryKind::Special(_)) && head.size > 0;
+        // In flat form each object is a plain object, never a link or a special file.
+        if has_content || self.is_flat() { Facts { kind, ..facts } } else { facts }
     }
 
     /// Sets how keys are interpreted outside of listings.

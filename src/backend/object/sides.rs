@@ -139,6 +139,18 @@ impl ObjectTarget {
         }
     }
 
+    /// Writes a leaf that is no file.
+    fn put_leaf(&self, entry: &Entry, precondition: Precondition) -> Result<Stamp, Cause> {
+        let key = &entry.key;
+        self.keep_replaced(key, precondition)?;
+        let stamp = self.place().put_leaf(entry, precondition)?;
+        if precondition == Precondition::EmptyDirectory {
+            let marker = Key::child(key.parent(), key.name(), true);
+            self.delete(&self.place().object_key(&marker)?)?;
+        }
+        Ok(stamp)
+    }
+
     /// Removes entries that need not be kept, or are.
     fn remove_objects(&self, entries: &[&Entry]) -> Vec<Result<(), Cause>> {
         let objects: Vec<_> = entries.iter().map(|entry| self.object_of(entry)).collect();
@@ -302,14 +314,17 @@ impl Target for ObjectTarget {
     }
 
     fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
-        let key = &entry.key;
-        self.keep_replaced(key, precondition)?;
-        let stamp = self.place().put_link(entry, precondition)?;
-        if precondition == Precondition::EmptyDirectory {
-            let marker = Key::child(key.parent(), key.name(), true);
-            self.delete(&self.place().object_key(&marker)?)?;
-        }
-        Ok(Some(stamp))
+        self.put_leaf(entry, precondition).map(Some)
+    }
+
+    fn make_special(
+        &self,
+        entry: &Entry,
+        _intended: &Intended<'_>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        let stamp = self.put_leaf(entry, precondition)?;
+        Ok(MetadataSet { stamp: Some(stamp), ..MetadataSet::default() })
     }
 
     fn set_metadata(

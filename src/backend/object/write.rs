@@ -510,8 +510,9 @@ impl BucketPrefix {
         }
     }
 
-    /// Writes a symbolic link: an object whose content is the link's text.
-    pub(super) fn put_link(
+    /// Writes a symbolic link, an object whose content is the link's text, or a special file, an
+    /// empty object.
+    pub(super) fn put_leaf(
         &self,
         entry: &Entry,
         precondition: Precondition,
@@ -520,7 +521,7 @@ impl BucketPrefix {
         let text = entry.link.as_deref().unwrap_or_default();
         let (metadata, extras, digest) =
             (&entry.metadata, entry.extras.as_deref(), Digest::of(text));
-        let headers = headers(&object, EntryKind::Symlink, metadata, extras, Some(&digest));
+        let headers = headers(&object, entry.kind, metadata, extras, Some(&digest));
         let body = Bytes::copy_from_slice(text);
         let tag = self.put_whole(&object, &body.into(), &headers, precondition)?;
         Ok(Stamp::of_object(text.len() as u64, tag))

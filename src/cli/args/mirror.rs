@@ -199,6 +199,13 @@ pub(crate) struct MirrorFlags {
     #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_ACLS",
         value_parser = values::switch)]
     pub(crate) no_acls: bool,
+    /// Leave out named pipes, sockets and devices
+    ///
+    /// Else they are made in the target, where its file system has them, and devices by root; they are
+    /// never opened. What can't be made is named once, and the exit code is 1.
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_SPECIALS",
+        value_parser = values::switch)]
+    pub(crate) no_specials: bool,
     /// Make holes of zeros, where the source has none too
     ///
     /// By default a copy has the holes that the source's file has. With this, each whole block of

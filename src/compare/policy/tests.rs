@@ -8,7 +8,7 @@ use crate::filter::Rule;
 use crate::manifest::{Origin, SourceNumber};
 use crate::model::entry::Completeness;
 use crate::model::stamp::{Evidence, Inode};
-use crate::model::{Key, SpecialKind, Stamp, Timestamp};
+use crate::model::{DeviceNumber, Extras, Key, SpecialKind, Stamp, Timestamp};
 use std::time::Duration;
 
 const RECORDED: Digest = Digest([7; 32]);
@@ -57,6 +57,7 @@ struct Case {
     surplus: Surplus,
     achievable: fn(&Metadata) -> Metadata,
     has_links: bool,
+    has_devices: bool,
 }
 
 impl Case {
@@ -77,6 +78,7 @@ impl Case {
             surplus: Surplus::Keep,
             achievable: |metadata| *metadata,
             has_links: true,
+            has_devices: true,
         }
     }
 
@@ -100,8 +102,9 @@ impl Case {
     fn decide(self) -> String {
         let held = self.source.entry().or(self.target.entry()).map(|entry| entry.key.clone());
         let key = held.or(self.row.as_ref().map(|row| row.key.clone())).unwrap_or_default();
-        let Self { source, target, row, conflict, options, filter, surplus, achievable, has_links } =
-            self;
+        let Self { source, target, row, conflict, options, filter, surplus, .. } = self;
+        let (achievable, has_links, has_devices) =
+            (self.achievable, self.has_links, self.has_devices);
         let (filter, from) = (Arc::new(filter), SourceNumber::FIRST);
         let hard_links = HardLinks::Made;
         let looks_for = options.preserve.attribute_kinds();
@@ -111,6 +114,7 @@ impl Case {
             surplus,
             from,
             has_links,
+            has_devices,
             hard_links,
             looks_for,
             inspects: true,
@@ -161,12 +165,13 @@ fn table(kind: EntryKind, lines: &[(&str, Change, &str)]) {
 }
 
 const FILE: EntryKind = EntryKind::File;
-const SPECIALS: [SpecialKind; 5] = [
+const FIFO: EntryKind = EntryKind::Special(SpecialKind::Fifo);
+
+const SPECIALS: [SpecialKind; 4] = [
     SpecialKind::Fifo,
     SpecialKind::Socket,
     SpecialKind::CharacterDevice,
     SpecialKind::BlockDevice,
-    SpecialKind::Unknown,
 ];
 
 #[test]
@@ -352,9 +357,7 @@ fn a_leaf_and_a_directory_of_one_name() {
         for kind in [FILE, EntryKind::Symlink, EntryKind::Directory] {
             assert_eq!(conflict(kind, &Conflict::Both, surplus), BOTH, "{kind}");
         }
-        let fifo = EntryKind::Special(SpecialKind::Fifo);
-        let named = "fail (Special(Special(Fifo)))";
-        assert_eq!(conflict(fifo, &over(false), surplus), named);
+        assert_eq!(conflict(FIFO, &over(true), surplus), "MakeSpecial: Kind");
         let mut surplus_of_both = Case::of(FILE);
         surplus_of_both.source = Seen::Absent;
         surplus_of_both.conflict = Some(Conflict::Both);
@@ -388,26 +391,83 @@ fn a_leaf_beside_a_directory_in_a_store_is_removed_when_the_directory_is_complet
 }
 
 #[test]
-fn special_files_are_named_and_never_copied() {
-    for special in SPECIALS {
-        let kind = EntryKind::Special(special);
-        let named = format!("fail (Special(Special({special:?})))");
-        let changes: [Change; 5] = [
-            |_| {},
-            |case| case.target = Seen::Absent,
-            |case| case.target = Seen::Unknown,
-            |case| case.target = Seen::Present(entry("a", FILE, 2)),
-            |case| case.options.ignore_existing = true,
-        ];
-        for change in changes {
-            let mut case = Case::of(kind);
-            change(&mut case);
-            assert_eq!(case.decide(), named);
-        }
-        let mut surplus = Case::of(kind);
-        surplus.source = Seen::Absent;
-        surplus.surplus = Surplus::Delete;
-        assert_eq!(surplus.decide(), "Delete: Extra");
+fn special_files_are_made_and_their_metadata_is_kept() {
+    for kind in SPECIALS.map(EntryKind::Special) {
+        table(
+            kind,
+            &[
+                ("as recorded", |_| {}, "Keep: Unchanged"),
+                ("new", |case| case.target = Seen::Absent, "MakeSpecial: New"),
+                ("not known", |case| case.target = Seen::Unknown, "fail (TargetUnknown)"),
+                (
+                    "over a file",
+                    |case| case.target = Seen::Present(entry("a", FILE, 2)),
+                    "MakeSpecial: Kind",
+                ),
+                (
+                    "over a link",
+                    |case| case.target().kind = EntryKind::Symlink,
+                    "MakeSpecial: Kind",
+                ),
+                (
+                    "another number",
+                    |case| {
+                        let device = Some(DeviceNumber { major: 1, minor: 3 });
+                        case.source().extras = Extras { device, ..Extras::default() }.boxed();
+                    },
+                    "MakeSpecial: DeviceNumber",
+                ),
+                ("mode", |case| case.source().metadata.mode = 0o600, "UpdateMetadata: Metadata"),
+                ("written to", |case| set_mtime(case.source(), at(9)), "UpdateMetadata: Metadata"),
+                (
+                    "touched: its ACL may be another",
+                    |case| inode(&mut case.source().stamp).ctime = at(9_000),
+                    "Record: Unchanged",
+                ),
+                ("no row", |case| case.row = None, "Adopt: SameSizeAndTime"),
+                ("exists", |case| case.options.ignore_existing = true, "Skip: Exists"),
+                ("left out", |case| case.options.preserve.specials = false, "Skip: NoSpecials"),
+                (
+                    "only in the target",
+                    |case| {
+                        case.source = Seen::Absent;
+                        case.surplus = Surplus::Delete;
+                    },
+                    "Delete: Extra",
+                ),
+            ],
+        );
+    }
+}
+
+#[test]
+fn special_files_that_cannot_be_made_are_named() {
+    let unknown = EntryKind::Special(SpecialKind::Unknown);
+    table(
+        unknown,
+        &[
+            ("of no known type", |_| {}, "fail (Special(Special(Unknown)))"),
+            ("left out", |case| case.options.preserve.specials = false, "Skip: NoSpecials"),
+        ],
+    );
+    let without_devices = |kind| {
+        let mut case = Case::of(EntryKind::Special(kind));
+        (case.has_devices, case.target) = (false, Seen::Absent);
+        case.decide()
+    };
+    for (kind, expected) in [
+        (SpecialKind::Fifo, "MakeSpecial: New"),
+        (SpecialKind::Socket, "MakeSpecial: New"),
+        (
+            SpecialKind::BlockDevice,
+            "fail (SpecialRefused { kind: Special(BlockDevice), others: 0 })",
+        ),
+        (
+            SpecialKind::CharacterDevice,
+            "fail (SpecialRefused { kind: Special(CharacterDevice), others: 0 })",
+        ),
+    ] {
+        assert_eq!(without_devices(kind), expected, "{kind:?}");
     }
 }
 

@@ -4,7 +4,9 @@ use crate::backend::memory::{Memory, MemoryOptions, Snapshot};
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::policy::{PolicyOptions, Surplus};
 use crate::compare::{Join, Policy, RecordedRows};
-use crate::engine::{BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, execute, now};
+use crate::engine::{
+    BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, Refusals, execute, now,
+};
 use crate::filter::{Filter, Rule};
 use crate::listing::OrderChecked;
 use crate::manifest::{Row, State};
@@ -133,6 +135,7 @@ impl Scene {
         let policy = Policy {
             from: state.number().expect("the source's number"),
             has_links: true,
+            has_devices: true,
             hard_links: crate::compare::HardLinks::Separate,
             looks_for: crate::model::AttributeKinds::NONE,
             inspects: true,
@@ -163,6 +166,7 @@ impl Scene {
             fatal: OnceLock::new(),
             filtered: !self.exclude.is_empty(),
             collisions: Collisions::default(),
+            refusals: Refusals::default(),
             learned_links: Mutex::new(Links::new(state_dir)),
             spool_dir: state_dir,
             partials: None,

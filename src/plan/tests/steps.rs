@@ -108,6 +108,7 @@ impl Scene {
             surplus: self.surplus,
             from: SourceNumber::FIRST,
             has_links: true,
+            has_devices: true,
             hard_links: crate::compare::HardLinks::Separate,
             looks_for: crate::model::AttributeKinds::NONE,
             inspects: true,

@@ -4,7 +4,9 @@ use crate::backend::KeySpace;
 use crate::manifest::Row;
 use crate::model::entry::Completeness;
 use crate::model::stamp::{StampFields, StampMatch};
-use crate::model::{ContentSign, DiffEntry, Entry, EntryKind, Keeps, Key, Mismatch, Timestamp};
+use crate::model::{
+    ContentSign, DeviceNumber, DiffEntry, Entry, EntryKind, Keeps, Key, Mismatch, Timestamp,
+};
 use std::fmt;
 
 /// What a side knows of one key, and how it knows it.
@@ -58,6 +60,7 @@ impl SideEntry {
     /// In a manifest between two stores (flat key space) each key is an object, whatever it
     /// contains, and metadata of objects that others stored is a guess.
     pub(super) fn by_row(row: Row, key_space: KeySpace) -> Self {
+        let device = row.device();
         let Row { key, kind, digest, target, metadata, link, .. } = row;
         let size = target.size;
         let (kind, metadata) = match key_space {
@@ -65,7 +68,7 @@ impl SideEntry {
             KeySpace::Flat => (object_kind(&key, size), None),
         };
         Self {
-            entry: DiffEntry { key, kind, size, digest, metadata, link },
+            entry: DiffEntry { key, kind, size, digest, metadata, link, device },
             also_mtime: target.mtime(),
             provenance: Provenance::Row,
             has_row: true,
@@ -101,7 +104,9 @@ impl SideEntry {
             _ => (object_kind(&entry.key, entry.stamp.size), None),
         };
         let digest = row.filter(|row| row.kind == EntryKind::File).and_then(|row| row.digest);
-        let can_be_read = digest.is_none() && entry.link.is_none();
+        // A special file is never opened.
+        let is_file = entry.link.is_none() && !matches!(entry.kind, EntryKind::Special(_));
+        let can_be_read = digest.is_none() && is_file;
         Self {
             entry: DiffEntry {
                 key: entry.key.clone(),
@@ -110,6 +115,7 @@ impl SideEntry {
                 digest,
                 metadata,
                 link: entry.link.clone(),
+                device: entry.device(),
             },
             also_mtime: row.map(|row| row.metadata.mtime),
             provenance,
@@ -155,9 +161,12 @@ pub(super) fn compare(
     b: &SideEntry,
     keeps: Option<&[Keeps; 2]>,
 ) -> (Option<Evidence>, Vec<Mismatch>) {
-    use EntryKind::{File, Symlink};
+    use EntryKind::{File, Special, Symlink};
     let (evidence, difference) = match (a.entry.kind, b.entry.kind) {
-        (None | Some(File), None | Some(File)) | (None, Some(Symlink)) | (Some(Symlink), None) => {
+        // What is known of an object may be its size alone.
+        (None | Some(File), None | Some(File))
+        | (None, Some(Symlink | Special(_)))
+        | (Some(Symlink | Special(_)), None) => {
             let (evidence, sign) = compare_content(a, b);
             (Some(evidence), sign.map(Mismatch::Content))
         }
@@ -229,6 +238,11 @@ fn metadata(
     if one.gid != other.gid {
         differ("group", &one.gid, &other.gid);
     }
+    if a.entry.device != b.entry.device && a.entry.kind == b.entry.kind {
+        let word =
+            |device: Option<DeviceNumber>| device.map_or_else(String::new, |it| it.to_string());
+        differ("device", &word(a.entry.device), &word(b.entry.device));
+    }
     if !leaves_mtime && !is_mtime_kept {
         differ("mtime", &one.mtime, &other.mtime);
     }
@@ -257,6 +271,7 @@ mod tests {
                 digest: digest.map(|byte| Digest([byte; 32])),
                 metadata: Some(metadata()),
                 link: None,
+                device: None,
             },
             also_mtime: Some(KEPT),
             provenance: Provenance::Row,

@@ -130,6 +130,7 @@ mod tests {
                 digest: None,
                 metadata: None,
                 link: None,
+                device: None,
             },
             also_mtime: None,
             provenance: super::super::entry::Provenance::Objects,

@@ -185,6 +185,8 @@ fn is_other_manifest(name: &[u8]) -> bool {
 pub(super) fn leaves_out(entry: &Entry) -> Option<&'static str> {
     if entry.kind == EntryKind::Symlink {
         Some("a bag holds no symbolic links")
+    } else if let EntryKind::Special(_) = entry.kind {
+        Some("a bag holds no named pipes, sockets or devices")
     } else if std::str::from_utf8(entry.key.as_bytes()).is_err() {
         Some("a bag holds no names that are not UTF-8")
     } else {

@@ -4,7 +4,7 @@ use super::sides::RowsToJoin;
 use super::{Ended, Session};
 use crate::backend::Listing;
 use crate::compare::RecordedRows;
-use crate::engine::Preview;
+use crate::engine::{Preview, Refusals};
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{SourceNumber, State, Writing, is_damage, recall};
@@ -196,6 +196,7 @@ impl Session<'_> {
             sets.is_some()
         };
         let preview = Preview {
+            refusals: Refusals::default(),
             observer: self.observer,
             progress: self.progress,
             stop: self.stop,

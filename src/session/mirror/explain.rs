@@ -535,6 +535,7 @@ impl Session<'_> {
             Some(
                 Action::Copy { .. }
                     | Action::MakeLink
+                    | Action::MakeSpecial
                     | Action::MakeDirectory
                     | Action::AfterDeletion
             )

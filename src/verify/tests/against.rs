@@ -44,6 +44,7 @@ fn compare_with(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Compar
         filter: &filter,
         key_space: KeySpace::Tree,
         sample,
+        has_specials: true,
         extras_count: true,
         keeps_directories: true,
         cores: Cores::default(),

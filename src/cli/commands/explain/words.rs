@@ -191,6 +191,7 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
         ),
         Action::Record => "would record the target's entry as it is, and do no more".to_owned(),
         Action::MakeLink => format!("would make the symbolic link: {}", why(explained)),
+        Action::MakeSpecial => format!("would make the special file: {}", why(explained)),
         Action::Link => format!("would be made a hard link: {}", why(explained)),
         Action::MakeDirectory => {
             format!("would make the directory, and set its metadata last: {}", why(explained))
@@ -261,6 +262,7 @@ fn spared(reason: Reason) -> &'static str {
         Reason::AgeExcluded => "--min-age and --max-age leave out files of this age",
         Reason::NotExisting => "the target lacks it, and --existing makes nothing new",
         Reason::UnsafeLink => "it leads out of the source, and --safe-links leaves such links out",
+        Reason::NoSpecials => "it is a special file, and --no-specials leaves these out",
         Reason::NewerInTarget => "it is newer in the target, and --update keeps newer files",
         Reason::Exists => "the target has it, and --ignore-existing keeps what is there",
         Reason::NoLinks => "every run leaves it out, and counts it",
@@ -290,6 +292,7 @@ fn why(explained: &Explained) -> String {
             _ => "the target has something of another type".to_owned(),
         },
         Reason::LinkText => "the target's link has another text".to_owned(),
+        Reason::DeviceNumber => "the device's number differs".to_owned(),
         Reason::SourceDoubtful if explained.pair.row.as_ref().is_some_and(|row| row.source_racy) => {
             "the source's recorded stamp was taken within a clock tick of a change".to_owned()
         }

@@ -1,0 +1,92 @@
+//! Special files: named pipes, sockets and devices. Opening one may block, or do whatever its
+//! driver does; so they are made by name, and get their metadata through handles that open nothing
+//! (`O_PATH`).
+
+use super::attributes::{SetOpen, set_unopened};
+use super::beneath::Directory;
+use super::metadata::{kind_of, look_at_open, metadata_of};
+use super::shared::Shared;
+use super::xattr::Before;
+use crate::backend::Intended;
+use crate::model::{Cause, DeviceNumber, Entry, EntryKind, SpecialKind};
+use rustix::fs::{FileType, Mode, OFlags, Statx, makedev, mknodat, openat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::sync::Arc;
+
+/// The device number that overlay file systems give what stands for a deleted entry.
+const WHITEOUT: DeviceNumber = DeviceNumber { major: 0, minor: 0 };
+
+/// Returns the number of a device that `statx` reports.
+pub(super) fn device_of(stat: &Statx) -> Option<DeviceNumber> {
+    let number = DeviceNumber { major: stat.stx_rdev_major, minor: stat.stx_rdev_minor };
+    kind_of(stat).is_device().then_some(number)
+}
+
+/// Makes a special file that is closed to others until its metadata is set.
+///
+/// # Errors
+/// [`Cause::SpecialRefused`] if this process or the file system can't make it.
+pub(super) fn make(directory: &Directory, name: &[u8], entry: &Entry) -> Result<(), Cause> {
+    let kind = match entry.kind {
+        EntryKind::Special(SpecialKind::Fifo) => FileType::Fifo,
+        EntryKind::Special(SpecialKind::Socket) => FileType::Socket,
+        EntryKind::Special(SpecialKind::CharacterDevice) => FileType::CharacterDevice,
+        EntryKind::Special(SpecialKind::BlockDevice) => FileType::BlockDevice,
+        kind => return Err(Cause::Special(kind)),
+    };
+    let device = match entry.device() {
+        None if entry.kind.is_device() => {
+            return Err(Cause::Other("the number of the device is not known".to_owned()));
+        }
+        number => number.map_or(0, |DeviceNumber { major, minor }| makedev(major, minor)),
+    };
+    match mknodat(directory, name, kind, Mode::from_raw_mode(0o600), device) {
+        Err(Errno::PERM)
+            if kind == FileType::CharacterDevice && entry.device() == Some(WHITEOUT) =>
+        {
+            let why = "an overlay file system has no character device 0:0, which marks what was \
+                       deleted";
+            Err(Cause::Other(why.to_owned()))
+        }
+        // EPERM: no right to make devices, or a file system that has none, as others of these say.
+        Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {
+            Err(Cause::SpecialRefused { kind: entry.kind, others: 0 })
+        }
+        // Two names are the same to the file system.
+        Err(Errno::EXIST) => Err(Cause::NameTaken),
+        other => Ok(other?),
+    }
+}
+
+/// Opens a handle for the metadata of a special file, which doesn't open the file itself.
+///
+/// # Errors
+/// [`Cause::TargetChanged`] if it is no special file of this kind.
+pub(super) fn handle(
+    directory: &Directory,
+    name: &[u8],
+    kind: EntryKind,
+) -> Result<(File, Statx), Cause> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(openat(directory, name, flags, Mode::empty())?);
+    let stat = look_at_open(&file)?;
+    if kind_of(&stat) == kind { Ok((file, stat)) } else { Err(Cause::TargetChanged) }
+}
+
+/// Sets the metadata of a special file that was just made, as far as it can have it.
+pub(super) fn set_new(
+    shared: &Shared,
+    directory: &Arc<Directory>,
+    name: &[u8],
+    kind: EntryKind,
+    intended: &Intended<'_>,
+) -> Result<SetOpen, Cause> {
+    let (file, stat) = handle(directory, name, kind)?;
+    let existing = metadata_of(&stat);
+    let wanted = shared.achievable(intended.metadata, kind, None);
+    let wanted = directory.capabilities.keeps().achievable(wanted, kind, Some(&existing));
+    let intended = Intended { metadata: &wanted, ..*intended };
+    // It may have inherited an ACL.
+    Ok(set_unopened(directory, name, &file, &existing, &intended, Before::Unknown))
+}
