@@ -148,7 +148,7 @@ fn work_off(
     let mut settled = settle(progress, observer, deletes, &tally, broke_off, allow);
     let mut successors = Successors::new(after_deletion, context.spool_dir);
     if settled.deletions == Some(Status::Done) {
-        successors.stage(context, committer)?;
+        successors.stage(context, committer, state)?;
         settled.wait_for_copies(progress, deletes, &tally);
     }
     // Leaves set aside in directories that are to be deleted are removed before these.
@@ -167,9 +167,12 @@ fn work_off(
         }
         _ => {}
     }
-    successors.put_in_place(context, settled.deletions, committer)?;
-    if let (Some(unrecorded), Some(state)) = (unrecorded, state) {
-        unrecorded.record(context, state, committer)?;
+    let names = successors.put_in_place(context, settled.deletions, committer)?;
+    if let Some(state) = state {
+        let of_successors = links::make(context, names, state, committer)?;
+        for unrecorded in unrecorded.into_iter().chain(of_successors) {
+            unrecorded.record(context, state, committer)?;
+        }
     }
     super::finish::directories(context, directories, committer)?;
     Ok(settled.refusal)
@@ -238,6 +241,7 @@ impl Dispatcher<'_, '_> {
                 Planned::Failed(error) => self.context.fail(error),
                 Planned::Settled(outcome) => self.context.report(|| outcome),
                 Planned::Forget(key) => self.forget(key),
+                Planned::Later(key) => self.make_room(&key)?,
                 // It belongs to a run that is under way.
                 Planned::Sweep(key) if (self.context.is_under_way)(&key) => {}
                 Planned::Sweep(key) => sweep(self.context, &key),
@@ -271,6 +275,15 @@ impl Dispatcher<'_, '_> {
         } else {
             self.lone(step)
         }
+    }
+
+    /// Makes the new directory at once in which this entry may come later.
+    fn make_room(&mut self, key: &Key) -> Result<(), Error> {
+        let new = self.new.as_ref().map(|new| &new.step.source.key);
+        if new.is_some_and(|new| key.is_within(new.as_bytes())) {
+            return self.end_directory(Members::Some);
+        }
+        Ok(())
     }
 
     /// Sends on the new directory: as one piece of work if all its entries were collected.

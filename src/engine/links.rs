@@ -16,15 +16,19 @@ use crate::manifest::{PendingRow, Row, SourceNumber, State};
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
     Action, Decision, Entry, EntryError, EntryKind, Error, Feature, Features, GroupId, Key,
-    Operation, Outcome, Reason,
+    Operation, Outcome, Reason, Stamp,
 };
 use crate::plan::links::{Follower, Links, Role, SharedName};
 use crate::plan::{Step, spool_error};
 use crate::spool::{Sorted, Sorter, Spool};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
 /// In bytes: as much of what is recorded at the end stays in memory.
 const SPOOL_MEMORY: usize = 256 << 10;
+
+/// The most files of which is remembered that they were found as recorded, in some 4 MiB. Of others
+/// whose ctime changes, the content is read once more.
+const FOUND: usize = (1 << 18) / 8 * 7;
 
 /// Returns whether another name of the same file as an entry of the source stands in the target as
 /// it was recorded.
@@ -45,6 +49,60 @@ pub fn stands_linked(
         stands.then_some(row)
     };
     Ok(!state.rows_of(group.id, stands)?.is_empty())
+}
+
+/// Returns whether the target has a name of the same file as an entry of the source, which the source
+/// still has.
+///
+/// # Errors
+/// Fails if the state can't be read.
+pub(super) fn stays_linked(
+    context: &Context<'_>,
+    state: &State,
+    entry: &Entry,
+) -> Result<bool, Error> {
+    let Some(group) = entry.group() else { return Ok(false) };
+    let standing = standing(context, state, group.id, entry, &HashSet::new())?;
+    Ok(standing.iter().any(|row| matches!(context.source.look(&row.key), Ok(Some(_)))))
+}
+
+/// Returns rows of names of the same file as an entry of the source, of those that stand in the
+/// target as they were recorded, with the stamps that they have now. Names of a file that this run
+/// made, or `found` to be as recorded, stand also if nothing of it but the ctime changed since: the
+/// run took other names from it. If this run made such a file, names of earlier files are left out.
+fn standing(
+    context: &Context<'_>,
+    state: &State,
+    file: GroupId,
+    entry: &Entry,
+    found: &HashSet<u64>,
+) -> Result<VecDeque<Row>, Error> {
+    let mut rows = state.rows_of(file, |row| {
+        if row.from != context.policy.from || !is_same_file(&row, entry) {
+            return None;
+        }
+        let now = context.target.look(&row.key).ok()??;
+        let is_known = row.run == context.run
+            || number_of(&row.target).is_some_and(|number| found.contains(&number));
+        let stands = now.stamp.is_still(&row.target)
+            || is_known && differs_in_ctime(context, &now, &row.target);
+        (now.kind == row.kind && stands).then_some(Row { target: now.stamp, ..row })
+    })?;
+    if rows.iter().any(|row| row.run == context.run) {
+        rows.retain(|row| row.run == context.run);
+    }
+    Ok(rows)
+}
+
+/// Returns whether nothing but the ctime differs from a stamp, and that changed during this run.
+fn differs_in_ctime(context: &Context<'_>, now: &Entry, before: &Stamp) -> bool {
+    let of_names = StampFields { ignore_ctime: true, ignore_inode: false };
+    now.stamp.may_be_since(context.began)
+        && now.stamp.compare(before, of_names) == StampMatch::Same
+}
+
+fn number_of(stamp: &Stamp) -> Option<u64> {
+    stamp.inode().and_then(|inode| inode.number)
 }
 
 /// Returns whether an entry of the source is a name of the file whose other name has this row: all
@@ -95,6 +153,7 @@ pub(super) fn make(
             touched: Sorter::new(context.spool_dir, SPOOL_MEMORY),
             linked: Spool::new(context.spool_dir, SPOOL_MEMORY),
         },
+        found: HashSet::new(),
     };
     linking.take_apart(links.shared.finish().map_err(spool_error)?)?;
     linking.follow(links.followers.finish().map_err(spool_error)?)?;
@@ -108,6 +167,9 @@ struct Linking<'l, 'k, 'c, 'a> {
     committer: &'l mut Committer<'k>,
     worker: Worker<'c, 'a>,
     unrecorded: Unrecorded,
+    /// Inode numbers of the target's files that this run found to be as they were recorded, or
+    /// recorded as it found them: at most [`FOUND`].
+    found: HashSet<u64>,
 }
 
 /// The file that names are being given to.
@@ -142,7 +204,7 @@ impl Linking<'_, '_, '_, '_> {
             if name.role == Role::Follower {
                 continue;
             }
-            if self.stands(&name.source.key)? {
+            if self.stands(&name)? {
                 self.touched(&name.source.key)?;
             }
             let Some(first) = first.as_ref().filter(|first| first.file == name.file) else {
@@ -163,10 +225,20 @@ impl Linking<'_, '_, '_, '_> {
     }
 
     /// Returns whether an entry stands in the target as it is recorded by now.
-    fn stands(&self, key: &Key) -> Result<bool, Error> {
+    fn stands(&mut self, name: &SharedName) -> Result<bool, Error> {
+        let key = &name.source.key;
         let Some(row) = self.state.row(key)? else { return Ok(false) };
-        let found = self.context.target.look(key);
-        Ok(matches!(found, Ok(Some(found)) if found.stamp.is_still(&row.target)))
+        let Ok(Some(now)) = self.context.target.look(key) else { return Ok(false) };
+        // Other names may have been taken from the file since.
+        let is_found = row.target.is_still(&name.target.stamp);
+        if is_found
+            && self.found.len() < FOUND
+            && let Some(number) = number_of(&row.target)
+        {
+            self.found.insert(number);
+        }
+        Ok(now.stamp.is_still(&row.target)
+            || is_found && differs_in_ctime(self.context, &now, &row.target))
     }
 
     /// Returns whether a name in the target is still one of the file that it was.
@@ -269,7 +341,8 @@ impl Linking<'_, '_, '_, '_> {
                     return Ok(None);
                 }
                 self.committer.flush();
-                leading.standing = self.standing(leading.file, entry)?;
+                let Self { context, state, found, .. } = self;
+                leading.standing = standing(context, state, leading.file, entry, found)?;
                 continue;
             };
             // One that changed since it was looked at is none to give names to.
@@ -279,26 +352,6 @@ impl Linking<'_, '_, '_, '_> {
             }
         }
         Ok(leading.open.as_ref())
-    }
-
-    /// Returns rows of names of the same file as an entry of the source, of those that stand in the
-    /// target as they were recorded, with the stamps that they have now. A name that this run
-    /// recorded stands also if it was changed since in nothing but the ctime: the run took other
-    /// names from its file.
-    fn standing(&self, file: GroupId, entry: &Entry) -> Result<VecDeque<Row>, Error> {
-        let context = self.context;
-        let of_names = StampFields { ignore_ctime: true, ignore_inode: false };
-        self.state.rows_of(file, |row| {
-            if row.from != context.policy.from || !is_same_file(&row, entry) {
-                return None;
-            }
-            let found = context.target.look(&row.key).ok()??;
-            let stands = found.stamp.is_still(&row.target)
-                || row.run == context.run
-                    && found.stamp.may_be_since(context.began)
-                    && found.stamp.compare(&row.target, of_names) == StampMatch::Same;
-            (found.kind == row.kind && stands).then_some(Row { target: found.stamp, ..row })
-        })
     }
 
     /// Makes a name a file of its own, as if it had no other.

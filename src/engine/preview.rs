@@ -65,7 +65,7 @@ impl Preview<'_> {
                 Planned::Notice(notice) => {
                     self.observer.observe(&Event::Notice(notice));
                 }
-                Planned::Forget(_) => {}
+                Planned::Forget(_) | Planned::Later(_) => {}
             }
         }
         if self.stop.requested() {

@@ -1,9 +1,10 @@
 //! Names of hard-linked files: one of them is carried out like any other entry, the rest wait until
 //! that is in its place.
 //!
-//! Only names take part about which something changed ([`Policy::links_changed`]): all others are
-//! as they were recorded. A name that is added to a file or taken from it changes the ctime of all
-//! others, so that they take part together.
+//! Only names take part about which something changed ([`Policy::links_changed`]), or for which
+//! there is something to do that gives a file with several names in the target a new inode: all
+//! others are as they were recorded. A name that is added to a file or taken from it changes the
+//! ctime of all others, so that they take part together.
 //!
 //! [`Policy::links_changed`]: crate::compare::Policy::links_changed
 
@@ -59,6 +60,8 @@ pub struct SharedName {
     pub role: Role,
     /// The source's entry.
     pub source: Entry,
+    /// The target's entry, as it was listed.
+    pub target: Entry,
 }
 
 /// What the plan makes of a name.
@@ -78,8 +81,10 @@ pub enum Role {
 pub(super) enum Held {
     /// This is carried out.
     Now(Decision),
-    /// It waits.
+    /// It waits until all steps are done.
     Waits,
+    /// It waits for the end of the plan, which may carry it out.
+    Undecided,
     /// The target can't have it.
     Refused(Cause),
 }
@@ -158,6 +163,7 @@ impl Links {
             Role::Follower | Role::Undecided => 2,
         });
         push_entry(&mut record, &shared.source);
+        push_entry(&mut record, &shared.target);
         self.shared.push(&record)
     }
 
@@ -216,14 +222,14 @@ impl SharedName {
     pub fn decode(record: &[u8]) -> Option<Self> {
         let (file, rest) = take_file(record)?;
         let (&role, mut rest) = rest.split_first()?;
-        let source = take_entry(&mut rest)?;
+        let (source, target) = (take_entry(&mut rest)?, take_entry(&mut rest)?);
         let role = match role {
             0 => Role::Lone,
             1 => Role::Leader,
             2 => Role::Follower,
             _ => return None,
         };
-        rest.is_empty().then_some(Self { file, role, source })
+        rest.is_empty().then_some(Self { file, role, source, target })
     }
 }
 
@@ -243,22 +249,27 @@ impl LinkPlan {
         let policy = with.policy;
         let Some(source) = source.entry() else { return Ok(Held::Now(decision)) };
         let existing = target.entry().filter(|target| target.kind == source.kind);
+        let file = existing.and_then(Entry::group).map(|group| group.id);
+        let is_changed = policy.links_changed(source, existing, row);
+        let is_due = file.is_some() && decision.action != Action::Keep;
         if policy.hard_links != HardLinks::Made
             || !puts_in_place(decision)
-            || !policy.links_changed(source, existing, row)
+            || !(is_changed || is_due)
         {
             return Ok(Held::Now(decision));
         }
-        let file = existing.and_then(Entry::group).map(|group| group.id);
-        let (role, is_foreseen) = self.role(with, source, file, decision)?;
+        // What is due although nothing changed is due for each name, and done for the first.
+        let may_stand = is_changed;
+        let (role, is_foreseen) = self.role(with, source, file, decision, may_stand)?;
         if target.entry().is_none()
             && matches!(role, Role::Follower | Role::Undecided)
             && let Err(cause) = (with.accepts)(&source.key)
         {
             return Ok(Held::Refused(cause));
         }
-        if let Some(file) = file {
-            let shared = SharedName { file, role, source: source.clone() };
+        if let (Some(file), Some(target)) = (file, existing) {
+            let (source, target) = (source.clone(), target.clone());
+            let shared = SharedName { file, role, source, target };
             self.links.share(&shared).map_err(spool_error)?;
         }
         if let Some(group) = source.group()
@@ -275,8 +286,10 @@ impl LinkPlan {
             }
             .map_err(spool_error)?;
         }
-        if matches!(role, Role::Follower | Role::Undecided) {
-            return Ok(Held::Waits);
+        match role {
+            Role::Follower => return Ok(Held::Waits),
+            Role::Undecided => return Ok(Held::Undecided),
+            Role::Lone | Role::Leader => {}
         }
         Ok(Held::Now(match decision {
             // Which file it is a name of has to be recorded.
@@ -285,13 +298,15 @@ impl LinkPlan {
         }))
     }
 
-    /// Returns what becomes of a name, and whether it probably has to be linked.
+    /// Returns what becomes of a name, and whether it probably has to be linked. `may_stand` says
+    /// whether a name that stands as it was recorded may be what it is linked to.
     fn role(
         &mut self,
         with: &Planning<'_>,
         source: &Entry,
         target: Option<GroupId>,
         Decision { action, reason }: Decision,
+        may_stand: bool,
     ) -> Result<(Role, bool), Error> {
         let Some(group) = source.group() else { return Ok((Role::Lone, false)) };
         let is_new = reason == Reason::New;
@@ -315,7 +330,7 @@ impl LinkPlan {
             });
         }
         // A name that doesn't take part may be in the target already.
-        let stands = (with.stands_linked)(source)?;
+        let stands = may_stand && (with.stands_linked)(source)?;
         let has_room = self.leaders.len() < LEADERS;
         let is_led = stands || !has_room || !is_new || with.is_first_contact;
         if has_room {
@@ -365,6 +380,7 @@ fn puts_in_place(decision: Decision) -> bool {
         | Action::Look
         | Action::CompareTag { .. }
         | Action::UpdateMetadata
+        | Action::UpdateRights
         | Action::Adopt
         | Action::Record => true,
         Action::Keep => decision.reason == Reason::Unchanged,
@@ -403,7 +419,12 @@ mod tests {
             follower(2, "a", Precondition::Leaf),
             follower(1, "m", Precondition::EmptyDirectory),
         ];
-        let shared = |role| SharedName { file: GroupId(9), role, source: entry("k") };
+        let shared = |role| SharedName {
+            file: GroupId(9),
+            role,
+            source: entry("k"),
+            target: entry("k"),
+        };
         let roles = [Role::Follower, Role::Lone, Role::Leader];
         for name in &names {
             links.follow(name).unwrap();

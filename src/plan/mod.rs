@@ -204,6 +204,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
                     self.touch();
                     return Ok(None);
                 }
+                Held::Undecided => {
+                    self.touch();
+                    return Ok(Some(Planned::Later(key)));
+                }
                 Held::Refused(cause) => {
                     let error = EntryError::on_source(Operation::Mirror, key, cause);
                     return Ok(Some(Planned::Failed(error)));
@@ -238,8 +242,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             }
             Action::AfterDeletion => {
                 if let Seen::Present(mut source) = source {
-                    // It is a file of its own until the next run.
-                    source.ungroup();
+                    if self.with.policy.hard_links != HardLinks::Made {
+                        // It is a file of its own until the next run.
+                        source.ungroup();
+                    }
                     self.plan_copy(&source);
                     self.after_deletion.push(&source.encode()).map_err(spool_error)?;
                     self.touch();

@@ -37,6 +37,8 @@ pub enum Planned {
     Failed(EntryError),
     /// An entry that is left alone for a reason worth reporting.
     Settled(Outcome),
+    /// An entry whose step may come later: its directory has to be there then.
+    Later(Key),
     /// A row whose key neither side has: remove the row.
     Forget(Key),
     /// A temporary file of a killed run: remove it.

@@ -157,6 +157,75 @@ fn names_that_a_filter_leaves_out_are_linked_once_it_lets_them_in() {
     settled(&env);
 }
 
+/// Their first names wait for the end of the plan: another may be in the target.
+#[test]
+fn new_directories_with_new_files_of_several_names_are_mirrored() {
+    let env = Environment::new();
+    TestTree::new().file("old", "old").write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    let tree =
+        TestTree::new().file("b/g", "1").file("b/h", "2").file("b/x", "x").link("b/y", "b/x");
+    let tree = tree.file("b/d/g", "1").file("b/d/h", "2").file("b/d/x", "X").link("c/x", "b/d/x");
+    tree.file("c/other", "new").file("d", "new").write(&env.source);
+    env.age();
+    env.mirrored(&["--delete"]).counts(&[("files_copied", 8), ("hard_links_made", 2)]);
+    settled(&env);
+}
+
+#[test]
+fn a_name_takes_the_place_of_a_directory_that_is_deleted() {
+    for (first, second) in [("a", "b"), ("b", "a")] {
+        let env = Environment::new();
+        let tree = TestTree::new().file("a", "x").link("b", "a").symlink("k", "to").link("l", "k");
+        tree.file("m", "y").link("n", "m").write(&env.source);
+        let both = TestTree::new().file("l/in", "1").file("m/in", "1").file("n/in", "1");
+        both.file(format!("{second}/in"), first).write(&env.target);
+        env.age();
+        let run = env.mirrored(&["--delete", "--max-delete", "100%"]);
+        run.counts(&[("files_copied", 3), ("hard_links_made", 3)]);
+        settled(&env);
+    }
+}
+
+/// Somebody moved a name of a linked file over another file.
+#[test]
+fn names_that_were_moved_in_the_target_come_back_to_their_files() {
+    let env = Environment::new();
+    let tree = TestTree::new().file("a", "x").link("b", "a").link("f", "a").file("c", "c");
+    tree.write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    env.age();
+    fs::rename(env.target.join("b"), env.target.join("c")).expect("rename");
+    fs::write(env.source.join("c"), "new").expect("write");
+    env.age();
+    env.mirrored(&["--delete"]).counts(&[("files_copied", 1), ("hard_links_made", 1)]);
+    settled(&env);
+}
+
+/// Nothing of the entries changed, but the runs ask for more, or the file of the target has to.
+#[test]
+fn linked_files_stay_linked_when_only_their_metadata_has_to_change() {
+    let env = Environment::new();
+    groups().write(&env.source);
+    let attribute = TestTree::new().file("a", "three").attribute("user.a", "b");
+    attribute.write(&env.source);
+    fs::set_permissions(env.source.join("a"), fs::Permissions::from_mode(0o640)).unwrap();
+    env.age();
+    for _ in 0..2 {
+        env.mirrored(&["--no-xattrs"]);
+        env.age();
+    }
+    env.mirrored(&[]).counts(&[("hard_links_made", 2), ("hard_links_lost", 0)]);
+    settled(&env);
+    fs::set_permissions(env.source.join("d/two"), fs::Permissions::from_mode(0o600)).unwrap();
+    env.age();
+    env.mirrored(&["--size-only"]).counts(&[("hard_links_made", 1), ("hard_links_lost", 0)]);
+    env.mirrored(&["--checksum"]).counts(&[("files_copied", 0), ("hard_links_made", 0)]);
+    settled(&env);
+}
+
 /// A copy that rsync made is taken as it is.
 #[test]
 fn links_that_are_there_are_adopted() {

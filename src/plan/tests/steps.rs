@@ -230,6 +230,7 @@ fn line(planned: &Planned) -> String {
             format!("{} {key} {why}", decision.action.code()).replace('"', "")
         }
         Planned::Forget(key) => format!("forget {key}"),
+        Planned::Later(key) => format!("later {key}"),
         Planned::Sweep(key) => format!("sweep {key}"),
         Planned::SetAside { key, is_deleted: false } => format!("set aside {key}"),
         Planned::SetAside { key, is_deleted: true } => format!("set aside and deleted {key}"),
