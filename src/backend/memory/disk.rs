@@ -3,13 +3,14 @@
 use super::Snapshot;
 use crate::model::entry::Completeness;
 use crate::model::reserved;
+use super::nodes::Nodes;
 use crate::model::stamp::Inode;
 use crate::model::{
-    Cause, DeviceNumber, Entry, EntryKind, Extras, Key, Metadata, Stamp, Timestamp,
+    AttributeKinds, Attributes, Cause, DeviceNumber, Entry, EntryKind, Extras, GroupId, Key,
+    LinkGroup, Metadata, Stamp, Timestamp,
 };
 use rustix::io::Errno;
 use std::collections::BTreeMap;
-use std::ops::Bound;
 use std::sync::Arc;
 
 /// The time at which the clock of every tree begins, in seconds since the epoch: far in the past.
@@ -28,19 +29,20 @@ pub enum Survivors {
     Names,
 }
 
-/// One entry.
+/// An inode: an entry, whatever its names are.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
     pub(super) kind: EntryKind,
     pub(super) number: u64,
+    /// How many names it has.
+    pub(super) names: u32,
     pub(super) metadata: Metadata,
     ctime: Timestamp,
     /// A file's content, a link's text, or a device's number as text.
     pub(super) content: Arc<[u8]>,
+    /// Its extended attributes and ACLs, of all kinds.
+    pub(super) attributes: Attributes,
 }
-
-/// The nodes of a tree in key order; those in a directory are all whose keys begin with its key.
-type Nodes = BTreeMap<Key, Node>;
 
 /// A tree and its durable state.
 pub(super) struct Disk {
@@ -60,6 +62,8 @@ impl Node {
         let size = if is_special { 0 } else { self.content.len() as u64 };
         let number = || DeviceNumber::parse(str::from_utf8(&self.content).ok()?);
         let device = if is_special { number() } else { None };
+        let id = GroupId(self.number);
+        let group = (self.names > 1).then_some(LinkGroup { id, names: self.names });
         Entry {
             key,
             kind: self.kind,
@@ -68,7 +72,7 @@ impl Node {
             link: (self.kind == EntryKind::Symlink).then(|| (*self.content).into()),
             completeness: Completeness::Full,
             recorded: None,
-            extras: Extras { device, ..Extras::default() }.boxed(),
+            extras: Extras { group, device, ..Extras::default() }.boxed(),
             born: None,
         }
     }
@@ -77,8 +81,8 @@ impl Node {
 impl Disk {
     pub(super) fn new() -> Self {
         let mut disk = Self {
-            nodes: Nodes::new(),
-            synced: Nodes::new(),
+            nodes: Nodes::default(),
+            synced: Nodes::default(),
             clock: Timestamp { seconds: BEGINNING, nanos: 1 },
             numbers: 1,
             is_off: false,
@@ -98,10 +102,9 @@ impl Disk {
         match survivors {
             Survivors::None => self.nodes.clone_from(&self.synced),
             Survivors::Names => {
-                let contents: BTreeMap<_, _> =
-                    self.synced.values().map(|node| (node.number, &node.content)).collect();
-                for node in self.nodes.values_mut().filter(|node| node.kind == EntryKind::File) {
-                    if contents.get(&node.number) != Some(&&node.content) {
+                for node in self.nodes.inodes_mut().filter(|node| node.kind == EntryKind::File) {
+                    let synced = self.synced.inode(node.number);
+                    if synced.is_none_or(|synced| synced.content != node.content) {
                         node.content = vec![0; node.content.len()].into();
                     }
                 }
@@ -127,6 +130,8 @@ impl Disk {
             kind: node.kind,
             metadata: node.metadata,
             content: Arc::clone(&node.content),
+            attributes: node.attributes.clone(),
+            first_name: self.nodes.first_name(node).cloned(),
         };
         self.nodes.iter().map(|(key, node)| (key.clone(), snapshot(node))).collect()
     }
@@ -134,18 +139,18 @@ impl Disk {
     /// Returns the key of the leaf or directory with a name (a key without a final `/`).
     pub(super) fn existing_key(&self, name: &[u8]) -> Option<Key> {
         let leaf = Key::new(name);
-        if self.nodes.contains_key(&leaf) {
+        if self.nodes.contains(&leaf) {
             return Some(leaf);
         }
         let directory = Key::child(name, b"", true);
-        self.nodes.contains_key(&directory).then_some(directory)
+        self.nodes.contains(&directory).then_some(directory)
     }
 
     /// Returns the keys directly in a directory, in order.
     pub(super) fn children(&self, directory: &Key) -> Vec<Key> {
         let start = directory.as_bytes();
         let mut children: Vec<Key> = Vec::new();
-        for (key, _) in self.below(directory) {
+        for key in self.nodes.below(directory) {
             let rest = &key.as_bytes()[start.len()..];
             let is_child =
                 rest.iter().position(|&byte| byte == b'/').is_none_or(|at| at + 1 == rest.len());
@@ -156,18 +161,15 @@ impl Disk {
         children
     }
 
-    /// Returns everything in a directory, at any depth.
-    fn below(&self, directory: &Key) -> impl Iterator<Item = (&Key, &Node)> {
-        let bounds = (Bound::Excluded(directory.as_bytes()), Bound::Unbounded);
-        let within = self.nodes.range::<[u8], _>(bounds);
-        within.take_while(move |(key, _)| key.is_within(directory.as_bytes()))
-    }
-
     pub(super) fn is_empty(&self, directory: &Key) -> bool {
-        self.below(directory).next().is_none()
+        self.nodes.below(directory).next().is_none()
     }
 
-    fn tick(&mut self) -> Timestamp {
+    pub(super) fn set_clock(&mut self, time: Timestamp) {
+        self.clock = self.clock.max(time);
+    }
+
+    pub(super) fn tick(&mut self) -> Timestamp {
         let nanos = self.clock.nanos + STEP;
         self.clock.seconds += i64::from(nanos / 1_000_000_000);
         self.clock.nanos = nanos % 1_000_000_000;
@@ -185,22 +187,24 @@ impl Disk {
         Node {
             kind,
             number: self.numbers,
+            names: 0,
             metadata: Metadata { mode, uid: 0, gid: 0, mtime: now },
             ctime: now,
             content: content.into(),
+            attributes: Attributes::new(AttributeKinds::ALL, Vec::new()),
         }
     }
 
     /// Updates the times of the directory in which `key` was made or removed.
     fn touch_parent(&mut self, key: &Key) {
         let now = self.tick();
-        if let Some(parent) = self.nodes.get_mut(key.parent()) {
+        if let Some(parent) = self.nodes.get_mut(&Key::new(key.parent())) {
             (parent.metadata.mtime, parent.ctime) = (now, now);
         }
     }
 
     fn check_parent(&self, key: &Key) -> Result<(), Cause> {
-        let is_there = self.nodes.contains_key(key.parent());
+        let is_there = self.nodes.contains(&Key::new(key.parent()));
         if is_there { Ok(()) } else { Err(Errno::NOENT.into()) }
     }
 
@@ -260,17 +264,40 @@ impl Disk {
         }
     }
 
-    /// Removes a leaf, or an empty directory.
+    /// Removes a leaf, or an empty directory. The ctime of a file with other names changes.
     pub(super) fn unlink(&mut self, key: &Key) {
-        self.nodes.remove(key);
+        let now = self.tick();
+        if let Some(node) = self.nodes.remove(key) {
+            node.ctime = now;
+        }
         self.touch_parent(key);
+    }
+
+    /// Makes a key another name of the inode of this number; a leaf there is replaced.
+    pub(super) fn link(&mut self, number: u64, key: &Key) -> Result<(), Cause> {
+        self.check_parent(key)?;
+        if self.nodes.inode(number).is_none() {
+            return Err(Cause::TargetChanged);
+        }
+        match self.nodes.get(key) {
+            Some(node) if node.number == number => return Ok(()),
+            Some(_) => self.unlink(key),
+            None => {}
+        }
+        self.nodes.add_name(key.clone(), number);
+        self.update(key, |_| {});
+        self.touch_parent(key);
+        Ok(())
     }
 
     /// Removes the entry with a name and everything in it.
     pub(super) fn remove_all(&mut self, name: &[u8]) {
         let Some(found) = self.existing_key(name) else { return };
         if found.is_directory() {
-            self.nodes.retain(|key, _| !key.is_within(found.as_bytes()));
+            let below: Vec<Key> = self.nodes.below(&found).cloned().collect();
+            for key in below.iter().rev() {
+                self.unlink(key);
+            }
         }
         self.unlink(&found);
     }
@@ -281,11 +308,13 @@ impl Disk {
         if self.existing_key(to.trimmed()).is_some_and(|found| found.is_directory()) {
             return Err(Errno::ISDIR.into());
         }
-        let node = self.nodes.remove(from).ok_or(Errno::NOENT)?;
-        self.nodes.insert(to.clone(), node);
-        self.update(to, |_| {});
-        self.touch_parent(from);
-        self.touch_parent(to);
+        let number = self.nodes.get(from).ok_or(Errno::NOENT)?.number;
+        // As rename(2): if both are names of one file, both stay.
+        if self.nodes.get(to).is_some_and(|node| node.number == number) {
+            return Ok(());
+        }
+        self.link(number, to)?;
+        self.unlink(from);
         Ok(())
     }
 
@@ -303,15 +332,13 @@ impl Disk {
         if self.existing_key(to.trimmed()).is_some() {
             return Err(Cause::NameTaken);
         }
-        let members: Vec<Key> = self.below(from).map(|(key, _)| key.clone()).collect();
-        let node = self.nodes.remove(from).ok_or(Errno::NOENT)?;
-        self.nodes.insert(to.clone(), node);
+        let members: Vec<Key> = self.nodes.below(from).cloned().collect();
+        if !self.nodes.rename(from, to.clone()) {
+            return Err(Errno::NOENT.into());
+        }
         for member in members {
             let rest = &member.as_bytes()[from.as_bytes().len()..];
-            let moved = Key::new([to.as_bytes(), rest].concat());
-            if let Some(node) = self.nodes.remove(&member) {
-                self.nodes.insert(moved, node);
-            }
+            self.nodes.rename(&member, Key::new([to.as_bytes(), rest].concat()));
         }
         self.update(to, |_| {});
         self.touch_parent(to);
@@ -320,7 +347,7 @@ impl Disk {
 
     /// Removes a directory that must be empty.
     pub(super) fn remove_directory(&mut self, key: &Key) -> Result<(), Cause> {
-        if !self.nodes.contains_key(key) {
+        if !self.nodes.contains(key) {
             return Err(Errno::NOENT.into());
         }
         if !self.is_empty(key) {
@@ -336,11 +363,12 @@ impl Disk {
         if leaf.is_directory() {
             return Err(Cause::TargetChanged);
         }
-        let node = self.nodes.remove(&leaf).ok_or(Errno::NOENT)?;
+        let hidden = Key::new(format!("set aside {number}").into_bytes());
+        self.nodes.rename(&leaf, hidden.clone());
         self.create(key, EntryKind::Directory, b"")?;
         let name = reserved::temporary_name(reserved::SET_ASIDE, number);
         let aside = Key::child(key.as_bytes(), &name, false);
-        self.nodes.insert(aside.clone(), node);
+        self.nodes.rename(&hidden, aside.clone());
         self.update(&aside, |_| {});
         self.touch_parent(&aside);
         Ok(aside)

@@ -15,6 +15,7 @@
 
 mod disk;
 mod list;
+mod nodes;
 mod place;
 mod script;
 mod stage;
@@ -28,7 +29,10 @@ pub use script::{Call, When};
 use self::disk::Disk;
 use self::script::Script;
 use crate::model::error::Side;
-use crate::model::{Cause, Entry, EntryKind, Keeps, Key, Metadata, SpecialKind};
+use crate::model::{
+    Attribute, AttributeKinds, Attributes, Cause, Entry, EntryKind, Keeps, Key, Metadata,
+    SpecialKind, Timestamp,
+};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -72,6 +76,10 @@ pub struct Snapshot {
     pub metadata: Metadata,
     /// A file's content, a symbolic link's text, or a device's number as text.
     pub content: Arc<[u8]>,
+    /// Extended attributes and ACLs.
+    pub attributes: Attributes,
+    /// The first of its names, if it has several.
+    pub first_name: Option<Key>,
 }
 
 impl Default for Memory {
@@ -167,6 +175,38 @@ impl Memory {
         self.make(path, EntryKind::Symlink, text.as_ref());
     }
 
+    /// Makes another name of the file at a path, in the place of a leaf that may be there.
+    ///
+    /// # Panics
+    /// If there is no such file, or if a directory is in the way.
+    pub fn hard_link(&self, of: &str, path: &str) {
+        let mut disk = self.disk();
+        let key = Key::new(path.as_bytes());
+        if !key.parent().is_empty() {
+            let parent = Key::new(key.parent());
+            let made = disk.make_with_parents(&parent, EntryKind::Directory, b"");
+            made.unwrap_or_else(|cause| panic!("cannot make {parent:?}: {cause}"));
+        }
+        let number = disk.node(&Key::new(of.as_bytes())).map(|node| node.number);
+        let linked = disk.link(number.unwrap_or_else(|| panic!("no {of:?}")), &key);
+        linked.unwrap_or_else(|cause| panic!("cannot link {of:?} to {path:?}: {cause}"));
+    }
+
+    /// Sets an extended attribute or ACL, or removes it.
+    ///
+    /// # Panics
+    /// If nothing exists there.
+    pub fn set_attribute(&self, path: &str, name: &str, value: Option<&[u8]>) {
+        let mut disk = self.disk();
+        let found = disk.existing_key(path.as_bytes()).unwrap_or_else(|| panic!("no {path:?}"));
+        disk.update(&found, |node| {
+            let others = node.attributes.iter().filter(|one| *one.name != *name.as_bytes());
+            let value = value.map(|value| Attribute { name: name.as_bytes().into(), value: value.into() });
+            let all = others.cloned().chain(value).collect();
+            node.attributes = Attributes::new(AttributeKinds::ALL, all);
+        });
+    }
+
     /// Makes a special file, a device with the number 1:3; see [`Memory::write`].
     ///
     /// # Panics
@@ -234,6 +274,16 @@ impl Memory {
     /// Returns the entry at a key, as a listing gives it, that would survive a power cut now.
     pub fn durable(&self, key: &Key) -> Option<Entry> {
         self.disk().durable(key)
+    }
+
+    /// Advances the clock, and returns its time: all changes so far were before.
+    pub fn time(&self) -> Timestamp {
+        self.disk().tick()
+    }
+
+    /// Sets the clock to a later time, as that of another tree.
+    pub fn set_time(&self, time: Timestamp) {
+        self.disk().set_clock(time);
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {

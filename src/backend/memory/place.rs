@@ -4,14 +4,62 @@ use super::list::{list, list_name};
 use super::stage::{MemoryDirectory, begin, make_link, make_special};
 use super::{Call, Memory};
 use crate::backend::{
-    Capabilities, Intended, ListItem, ListOptions, Listing, MetadataSet, Piece, Precondition,
-    ReadError, Reading, Sink, Source, Stage, StageDirectory, Target,
+    Capabilities, Donor, Inspect, Inspected, Intended, Linked, ListItem, ListOptions, Listing,
+    MetadataSet, Piece, Precondition, ReadError, Reading, Sink, Source, Stage, StageDirectory,
+    Target,
 };
 use crate::model::error::Side;
 use crate::model::names::legal;
 use crate::model::reserved::{is_set_aside, is_temporary};
-use crate::model::{Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Stamp};
+use crate::model::{
+    Attribute, AttributeKind, AttributeKinds, Attributes, Cause, Entry, EntryKind, Error, Feature,
+    Features, Keeps, Key, Metadata, Stamp,
+};
 use std::sync::Arc;
+
+/// What a closer look at a file found that is being read.
+#[derive(Debug)]
+struct OpenFile(Inspected);
+
+impl Inspect for OpenFile {
+    fn inspect(&self) -> Inspected {
+        self.0.clone()
+    }
+}
+
+/// A file that can be given other names.
+struct MemoryDonor {
+    memory: Memory,
+    number: u64,
+}
+
+impl Donor for MemoryDonor {
+    fn link(&self, key: &Key, place: Precondition) -> Result<Linked, Cause> {
+        legal(key)?;
+        let mut disk = self.memory.call(Call::HardLink, key)?;
+        match disk.existing_key(key.trimmed()) {
+            Some(_) if place == Precondition::Absent => return Err(Cause::NameTaken),
+            Some(found) if found.is_directory() => {
+                if place != Precondition::EmptyDirectory {
+                    return Err(Cause::NameTaken);
+                }
+                disk.remove_directory(&found)?;
+            }
+            _ => {}
+        }
+        disk.link(self.number, key).map(|()| Linked::Done)
+    }
+}
+
+/// Returns an entry's attributes after these were set: of the kinds that they are about it has no
+/// others.
+pub(super) fn with_attributes(existing: &Attributes, set: &Attributes) -> Attributes {
+    let is_set = |one: &&Attribute| {
+        AttributeKind::of(&one.name).is_some_and(|kind| set.kinds().has(kind))
+    };
+    let others = existing.iter().filter(|one| !is_set(one));
+    Attributes::new(AttributeKinds::ALL, others.chain(set.iter()).cloned().collect())
+}
 
 /// A tree in memory on one side of a mirror.
 pub struct MemoryPlace {
@@ -55,12 +103,9 @@ impl MemoryPlace {
 impl Source for MemoryPlace {
     fn capabilities(&self) -> Capabilities {
         Capabilities {
-            inspects: false,
-            keeps_attributes: false,
             folds_names: false,
             writes_anywhere: false,
             needs_barrier: self.memory.0.options.needs_barrier,
-            hard_links: false,
             ..Capabilities::FILE_SYSTEM
         }
     }
@@ -76,7 +121,7 @@ impl Source for MemoryPlace {
     fn read(&self, entry: &Entry, buffer: &mut [u8], sink: &mut Sink<'_>) -> Result<(), ReadError> {
         legal(&entry.key).map_err(ReadError::Source)?;
         let size = entry.stamp.size as usize;
-        let mut done = 0;
+        let (mut done, mut is_first) = (0, true);
         loop {
             let content = self.content(entry)?;
             if content.len() != size {
@@ -88,6 +133,11 @@ impl Source for MemoryPlace {
             done = end;
             if done == size {
                 self.check(entry)?;
+            }
+            if is_first {
+                let open = OpenFile(self.inspect(entry).map_err(ReadError::Source)?);
+                sink(Reading::Opened(&open)).map_err(ReadError::Sink)?;
+                is_first = false;
             }
             sink(Reading::Content(Piece::Chunk(chunk))).map_err(ReadError::Sink)?;
             if done == size {
@@ -104,6 +154,22 @@ impl Source for MemoryPlace {
         let found =
             if key.is_root() { Some(key.clone()) } else { disk.existing_key(key.trimmed()) };
         Ok(found.and_then(|found| disk.entry(&found)))
+    }
+
+    fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {
+        let disk = self.memory.disk();
+        let node = disk.node(&entry.key).ok_or(rustix::io::Errno::NOENT)?;
+        let mut features = Features::default();
+        for Attribute { name, .. } in node.attributes.iter() {
+            features.add(match AttributeKind::of(name) {
+                Some(AttributeKind::Acl) => Feature::Acl,
+                _ => Feature::Attributes,
+            });
+        }
+        if entry.group().is_some() {
+            features.add(Feature::HardLinks);
+        }
+        Ok(Inspected { features, mode: node.metadata.mode, attributes: node.attributes.clone() })
     }
 
     fn names(&self, directory: &Key) -> Result<Vec<Vec<u8>>, Cause> {
@@ -165,6 +231,13 @@ impl Target for MemoryPlace {
         Ok(MetadataSet::default())
     }
 
+    fn donor(&self, key: &Key, recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
+        let disk = self.memory.disk();
+        let found = disk.node(key).filter(|node| node.entry(key.clone()).stamp.is_still(recorded));
+        let number = found.ok_or(Cause::TargetChanged)?.number;
+        Ok(Box::new(MemoryDonor { memory: self.memory.clone(), number }))
+    }
+
     fn set_metadata(
         &self,
         key: &Key,
@@ -189,10 +262,16 @@ impl Target for MemoryPlace {
         if kind == EntryKind::Symlink {
             achievable.mode = existing.mode;
         }
-        if achievable != existing {
-            disk.update(key, |node| node.metadata = achievable);
+        let existing = node.attributes.clone();
+        let attributes = intended.attributes.map_or_else(
+            || existing.clone(),
+            |intended| with_attributes(&existing, intended),
+        );
+        let are_attributes_changed = attributes != existing;
+        if achievable != node.metadata || are_attributes_changed {
+            disk.update(key, |node| (node.metadata, node.attributes) = (achievable, attributes));
         }
-        Ok(MetadataSet::default())
+        Ok(MetadataSet { are_attributes_changed, ..MetadataSet::default() })
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {

@@ -34,6 +34,8 @@ pub enum Call {
     MakeLink,
     /// A special file is made.
     MakeSpecial,
+    /// A file is given another name.
+    HardLink,
     /// Metadata is set.
     SetMetadata,
     /// An entry is removed.

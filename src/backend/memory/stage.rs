@@ -1,5 +1,6 @@
 //! Writing to a tree in memory: under a temporary name first, then in its place.
 
+use super::place::with_attributes;
 use super::{Call, Memory};
 use crate::backend::{
     Intended, Precondition, Stage, StageDirectory, Staged, StagedDirectory, Written,
@@ -140,6 +141,9 @@ impl Stage for MemoryStage {
         disk.write(hidden_key, &content);
         disk.update(hidden_key, |node| {
             node.metadata = keeps.achievable(*wanted, EntryKind::File, Some(&node.metadata));
+            if let Some(attributes) = intended.attributes {
+                node.attributes = with_attributes(&node.attributes, attributes);
+            }
         });
         let found = disk.entry(hidden_key);
         drop(disk);

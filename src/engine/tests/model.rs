@@ -4,6 +4,7 @@
 use super::scene::{Scene, all};
 use crate::backend::memory::{Call, Memory, MemoryOptions, Survivors, When};
 use crate::manifest::Row;
+use crate::model::attributes::ACCESS_ACL;
 use proptest::prelude::*;
 use rustix::io::Errno;
 
@@ -16,6 +17,10 @@ enum Edit {
     Remove(String),
     Mode(String, u32),
     Time(String, i64),
+    /// Another name for the leaf at the first path.
+    HardLink(String, String),
+    /// An attribute, or an ACL, gets a value, or is removed.
+    Attribute(String, &'static str, Option<u8>),
 }
 
 /// A fault during a run.
@@ -38,6 +43,7 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
+    let name = prop::sample::select(vec!["user.a", "security.capability", ACCESS_ACL]);
     prop_oneof![
         5 => (path(), prop::collection::vec(any::<u8>(), 0..4))
             .prop_map(|(path, content)| Edit::Write(path, content)),
@@ -46,6 +52,9 @@ fn edit() -> impl Strategy<Value = Edit> {
         3 => path().prop_map(Edit::Remove),
         1 => (path(), 0_u32..0o1000).prop_map(|(path, mode)| Edit::Mode(path, mode)),
         1 => (path(), -5_i64..5).prop_map(|(path, time)| Edit::Time(path, time)),
+        3 => (path(), path()).prop_map(|(of, path)| Edit::HardLink(of, path)),
+        2 => (path(), name, prop::option::of(0..3_u8))
+            .prop_map(|(path, name, value)| Edit::Attribute(path, name, value)),
     ]
 }
 
@@ -62,6 +71,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         Just(Call::MakeDirectory),
         Just(Call::MakeLink),
         Just(Call::SetMetadata),
+        Just(Call::HardLink),
         Just(Call::Remove),
         Just(Call::RemoveSetAside),
         Just(Call::Barrier),
@@ -114,7 +124,20 @@ fn apply(memory: &Memory, edit: &Edit) {
         Edit::Time(path, time) if exists(path) => {
             memory.set(path, |metadata| metadata.mtime.seconds = *time);
         }
-        Edit::Mode(..) | Edit::Time(..) => {}
+        Edit::HardLink(of, path) if memory.entry(of).is_some() && of != path => {
+            clear(path);
+            // It may have been in the way.
+            if memory.entry(of).is_some() && memory.entry(&format!("{path}/")).is_none() {
+                memory.hard_link(of, path);
+            }
+        }
+        // A symbolic link has none.
+        Edit::Attribute(path, name, value)
+            if exists(path) && memory.entry(path).is_none_or(|found| found.link.is_none()) =>
+        {
+            memory.set_attribute(path, name, value.as_ref().map(std::slice::from_ref));
+        }
+        Edit::Mode(..) | Edit::Time(..) | Edit::HardLink(..) | Edit::Attribute(..) => {}
     }
 }
 
@@ -167,6 +190,7 @@ proptest! {
         let mut scene =
             Scene::into_target(MemoryOptions { builds_directories, ..MemoryOptions::default() });
         scene.delete = Some(all());
+        scene.keeps_all = true;
         for edit in before {
             let edit = match edit {
                 // Longer than any of the source's: with its size and time it would be taken for it.

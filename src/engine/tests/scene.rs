@@ -3,9 +3,10 @@
 use crate::backend::memory::{Memory, MemoryOptions, Snapshot};
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::policy::{PolicyOptions, Surplus};
-use crate::compare::{Join, Policy, RecordedRows};
+use crate::compare::{HardLinks, Join, Policy, RecordedRows};
 use crate::engine::{
     BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, Refusals, execute, now,
+    stands_linked,
 };
 use crate::filter::{Filter, Rule};
 use crate::listing::OrderChecked;
@@ -13,7 +14,7 @@ use crate::manifest::{Row, State};
 use crate::model::error::Side;
 use crate::model::run::Counter;
 use crate::model::{
-    EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop, Totals, Verdict,
+    AttributeKinds, EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop, Totals, Verdict,
 };
 use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, DeletionTally, MaxDelete, Plan, Planning};
@@ -33,6 +34,8 @@ pub(crate) struct Scene {
     pub(crate) policy: PolicyOptions,
     /// Whether the guard refuses all deletions.
     pub(crate) refuses: bool,
+    /// Whether hard links and attributes are kept.
+    pub(crate) keeps_all: bool,
 }
 
 /// The result of a run.
@@ -105,6 +108,7 @@ impl Scene {
             exclude: Vec::new(),
             policy: PolicyOptions::default(),
             refuses: false,
+            keeps_all: false,
         }
     }
 
@@ -127,6 +131,7 @@ impl Scene {
         let state = State::open(state_dir, "source", "target").expect("open the state").state;
         let last = state.last_run().expect("read the last run").map_or(0, |run| run.number.0);
         let run = RunId(format!("run {}", last + 1));
+        let is_first_contact = state.is_first_contact().expect("read the runs");
         let run = state.begin_run(&run, now(), "{}").expect("begin the run");
         let rules: Vec<_> = self.exclude.iter().cloned().map(Rule::Exclude).collect();
         let filter = Arc::new(Filter::new(&rules, None, None).expect("a filter"));
@@ -136,8 +141,8 @@ impl Scene {
             from: state.number().expect("the source's number"),
             has_links: true,
             has_devices: true,
-            hard_links: crate::compare::HardLinks::Separate,
-            looks_for: crate::model::AttributeKinds::NONE,
+            hard_links: if self.keeps_all { HardLinks::Made } else { HardLinks::Separate },
+            looks_for: if self.keeps_all { AttributeKinds::ALL } else { AttributeKinds::NONE },
             inspects: true,
             keeps_apart: false,
             options: self.policy,
@@ -145,13 +150,17 @@ impl Scene {
             surplus: if self.delete.is_some() { Surplus::Delete } else { Surplus::Keep },
         };
         let (source, target) = (Arc::new(self.source.source()), Arc::new(self.target.target()));
+        // One clock, in whose past all changes are.
+        let began = self.source.time().max(self.target.time());
+        self.source.set_time(began);
+        self.target.set_time(began);
         let (progress, listener) = (Progress::default(), Listener::default());
         let context = Context {
             source: Arc::clone(&source) as Arc<dyn Source>,
             target: Arc::clone(&target) as Arc<dyn Target>,
             purpose: Purpose::Mirror,
             run,
-            began: now(),
+            began,
             progress: &progress,
             observer: &listener,
             stop,
@@ -180,8 +189,8 @@ impl Scene {
             },
             count_loss: &|_| {},
             accepts: &|key: &Key| target.accepts(key),
-            stands_linked: &|_| Ok(false),
-            is_first_contact: true,
+            stands_linked: &|entry| stands_linked(&*target, &state, policy.from, entry),
+            is_first_contact,
             leaves_out: &|_| None,
             surplus: &surplus,
             progress: &progress,
@@ -271,7 +280,13 @@ pub(crate) fn lines(tree: &BTreeMap<Key, Snapshot>) -> Vec<String> {
     let line = |(key, found): (&Key, &Snapshot)| {
         let Metadata { mode, uid, gid, mtime } = found.metadata;
         let content = found.content.escape_ascii();
-        format!("{} {key} {mode:o} {uid}:{gid} {mtime} {content}", found.kind)
+        let attributes = found.attributes.iter().map(|one| {
+            format!(" {}={}", one.name.escape_ascii(), one.value.escape_ascii())
+        });
+        let attributes: String = attributes.collect();
+        let name = found.first_name.as_ref().map(|first| format!(" a name of {first}"));
+        let name = name.unwrap_or_default();
+        format!("{} {key} {mode:o} {uid}:{gid} {mtime} {content}{attributes}{name}", found.kind)
     };
     tree.iter().map(line).collect()
 }
