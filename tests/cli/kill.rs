@@ -30,6 +30,19 @@ fn old() -> TestTree {
         .link("group/two", "group/one")
         .link("other/three", "group/one")
         .file("touched", "touched")
+        .file("attributed", "the same")
+        .mtime(1_500_000_000, 5)
+        .attribute("user.gone", "1")
+        .attribute("user.changed", "old")
+        .file("x/1", "first")
+        .link("y/1", "x/1")
+        .link("z/1", "x/1")
+        .file("x/2", "second")
+        .link("y/2", "x/2")
+        .link("z/2", "x/2")
+        .file("x/3", "third")
+        .link("y/3", "x/3")
+        .link("z/3", "x/3")
 }
 
 fn new() -> TestTree {
@@ -54,6 +67,22 @@ fn new() -> TestTree {
         .file("touched", "touched")
         .mode(0o600)
         .mtime(77, 7)
+        .file("attributed", "the same")
+        .mtime(1_500_000_000, 5)
+        .attribute("user.changed", "new")
+        .attribute("user.new", "2")
+        .dir("fresh")
+        .attribute("user.of", "a directory")
+        // Three files exchange their names, and the content of one changes.
+        .file("x/1", "first")
+        .link("y/2", "x/1")
+        .link("z/3", "x/1")
+        .file("x/2", "second, changed")
+        .link("y/3", "x/2")
+        .link("z/1", "x/2")
+        .file("x/3", "third")
+        .link("y/1", "x/3")
+        .link("z/2", "x/3")
 }
 
 const FLAGS: [&str; 9] = [
@@ -231,6 +260,42 @@ fn killed_at_metadata() {
 }
 
 #[test]
+fn killed_at_attributes() {
+    sweep("/(set|remove)xattr", "batch");
+}
+
+/// The copy shares its content with the source's file.
+#[test]
+fn killed_at_sharing() {
+    needs!(tools::strace(), tools::mounts(), tools::tool("mkfs.xfs"));
+    let outer = Environment::new();
+    let mounted = tools::Mount::xfs(&outer.root.join("image"), &outer.outside);
+    needs!(mounted.as_ref().map(drop).map_err(Clone::clone));
+    let mut killed = 0;
+    for at in 1..=20 {
+        let env = Environment::within(&outer.outside);
+        let tree = TestTree::new().file("a", vec![1; 3 << 20]).file("d/b", vec![2; 9 << 20]);
+        tree.sparse("d/c", 20 << 20, &[(9 << 20, b"c")]).write(&env.source);
+        TestTree::new().file("a", "old").write(&env.target);
+        let inject = format!("inject=ioctl:signal=KILL:when={at}");
+        let flags = ["--transfers", "1", "--checkers", "1"];
+        let options = ["-e", "trace=ioctl", "-e", &*inject];
+        let run = env.strace(&options, &env.mirror_arguments(&flags));
+        assert!([0, 137].contains(&run.code()), "ioctl {at}\n{}", run.told());
+        env.mirrored(&[]);
+        assert_mirrored(&env.source, &env.target);
+        assert!(Snapshot::read(&env.target).temporaries().is_empty());
+        env.verify(&["--strict"]).expect(0);
+        if run.code() == 0 {
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 1, "{killed} runs were killed");
+    drop(mounted);
+}
+
+#[test]
 fn killed_at_rename_one_by_one() {
     sweep("/^rename", "file");
 }
@@ -244,7 +309,7 @@ fn killed_at_sync_one_by_one() {
 fn killed_at_rename_of_a_first_copy() {
     needs!(tools::strace());
     let disk = Disk::new();
-    for at in 1..=12 {
+    for at in 1..=30 {
         let env = disk.environment();
         new().write(&env.source);
         env.age();

@@ -1,11 +1,14 @@
-//! The model: random trees, edits, changes of type, drift of the target, lost state and filters.
-//! After each run the target is the filtered source; the next run does nothing and reads nothing.
+//! The model: random trees, edits, changes of type, hard links, holes, attributes, drift of the
+//! target, lost state, filters, and what is kept of the target before. After each run the target is
+//! the filtered source; the next run does nothing and reads nothing.
 //!
 //! `PROPTEST_CASES` raises the number of cases.
 
 use crate::common::tree::{Closeness, assert_same, set_mtime_of};
 use crate::common::{Environment, Run, Snapshot, TestTree};
 use proptest::prelude::*;
+use rustix::fs::{XattrFlags, lremovexattr, lsetxattr};
+use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -28,8 +31,15 @@ enum Edit {
     Chmod(Key, u32),
     Touch(Key, i64),
     Rename(Key, Key),
-    /// Somebody else writes to or removes from the target.
+    /// Another name for the leaf at the first key.
+    HardLink(Key, Key),
+    /// A file with a hole, of so many bytes more than a MiB.
+    Sparse(Key, usize),
+    /// An attribute gets a value, or is removed.
+    Attribute(Key, Option<u8>),
+    /// Somebody else writes to, links in or removes from the target.
     DriftWrite(Key, usize),
+    DriftLink(Key, Key),
     DriftRemove(Key),
     LoseState,
 }
@@ -83,6 +93,11 @@ fn edit() -> impl Strategy<Value = Edit> {
             .prop_map(|(key, mode)| Edit::Chmod(key, mode)),
         1 => (key(), -1_000_000..2_000_000_000_i64).prop_map(|(key, time)| Edit::Touch(key, time)),
         2 => (key(), key()).prop_map(|(from, to)| Edit::Rename(from, to)),
+        3 => (key(), key()).prop_map(|(of, key)| Edit::HardLink(of, key)),
+        1 => (key(), 1..9_usize).prop_map(|(key, size)| Edit::Sparse(key, size)),
+        1 => (key(), prop::option::of(0..3_u8))
+            .prop_map(|(key, value)| Edit::Attribute(key, value)),
+        1 => (key(), key()).prop_map(|(of, key)| Edit::DriftLink(of, key)),
         1 => (key(), 0..40_usize).prop_map(|(key, size)| Edit::DriftWrite(key, size)),
         1 => key().prop_map(Edit::DriftRemove),
         1 => Just(Edit::LoseState),
@@ -118,6 +133,32 @@ fn remove(path: &Path) {
     }
 }
 
+/// Makes another name of a leaf, if one doesn't lie in the other.
+fn link(root: &Path, of: &Key, key: &Key) {
+    let is_leaf = fs::symlink_metadata(at(root, of)).is_ok_and(|found| !found.is_dir());
+    let lies_in = |inner: &[u8], outer: &[u8]| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+    };
+    if is_leaf && !lies_in(of, key) && !lies_in(key, of) {
+        TestTree::new().link(key, of).write(root);
+    }
+}
+
+/// Sets or removes an attribute of a file or directory.
+fn set_attribute(path: &Path, value: Option<u8>) {
+    if !fs::symlink_metadata(path).is_ok_and(|found| found.is_file() || found.is_dir()) {
+        return;
+    }
+    let done = match value {
+        Some(value) => lsetxattr(path, "user.a", &[value], XattrFlags::empty()),
+        None => lremovexattr(path, "user.a"),
+    };
+    match done {
+        Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
+        Err(error) => panic!("{}: {error}", path.display()),
+    }
+}
+
 fn apply(env: &Environment, edit: &Edit) {
     let exists = |key: &Key| fs::symlink_metadata(at(&env.source, key)).is_ok();
     match edit {
@@ -139,6 +180,13 @@ fn apply(env: &Environment, edit: &Edit) {
             let _moved = fs::rename(at(&env.source, from), at(&env.source, to)).is_ok();
         }
         Edit::Touch(..) | Edit::Rename(..) => {}
+        Edit::HardLink(of, key) => link(&env.source, of, key),
+        Edit::Sparse(key, size) => {
+            let (size, end) = ((1 << 20) + size, content(*size));
+            TestTree::new().sparse(key, size, &[(size - end.len(), &end)]).write(&env.source);
+        }
+        Edit::Attribute(key, value) => set_attribute(&at(&env.source, key), *value),
+        Edit::DriftLink(of, key) => link(&env.target, of, key),
         Edit::DriftWrite(key, size) => TestTree::new().file(key, content(*size)).write(&env.target),
         Edit::DriftRemove(key) => remove(&at(&env.target, key)),
         Edit::LoseState => {
@@ -161,8 +209,12 @@ fn filtered(source: &Path, patterns: &[(bool, Pattern)]) -> Snapshot {
     all.clone().without(|key| excluded(patterns, key, is_directory(key)))
 }
 
-fn run(env: &Environment, patterns: &[(bool, Pattern)]) -> crate::common::environment::Finished {
-    let mut command = env.command(&env.mirror_arguments(&DELETES));
+fn run(
+    env: &Environment,
+    patterns: &[(bool, Pattern)],
+    more: &[&str],
+) -> crate::common::environment::Finished {
+    let mut command = env.command(&env.mirror_arguments(&[&DELETES[..], more].concat()));
     filter(&mut command, patterns);
     Run::of(command).expect(0).finished()
 }
@@ -175,6 +227,20 @@ const DELETES: [&str; 6] = [
     "--accept-source",
     "--delete-despite-errors",
 ];
+
+/// Asserts that what the target had and has no longer at a key is kept by some run under that key.
+fn assert_kept(kept: &Path, old: &Snapshot, new: &Snapshot) {
+    let runs: Vec<_> = match fs::read_dir(kept) {
+        Ok(runs) => runs.map(|run| Snapshot::read(&run.unwrap().path())).collect(),
+        Err(_) => Vec::new(),
+    };
+    for (key, seen) in &old.entries {
+        let is_same = |tree: &Snapshot| tree.get(key).is_some_and(|found| found.kind == seen.kind);
+        let is_directory = seen.kind == crate::common::tree::Kind::Directory;
+        let is_kept = is_directory || is_same(new) || runs.iter().any(is_same);
+        assert!(is_kept, "{}: {:?} is not kept", key.escape_ascii(), seen.kind);
+    }
+}
 
 fn filter(command: &mut Command, patterns: &[(bool, Pattern)]) {
     for (include, pattern) in patterns {
@@ -217,7 +283,9 @@ proptest! {
     fn the_target_follows_whatever_happens_to_the_source(
         patterns in prop::collection::vec(pattern(), 0..4),
         rounds in prop::collection::vec(prop::collection::vec(edit(), 0..14), 1..5),
+        keeps in any::<bool>(),
     ) {
+        let more: &[&str] = if keeps { &["--backup-dir", "../kept"] } else { &[] };
         let env = Environment::new();
         TestTree::new().file("keep", "never empty").write(&env.source);
         for edits in &rounds {
@@ -226,12 +294,16 @@ proptest! {
                 apply(&env, edit);
             }
             env.age();
-            let before = Snapshot::read(&env.source);
-            run(&env, &patterns);
+            let [before, old] = [&env.source, &env.target].map(|root| Snapshot::read(root));
+            run(&env, &patterns, more);
             let target = Snapshot::read(&env.target);
-            assert_same(&filtered(&env.source, &patterns), &target, Closeness::Mirror);
-            run(&env, &patterns).counts(&[
+            assert_same(&filtered(&env.source, &patterns), &target, Closeness::Whole);
+            if keeps {
+                assert_kept(&env.root.join("kept"), &old, &target);
+            }
+            run(&env, &patterns, more).counts(&[
                 ("files_copied", 0),
+                ("hard_links_made", 0),
                 ("files_adopted", 0),
                 ("files_deleted", 0),
                 ("metadata_updated", 0),
@@ -241,6 +313,11 @@ proptest! {
             assert_same(&before, &Snapshot::read(&env.source), Closeness::Untouched);
         }
     }
+}
+
+/// What is explained is one key, without the other names of its file.
+fn edit_of_one_name() -> impl Strategy<Value = Edit> {
+    edit().prop_filter("links", |edit| !matches!(edit, Edit::HardLink(..) | Edit::DriftLink(..)))
 }
 
 /// Flags that decide.
@@ -277,8 +354,8 @@ proptest! {
     fn what_is_explained_of_any_key_is_what_a_run_plans(
         patterns in prop::collection::vec(pattern(), 0..3),
         flags in prop::sample::select(DECIDING.to_vec()),
-        before in prop::collection::vec(edit(), 1..14),
-        since in prop::collection::vec(edit(), 1..14),
+        before in prop::collection::vec(edit_of_one_name(), 1..14),
+        since in prop::collection::vec(edit_of_one_name(), 1..14),
     ) {
         let env = Environment::new();
         TestTree::new().file("keep", "never empty").write(&env.source);
@@ -287,7 +364,7 @@ proptest! {
             apply(&env, edit);
         }
         env.age();
-        run(&env, &[]);
+        run(&env, &[], &[]);
         for edit in &since {
             apply(&env, edit);
         }
@@ -336,7 +413,7 @@ const VERIFIED: [&[&str]; 9] = [
 /// Changes of the source, and what others bring to the target. What they take from there is no matter
 /// of the runs that leave it out.
 fn edit_that_adds_to_the_target() -> impl Strategy<Value = Edit> {
-    edit().prop_filter("removes from the target", |edit| {
+    edit_of_one_name().prop_filter("removes from the target", |edit| {
         !matches!(edit, Edit::DriftRemove(_) | Edit::LoseState)
     })
 }

@@ -1,10 +1,16 @@
-//! A parent swapped for a symlink while a run goes on: nothing outside a root is written, changed,
-//! deleted or read.
+//! What is swapped or changed while a run goes on. A parent becomes a symlink: nothing outside a root
+//! is written, changed, deleted or read. A name that is linked becomes another file's, a hole is
+//! filled, an attribute changes: the copy is that of one state, or the next run makes it so.
 
 use crate::common::background::wait_until;
-use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, beside};
-use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat, renameat_with};
+use crate::common::environment::text;
+use crate::common::{
+    Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, beside, tools,
+};
+use crate::needs;
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, XattrFlags, lsetxattr, openat, renameat_with};
 use std::fs;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -135,4 +141,114 @@ fn a_source_parent_swapped_for_a_symlink_leads_no_read_outside() {
         assert!(!followed || is_symlink(&env.target.join("parent")));
         fs::remove_dir_all(&env.target).unwrap(); // the next round is a first copy
     });
+}
+
+/// A mirror of a file to which the source then gives two more names. One of them stands in the
+/// target as a file of its own.
+fn with_new_names() -> Environment {
+    let env = Environment::new();
+    let tree = TestTree::new().file("first", "content").file("d/second", "another");
+    tree.write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    let tree = TestTree::new().link("d/second", "first").link("third", "first");
+    tree.write(&env.source);
+    env.age();
+    env
+}
+
+/// Puts a file of this content in the place of a name.
+fn put(path: &Path, content: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, content).expect("write");
+    fs::rename(&new, path).expect("rename");
+}
+
+/// Does something whenever a run opened `first`, to read it in the source or to link it in the
+/// target; then the run ends well or names what changed, and the next one mirrors.
+fn at_the_opening_of_first(meanwhile: impl Fn(&Environment) + Sync) {
+    let env = with_new_names();
+    TestTree::new().file("secret", "SECRET").write(&env.outside);
+    let before = Snapshot::read(&env.outside);
+    let arguments = env.mirror_arguments(&["--transfers", "1", "--checkers", "1"]);
+    let run = env.strace_stopping("openat", &["-P", "first"], &arguments, |_| meanwhile(&env));
+    let run = run.expect_one_of(&[0, 1]);
+    for name in ["d/second", "third"] {
+        let path = env.target.join(name);
+        let found = if is_symlink(&path) { None } else { fs::read(path).ok() }.unwrap_or_default();
+        let is_one = [&b"content"[..], b"another", b""].contains(&&found[..]);
+        assert!(is_one, "{name}: {}\n{}", found.escape_ascii(), run.told());
+    }
+    assert_untouched(&before, &env.outside);
+    env.age();
+    env.mirrored(&["--delete", "--max-delete", "100%"]);
+    assert_mirrored(&env.source, &env.target);
+    assert_untouched(&before, &env.outside);
+    env.verify(&["--strict"]).expect(0);
+}
+
+#[test]
+fn what_takes_the_name_of_a_file_that_is_linked_is_not_linked() {
+    needs!(tools::strace());
+    at_the_opening_of_first(|env| put(&env.target.join("first"), "STRANGER"));
+}
+
+#[test]
+fn a_symlink_in_the_place_of_a_name_to_be_is_not_followed() {
+    needs!(tools::strace());
+    at_the_opening_of_first(|env| {
+        for name in ["d/second", "third"] {
+            let path = env.target.join(name);
+            let _there_was_one = fs::remove_file(&path).is_ok();
+            std::os::unix::fs::symlink(env.outside.join("secret"), path).expect("link");
+        }
+    });
+}
+
+#[test]
+fn a_name_of_the_source_that_becomes_another_file_is_mirrored_as_that() {
+    needs!(tools::strace());
+    at_the_opening_of_first(|env| put(&env.source.join("third"), "another"));
+}
+
+#[test]
+fn a_hole_that_is_filled_while_a_file_is_read_is_copied_as_data() {
+    needs!(tools::strace());
+    for size in [3 << 20, 20 << 20] {
+        let env = Environment::new();
+        TestTree::new().sparse("sparse", size, &[(0, b"a"), (size - 1, b"z")]).write(&env.source);
+        env.age();
+        let path = env.source.join("sparse");
+        let arguments = env.mirror_arguments(&[]);
+        let run = env.strace_stopping("lseek:when=1", &["-P", text(&path)], &arguments, |_| {
+            let file = fs::File::options().write(true).open(&path).expect("open");
+            file.write_all_at(b"filled", size as u64 / 2).expect("write");
+        });
+        run.expect(0);
+        assert_mirrored(&env.source, &env.target);
+        env.age();
+        env.mirrored(&[]).counts(&[("files_copied", 0)]);
+        env.verify(&["--strict"]).expect(0);
+    }
+}
+
+#[test]
+fn an_attribute_that_changes_while_it_is_read_is_that_of_the_source_in_the_end() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    let tree = TestTree::new().file("f", "content").attribute("user.a", "1").dir("d");
+    tree.attribute("user.a", "1").file("d/x", "x").write(&env.source);
+    env.age();
+    let arguments = env.mirror_arguments(&["--transfers", "1", "--checkers", "1"]);
+    env.strace_stopping("fgetxattr,getxattr", &[], &arguments, |stop| {
+        for name in ["f", "d"] {
+            let value = stop.to_string();
+            let path = env.source.join(name);
+            lsetxattr(&path, "user.a", value.as_bytes(), XattrFlags::empty()).expect("set");
+        }
+    })
+    .expect_one_of(&[0, 1]);
+    env.age();
+    env.mirrored(&[]);
+    assert_mirrored(&env.source, &env.target);
 }
