@@ -1,9 +1,9 @@
 //! The tree itself and its durable state: what system calls do to a file system.
 
 use super::Snapshot;
+use super::nodes::Nodes;
 use crate::model::entry::Completeness;
 use crate::model::reserved;
-use super::nodes::Nodes;
 use crate::model::stamp::Inode;
 use crate::model::{
     AttributeKinds, Attributes, Cause, DeviceNumber, Entry, EntryKind, Extras, GroupId, Key,

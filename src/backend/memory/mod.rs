@@ -201,7 +201,8 @@ impl Memory {
         let found = disk.existing_key(path.as_bytes()).unwrap_or_else(|| panic!("no {path:?}"));
         disk.update(&found, |node| {
             let others = node.attributes.iter().filter(|one| *one.name != *name.as_bytes());
-            let value = value.map(|value| Attribute { name: name.as_bytes().into(), value: value.into() });
+            let value =
+                value.map(|value| Attribute { name: name.as_bytes().into(), value: value.into() });
             let all = others.cloned().chain(value).collect();
             node.attributes = Attributes::new(AttributeKinds::ALL, all);
         });

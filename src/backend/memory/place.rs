@@ -54,9 +54,8 @@ impl Donor for MemoryDonor {
 /// Returns an entry's attributes after these were set: of the kinds that they are about it has no
 /// others.
 pub(super) fn with_attributes(existing: &Attributes, set: &Attributes) -> Attributes {
-    let is_set = |one: &&Attribute| {
-        AttributeKind::of(&one.name).is_some_and(|kind| set.kinds().has(kind))
-    };
+    let is_set =
+        |one: &&Attribute| AttributeKind::of(&one.name).is_some_and(|kind| set.kinds().has(kind));
     let others = existing.iter().filter(|one| !is_set(one));
     Attributes::new(AttributeKinds::ALL, others.chain(set.iter()).cloned().collect())
 }
@@ -263,10 +262,9 @@ impl Target for MemoryPlace {
             achievable.mode = existing.mode;
         }
         let existing = node.attributes.clone();
-        let attributes = intended.attributes.map_or_else(
-            || existing.clone(),
-            |intended| with_attributes(&existing, intended),
-        );
+        let attributes = intended
+            .attributes
+            .map_or_else(|| existing.clone(), |intended| with_attributes(&existing, intended));
         let are_attributes_changed = attributes != existing;
         if achievable != node.metadata || are_attributes_changed {
             disk.update(key, |node| (node.metadata, node.attributes) = (achievable, attributes));

@@ -14,7 +14,8 @@ use crate::manifest::{Row, State};
 use crate::model::error::Side;
 use crate::model::run::Counter;
 use crate::model::{
-    AttributeKinds, EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop, Totals, Verdict,
+    AttributeKinds, EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop,
+    Totals, Verdict,
 };
 use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, DeletionTally, MaxDelete, Plan, Planning};
@@ -280,9 +281,10 @@ pub(crate) fn lines(tree: &BTreeMap<Key, Snapshot>) -> Vec<String> {
     let line = |(key, found): (&Key, &Snapshot)| {
         let Metadata { mode, uid, gid, mtime } = found.metadata;
         let content = found.content.escape_ascii();
-        let attributes = found.attributes.iter().map(|one| {
-            format!(" {}={}", one.name.escape_ascii(), one.value.escape_ascii())
-        });
+        let attributes = found
+            .attributes
+            .iter()
+            .map(|one| format!(" {}={}", one.name.escape_ascii(), one.value.escape_ascii()));
         let attributes: String = attributes.collect();
         let name = found.first_name.as_ref().map(|first| format!(" a name of {first}"));
         let name = name.unwrap_or_default();
