@@ -219,6 +219,12 @@ macro_rules! filter_options {
             self
         }
 
+        /// Leaves out what `.vidimusignore` files in directories of the source name.
+        pub fn ignore_files(mut self, ignore_files: bool) -> Self {
+            self.filter.directories.ignore_files = ignore_files;
+            self
+        }
+
         /// Sets all of the filter.
         pub(crate) fn filter(mut self, filter: crate::filter::FilterSpec) -> Self {
             self.filter = filter;

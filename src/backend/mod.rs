@@ -20,7 +20,7 @@ pub use capabilities::Capabilities;
 pub use content::{Piece, Ranges, range_length};
 pub use headers::Headers;
 
-use crate::filter::Filter;
+use crate::filter::{Filter, IgnoreRules};
 use crate::model::entry::Completeness;
 use crate::model::{
     AttributeKinds, Attributes, Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Extras,
@@ -53,6 +53,9 @@ pub enum ListItem {
     /// A directory that was listed, and of which only what follows takes part (sources only).
     /// Nothing else below it is touched.
     Excluded(Key),
+    /// Rules for what is below the directory that was just listed (sources only): what they exclude
+    /// is left out, and nothing of it is touched.
+    Ignores(Key, Arc<IgnoreRules>),
 }
 
 impl ListItem {
@@ -64,7 +67,8 @@ impl ListItem {
             Self::Leftover(key)
             | Self::LeftOut(key, _)
             | Self::MountPoint(key)
-            | Self::Excluded(key) => key,
+            | Self::Excluded(key)
+            | Self::Ignores(key, _) => key,
         }
     }
 }

@@ -310,6 +310,7 @@ fn against<'a>(args: &'a VerifyArgs, matches: &ArgMatches) -> Result<Option<&'a 
             "one_file_system",
             "exclude_caches",
             "exclude_if_present",
+            "ignore_files",
         ];
         if let Some(id) = filters.into_iter().find(|id| typed(matches, id)) {
             let flag = id.replace('_', "-");

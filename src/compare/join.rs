@@ -182,6 +182,10 @@ impl<I: Iterator<Item = Result<ListItem, Error>>> Stream<I> {
                     self.unknown.add(key);
                     continue;
                 }
+                ListItem::Ignores(_, rules) => {
+                    self.unknown.add_excluded(rules);
+                    continue;
+                }
                 ListItem::LeftOut(key, why) => {
                     // Unknown on this side, so that it is never deleted on the other one.
                     self.unknown.add(key.clone());

@@ -10,9 +10,11 @@
 //!
 //! Matching is on bytes: a key need not be UTF-8, and `?` matches one byte.
 
+mod ignore;
 mod names;
 mod pattern;
 
+pub use ignore::{IGNORE_FILE, IgnoreError, IgnoreRules, LARGEST_IGNORE_FILE};
 pub use names::{Extent, Missing, NameForm, NameList, NameListText, Separator};
 
 #[cfg(test)]
@@ -85,6 +87,9 @@ pub struct DirectoryRules {
     pub exclude_caches: bool,
     /// Directories that hold an entry of one of these names take part with that alone.
     pub exclude_if_present: Vec<String>,
+    /// What a directory's [ignore file](IGNORE_FILE) names, and those above it, takes no part.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ignore_files: bool,
 }
 
 impl DirectoryRules {

@@ -78,7 +78,12 @@ pub(super) enum Problem {
 impl Pattern {
     /// Parses a pattern. Trailing spaces are ignored, unless the last is escaped.
     pub(super) fn parse(text: &str) -> Result<Self, Problem> {
-        let text = trim_end(text.as_bytes());
+        Self::parse_bytes(text.as_bytes())
+    }
+
+    /// Parses a pattern that need not be UTF-8.
+    pub(super) fn parse_bytes(text: &[u8]) -> Result<Self, Problem> {
+        let text = trim_end(text);
         match text.first() {
             Some(b'!') => return Err(Problem::Negated),
             Some(b'#') => return Err(Problem::Comment),

@@ -8,8 +8,10 @@ mod enriched;
 pub use enriched::EnrichedListing;
 
 use crate::backend::{ListItem, Listing};
+use crate::filter::IgnoreRules;
 use crate::model::error::Side;
 use crate::model::{Cause, EntryError, Error, Key, Operation};
+use std::sync::Arc;
 
 /// A listing whose order is checked as it streams.
 pub struct OrderChecked {
@@ -69,6 +71,8 @@ impl Iterator for OrderChecked {
 #[derive(Debug, Default)]
 pub struct Unknown {
     scopes: Vec<Key>,
+    /// Rules by which parts of directories are unknown, inner ones later.
+    rules: Vec<Arc<IgnoreRules>>,
 }
 
 impl Unknown {
@@ -77,11 +81,20 @@ impl Unknown {
         self.scopes.push(scope);
     }
 
+    /// Adds what rules exclude of their directory.
+    pub fn add_excluded(&mut self, rules: Arc<IgnoreRules>) {
+        self.rules.push(rules);
+    }
+
     /// Drops the scopes that no key from `cursor` on can be in.
     pub fn leave(&mut self, cursor: &Key) {
         let cursor = cursor.as_bytes();
         self.scopes
             .retain(|scope| cursor <= scope.as_bytes() || cursor.starts_with(scope.trimmed()));
+        self.rules.retain(|rules| {
+            let directory = rules.directory().as_bytes();
+            cursor <= directory || cursor.starts_with(directory)
+        });
     }
 
     /// Returns the number of scopes.
@@ -92,6 +105,10 @@ impl Unknown {
 
     /// Returns whether it is unknown what is at `key`.
     pub fn covers(&self, key: &Key) -> bool {
+        let innermost = self.rules.iter().rfind(|it| key.is_within(it.directory().as_bytes()));
+        if innermost.is_some_and(|rules| rules.excludes_within(key)) {
+            return true;
+        }
         self.scopes.iter().any(|scope| {
             scope.is_root()
                 || key

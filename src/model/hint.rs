@@ -90,6 +90,8 @@ settings! {
     Format = "format",
     /// Groups that take the place of others.
     Groupmap = "groupmap",
+    /// Leave out what ignore files name.
+    IgnoreFiles = "ignore_files",
     /// Patterns of entries to include.
     Include = "include",
     /// The key to sign a manifest with.

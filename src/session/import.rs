@@ -386,7 +386,9 @@ impl Importing<'_> {
                     unknown.add(key);
                     continue;
                 }
-                Some(ListItem::Leftover(_) | ListItem::MountPoint(_)) => continue,
+                Some(ListItem::Leftover(_) | ListItem::MountPoint(_) | ListItem::Ignores(..)) => {
+                    continue;
+                }
                 None => None,
             };
             self.progress.entries.add(u64::from(entry.is_some()));

@@ -72,7 +72,8 @@ pub fn ls(
             | ListItem::Leftover(_)
             | ListItem::LeftOut(..)
             | ListItem::MountPoint(_)
-            | ListItem::Excluded(_) => continue,
+            | ListItem::Excluded(_)
+            | ListItem::Ignores(..) => continue,
             ListItem::Failed(error) | ListItem::BrokeOff(error) => LsItem::Failed(error),
         };
         if each(item).is_break() {

@@ -125,7 +125,8 @@ where
                     tally.fail_to_list(&error);
                 }
                 Some(ListItem::LeftOut(key, _) | ListItem::Excluded(key)) => self.hold(&key, tally),
-                Some(ListItem::Leftover(_) | ListItem::MountPoint(_)) | None => {}
+                Some(ListItem::Leftover(_) | ListItem::MountPoint(_) | ListItem::Ignores(..))
+                | None => {}
             }
         }
     }

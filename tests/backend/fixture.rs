@@ -145,6 +145,7 @@ pub(crate) fn told(items: &[ListItem]) -> Vec<String> {
         ListItem::BrokeOff(error) => format!("broke off: {}", error.cause),
         ListItem::Leftover(key) => format!("leftover {key}"),
         ListItem::Excluded(key) => format!("excluded {key}"),
+        ListItem::Ignores(key, _) => format!("ignores {key}"),
         ListItem::LeftOut(key, why) => format!("left out {key}: {why}"),
         ListItem::MountPoint(key) => format!("mount point {key}"),
     };

@@ -29,6 +29,7 @@ mod folded_names;
 mod hard_links;
 mod heads;
 mod holes;
+mod ignore_files;
 mod import;
 mod interrupts;
 mod json_docs;

@@ -13,6 +13,7 @@
 
 mod ahead;
 mod excluded;
+mod ignore;
 mod look;
 mod name;
 
@@ -24,6 +25,7 @@ use super::beneath::{Directory, Identity, Root};
 use super::metadata::{kind_of, look_at, look_at_open};
 use super::stamp::entry;
 use crate::backend::{ListItem, ListOptions, Listing};
+use crate::filter::IgnoreRules;
 use crate::model::error::Side;
 use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key};
 use crate::spool::Sorted;
@@ -153,6 +155,8 @@ struct Level {
     identity: Identity,
     directory: Option<Arc<Directory>>,
     names: Sorted,
+    /// The rules of ignore files for what is in it.
+    ignores: Option<Arc<IgnoreRules>>,
     chunks: VecDeque<Ahead<Vec<ListItem>>>,
     items: VecDeque<ListItem>,
     /// How many of `items` were already searched for directories to open ahead.
@@ -199,7 +203,7 @@ impl Emitter {
         )
         .and_then(|fd| self.walk.directory(fd))
         .map_err(|error| self.walk.error(key.clone(), error))
-        .and_then(|directory| self.walk.read(directory, &key));
+        .and_then(|directory| self.walk.read(directory, &key, None));
         match opened {
             Ok(opened) => self.enter(key, opened)?,
             Err(error) => return self.fail(error),
@@ -277,10 +281,10 @@ impl Emitter {
                 return opened;
             }
         }
-        let directory = level.directory.clone();
+        let (directory, ignores) = (level.directory.clone(), level.ignores.clone());
         self.open_ahead();
         let directory = directory.expect("the innermost level holds its handle");
-        self.walk.open(&directory, key)
+        self.walk.open(&directory, key, ignores.as_ref())
     }
 
     /// Makes the pool open the next directories of this level.
@@ -307,8 +311,9 @@ impl Emitter {
             let key = entry.key.clone();
             let job = {
                 let (walk, directory, key) = (Arc::clone(walk), Arc::clone(directory), key.clone());
+                let ignores = level.ignores.clone();
                 move || {
-                    let opened = walk.open(&directory, &key);
+                    let opened = walk.open(&directory, &key, ignores.as_ref());
                     if let Ok(opened) = &opened {
                         walk.names_ahead.fetch_add(opened.count(), Ordering::Relaxed);
                     }
@@ -320,9 +325,13 @@ impl Emitter {
     }
 
     fn enter(&mut self, key: Key, opened: Opened) -> Result<(), Gone> {
-        let Opened { directory, names, first, failed, is_excluded } = opened;
+        let Opened { directory, names, first, failed, is_excluded, ignores } = opened;
         if is_excluded && !self.walk.filter.deletes_excluded() {
             self.send(ListItem::Excluded(key.clone()))?;
+        }
+        let own = ignores.as_ref().filter(|rules| *rules.directory() == key);
+        if let Some(own) = own.filter(|_| !self.walk.filter.deletes_excluded()) {
+            self.send(ListItem::Ignores(key.clone(), Arc::clone(own)))?;
         }
         if let Some(error) = failed {
             self.send(ListItem::Failed(error))?;
@@ -332,6 +341,7 @@ impl Emitter {
             identity: directory.identity,
             directory: Some(directory),
             names,
+            ignores,
             chunks: VecDeque::new(),
             items: first.into(),
             searched: 0,

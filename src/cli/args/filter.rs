@@ -55,4 +55,11 @@ pub(crate) struct FilterArgs {
     /// Leave out what is in directories that hold NAME, but for NAME itself
     #[arg(long, value_name = "NAME", env = "VIDIMUS_EXCLUDE_IF_PRESENT")]
     pub(crate) exclude_if_present: Vec<String>,
+    /// Leave out what `.vidimusignore` files in directories of the source name
+    ///
+    /// Patterns are relative to the file's directory, one a line, and as those of --exclude; the files
+    /// of inner directories go before those above, and `!PATTERN` takes one back. --exclude and
+    /// --include go before all of them. What the target has of it stays unless --delete-excluded.
+    #[arg(long, env = "VIDIMUS_IGNORE_FILES", value_parser = values::switch)]
+    pub(crate) ignore_files: bool,
 }

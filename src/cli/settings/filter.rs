@@ -42,6 +42,7 @@ pub(super) fn filter(
             one_file_system: args.one_file_system,
             exclude_caches: args.exclude_caches,
             exclude_if_present: args.exclude_if_present.clone(),
+            ignore_files: args.ignore_files,
         },
         ..FilterSpec::default()
     };

@@ -188,6 +188,7 @@ fn item_of(
             Item::Entry(SideEntry::by_listing(entry, row.as_ref(), key_space))
         }
         ListItem::Excluded(_)
+        | ListItem::Ignores(..)
         | ListItem::Leftover(_)
         | ListItem::MountPoint(_)
         | ListItem::Failed(EntryError { cause: Cause::ReservedName, .. }) => return Ok(None),

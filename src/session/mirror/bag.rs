@@ -335,7 +335,7 @@ impl Bag {
                     continue;
                 }
                 // Without a filter there is nothing excluded.
-                ListItem::Excluded(_) | ListItem::MountPoint(_) => continue,
+                ListItem::Excluded(_) | ListItem::Ignores(..) | ListItem::MountPoint(_) => continue,
                 ListItem::LeftOut(key, why) => {
                     fail(unvouched(key, Cause::Other(why)));
                     continue;

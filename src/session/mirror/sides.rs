@@ -47,6 +47,7 @@ pub(super) fn limited(
         (options.policy.safe_links, Setting::SafeLinks),
         (filter.directories().one_file_system, Setting::OneFileSystem),
         (filter.directories().exclude_caches, Setting::ExcludeCaches),
+        (filter.directories().ignore_files, Setting::IgnoreFiles),
         (!filter.directories().exclude_if_present.is_empty(), Setting::ExcludeIfPresent),
     ];
     if let Some((_, setting)) = asked.into_iter().find(|(is_asked, _)| is_remote && *is_asked) {

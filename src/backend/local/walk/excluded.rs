@@ -2,7 +2,8 @@
 
 use super::look::Walk;
 use crate::backend::local::beneath::{Directory, Identity};
-use crate::backend::local::metadata::look_at;
+use crate::backend::local::metadata::{kind_of, look_at};
+use crate::model::EntryKind;
 use crate::model::error::Side;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::{Errno, read, retry_on_intr};
@@ -40,6 +41,9 @@ impl Walk {
 
 /// Returns whether a directory has a cache's tag. One that can't be read is none.
 fn is_cache(directory: &Directory) -> bool {
+    if !look_at(directory, TAG).is_ok_and(|found| kind_of(&found) == EntryKind::File) {
+        return false;
+    }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(tag) = openat(directory, TAG, flags, Mode::empty()) else { return false };
     let mut found = [0; SIGNATURE.len()];

@@ -6,7 +6,7 @@ use crate::backend::local::metadata::{kind, kind_of, look_at};
 use crate::backend::local::read::link_text;
 use crate::backend::local::stamp::entry;
 use crate::backend::{ListItem, ListOptions};
-use crate::filter::{Extent, Filter, Missing};
+use crate::filter::{Extent, Filter, IgnoreRules, Missing};
 use crate::limits::descriptors::handles;
 use crate::model::error::Side;
 use crate::model::names::is_legal_name;
@@ -68,7 +68,12 @@ pub(super) struct Opened {
     pub(super) failed: Option<EntryError>,
     /// Whether only the entry that says so takes part of what it holds.
     pub(super) is_excluded: bool,
+    /// The rules of ignore files for what it holds.
+    pub(super) ignores: Option<Arc<IgnoreRules>>,
 }
+
+/// A directory's key, and the rules of ignore files for what is in it.
+type Ruled<'a> = (&'a Key, Option<&'a IgnoreRules>);
 
 impl Opened {
     pub(super) fn count(&self) -> usize {
@@ -118,21 +123,37 @@ impl Walk {
         )
     }
 
-    pub(super) fn open(&self, parent: &Directory, key: &Key) -> Result<Opened, EntryError> {
+    pub(super) fn open(
+        &self,
+        parent: &Directory,
+        key: &Key,
+        ignores: Option<&Arc<IgnoreRules>>,
+    ) -> Result<Opened, EntryError> {
         let directory = open_child(parent.as_fd(), key.name())
             .and_then(|fd| self.directory(fd))
             .map_err(|error| self.error(key.clone(), error))?;
         directory.capabilities.set_mounted_at(key.as_bytes());
-        self.read(directory, key)
+        self.read(directory, key, ignores)
     }
 
-    /// Reads and sorts the names of a directory and looks up the first chunk.
-    pub(super) fn read(&self, directory: Directory, key: &Key) -> Result<Opened, EntryError> {
+    /// Reads and sorts the names of a directory and looks up the first chunk. `ignores` has the rules
+    /// of ignore files above it.
+    pub(super) fn read(
+        &self,
+        directory: Directory,
+        key: &Key,
+        ignores: Option<&Arc<IgnoreRules>>,
+    ) -> Result<Opened, EntryError> {
+        let ignores = self.ignore_rules(&directory, key, ignores)?;
+        let rules = ignores.as_deref();
         let mut sorter = Sorter::new(self.spool_dir.clone(), NAMES_SORTED);
         let tag = self.excluding_tag(&directory);
         let failed = match tag {
-            Some(tag) => self.find_names(std::iter::once(tag), &directory, key, &mut sorter).err(),
-            None => self.read_names(&directory, key, &mut sorter),
+            Some(tag) => {
+                let names = std::iter::once(tag);
+                self.find_names(names, &directory, (key, rules), &mut sorter).err()
+            }
+            None => self.read_names(&directory, (key, rules), &mut sorter),
         };
         let spool = |error: std::io::Error| self.failure(key.clone(), error.into());
         let mut names = sorter.finish().map_err(spool)?;
@@ -141,7 +162,7 @@ impl Walk {
             .take_names(&mut names, key)
             .map_err(|error| self.failure(key.clone(), Cause::Other(error.to_string())))?;
         let first = self.look_at_all(&directory, keys);
-        Ok(Opened { directory, names, first, failed, is_excluded: tag.is_some() })
+        Ok(Opened { directory, names, first, failed, is_excluded: tag.is_some(), ignores })
     }
 
     /// Reads the names into `sorter`: leaves as `name`, directories as `name/`, each with a NUL
@@ -149,12 +170,12 @@ impl Walk {
     fn read_names(
         &self,
         directory: &Directory,
-        key: &Key,
+        (key, ignores): Ruled<'_>,
         sorter: &mut Sorter,
     ) -> Option<EntryError> {
         if let Some(names) = self.filter.names().filter(|names| names.extent(key) != Extent::Whole)
         {
-            return self.find_names(names.names_in(key), directory, key, sorter).err();
+            return self.find_names(names.names_in(key), directory, (key, ignores), sorter).err();
         }
         let mut buffer: Vec<u8> = Vec::with_capacity(READ_AT_ONCE);
         let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
@@ -181,7 +202,8 @@ impl Walk {
             if !is_directory && directory.capabilities.identity_is_unknown() {
                 directory.capabilities.check_identity(directory, name, found.ino());
             }
-            if let Err(error) = self.take_name(key, name, is_directory, sorter, &mut record) {
+            let taken = self.take_name((key, ignores), name, is_directory, sorter, &mut record);
+            if let Err(error) = taken {
                 return Some(error);
             }
         }
@@ -193,7 +215,7 @@ impl Walk {
         &self,
         names: impl Iterator<Item = &'n [u8]>,
         directory: &Directory,
-        key: &Key,
+        (key, ignores): Ruled<'_>,
         sorter: &mut Sorter,
     ) -> Result<(), EntryError> {
         let mut record = Vec::with_capacity(64);
@@ -212,7 +234,7 @@ impl Walk {
                 // What is listed below this name doesn't exist.
                 continue;
             }
-            self.take_name(key, name, is_directory, sorter, &mut record)?;
+            self.take_name((key, ignores), name, is_directory, sorter, &mut record)?;
         }
         Ok(())
     }
@@ -220,7 +242,7 @@ impl Walk {
     /// Takes a name of a directory if it takes part; `record` is a buffer.
     fn take_name(
         &self,
-        directory: &Key,
+        (directory, ignores): Ruled<'_>,
         name: &[u8],
         is_directory: bool,
         sorter: &mut Sorter,
@@ -237,10 +259,11 @@ impl Walk {
         if is_directory {
             record.push(b'/');
         }
-        if self.filter.has_patterns() && !is_temporary(name) {
+        if (self.filter.has_patterns() || ignores.is_some()) && !is_temporary(name) {
             let mut full = directory.as_bytes().to_vec();
             full.extend_from_slice(record);
-            if self.filter.excludes(&Key::new(full)) {
+            let full = Key::new(full);
+            if self.filter.excludes(&full) || ignores.is_some_and(|rules| rules.excludes(&full)) {
                 return Ok(());
             }
         }

@@ -8,7 +8,8 @@ use crate::backend::local::stamp::entry;
 use crate::backend::{ListItem, ListOptions};
 use crate::model::error::Side;
 use crate::model::reserved::is_set_aside;
-use crate::model::{EntryKind, Error, Key};
+use crate::filter::{IGNORE_FILE, IgnoreRules};
+use crate::model::{EntryError, EntryKind, Error, Key};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::os::fd::AsFd as _;
@@ -41,14 +42,30 @@ pub(in crate::backend::local) fn list_name(
     }
 }
 
+/// Returns the item of a failure.
+fn failed(error: EntryError) -> Unreached {
+    Unreached::Item(Box::new(ListItem::Failed(error)))
+}
+
+/// Checks that no ignore file leaves an entry out.
+fn check_ignored(rules: Option<&Arc<IgnoreRules>>, key: &Key) -> Result<(), Unreached> {
+    if !rules.is_some_and(|rules| rules.excludes(key)) {
+        return Ok(());
+    }
+    let why = format!("a {IGNORE_FILE} above it leaves it out");
+    Err(Unreached::Item(Box::new(ListItem::LeftOut(key.clone(), why))))
+}
+
 impl Walk {
     fn name(&self, root: &Root, name: &Key) -> Result<Vec<ListItem>, Unreached> {
         let parent = name.parent();
         // Go down from the root, as a walk does.
         let ends =
             parent.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at + 1);
+        let mut ignores = None;
         for end in std::iter::once(0).chain(ends) {
             let key = Key::new(&parent[..end]);
+            check_ignored(ignores.as_ref(), &key)?;
             let directory = match root.descend(key.as_bytes()) {
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL) => {
                     return Err(Unreached::Absent);
@@ -56,6 +73,7 @@ impl Walk {
                 found => found.map_err(|error| self.failed(key.clone(), error))?,
             };
             self.enter(&directory, &key, name)?;
+            ignores = self.ignore_rules(&directory, &key, ignores.as_ref()).map_err(failed)?;
         }
         let directory = root.descend(parent).map_err(|error| self.failed(name.clone(), error))?;
         if name.is_root() {
@@ -77,6 +95,7 @@ impl Walk {
             Err(_) => false, // the lookup that follows reports the error
         };
         let key = Key::child(parent, name.name(), is_directory);
+        check_ignored(ignores.as_ref(), &key)?;
         let item = self.look(&directory, key.clone());
         if !is_directory || !matches!(item, ListItem::Entry(_)) {
             return Ok(vec![item]);
@@ -90,7 +109,7 @@ impl Walk {
         let is_mount = self.side == Side::Target && opened.is_mount_in(directory.identity);
         let mount = is_mount.then(|| ListItem::MountPoint(key.clone()));
         let itself = std::iter::once(item).chain(mount);
-        let opened = match self.read(opened, &key) {
+        let opened = match self.read(opened, &key, ignores.as_ref()) {
             Ok(opened) => opened,
             Err(error) => return Ok(itself.chain([ListItem::Failed(error)]).collect()),
         };
@@ -131,6 +150,6 @@ impl Walk {
     }
 
     fn failed(&self, key: Key, error: Errno) -> Unreached {
-        Unreached::Item(Box::new(ListItem::Failed(self.error(key, error))))
+        failed(self.error(key, error))
     }
 }

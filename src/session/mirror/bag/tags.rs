@@ -49,7 +49,8 @@ impl Bag {
                 ListItem::Leftover(_)
                 | ListItem::LeftOut(..)
                 | ListItem::MountPoint(_)
-                | ListItem::Excluded(_) => continue,
+                | ListItem::Excluded(_)
+            | ListItem::Ignores(..) => continue,
             };
             let ours = [DECLARATION, INFO, MANIFEST, TAG_MANIFEST].map(str::as_bytes);
             if entry.kind == EntryKind::Directory || ours.contains(&entry.key.as_bytes()) {
