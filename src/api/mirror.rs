@@ -195,6 +195,13 @@ impl MirrorBuilder {
         self
     }
 
+    /// Copies what symbolic links of the source point to, in it or elsewhere, instead of the links.
+    /// The source must be a directory of this machine.
+    pub fn copy_links(mut self, copy_links: bool) -> Self {
+        self.policy.preserve.follows_links = copy_links;
+        self
+    }
+
     /// Leaves out symbolic links that lead out of the source: absolute ones, and those that go up
     /// too far. The source must be a directory of this machine.
     pub fn safe_links(mut self, safe_links: bool) -> Self {
@@ -474,6 +481,10 @@ impl MirrorBuilder {
         }
         if self.max_change.is_some_and(|MaxChange(percent)| !(0.0..=100.0).contains(&percent)) {
             return Err(usage("a share of files that may change is from 0 to 100 percent"));
+        }
+        if self.policy.preserve.follows_links && self.policy.safe_links {
+            let message = "links are followed, so that none can be left out by where it leads";
+            return Err(usage(message).help(hint!["leave out ", Setting::SafeLinks]));
         }
         if self.bag.is_none() {
             return Ok(());

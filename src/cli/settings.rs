@@ -163,6 +163,7 @@ fn mirror_builder(
         .existing(flags.existing)
         .modify_window(flags.modify_window.unwrap_or_default())
         .safe_links(flags.safe_links)
+        .copy_links(flags.copy_links)
         .digests(digests);
     Ok((builder, origins))
 }

@@ -60,6 +60,8 @@ settings! {
     Chmod = "chmod",
     /// The owner and group of all copies.
     Chown = "chown",
+    /// Copy what symbolic links point to.
+    CopyLinks = "copy_links",
     /// Delete entries that only the target has.
     Delete = "delete",
     /// Delete even if a copy failed.

@@ -21,12 +21,20 @@ pub struct Preserve {
     /// Named pipes, sockets and devices.
     #[serde(default)]
     pub specials: bool,
+    /// Symbolic links are followed: copies are of what they point to.
+    #[serde(default)]
+    pub follows_links: bool,
 }
 
 impl Preserve {
     /// Nothing, as in versions that recorded nothing of it.
-    pub const NOTHING: Self =
-        Self { links: false, attributes: false, acls: false, specials: false };
+    pub const NOTHING: Self = Self {
+        links: false,
+        attributes: false,
+        acls: false,
+        specials: false,
+        follows_links: false,
+    };
 
     /// Returns what a run preserves whose options don't say.
     pub fn nothing() -> Self {
@@ -42,6 +50,6 @@ impl Preserve {
 impl Default for Preserve {
     /// Everything that needs no option.
     fn default() -> Self {
-        Self { links: true, attributes: true, acls: true, specials: true }
+        Self { links: true, attributes: true, acls: true, specials: true, follows_links: false }
     }
 }

@@ -95,6 +95,10 @@ impl OpenPlace for Directory {
         self.root.ignore_inodes();
     }
 
+    fn follow_links(&self) {
+        self.root.follow_links();
+    }
+
     fn path(&self) -> Option<&Path> {
         Some(&self.path)
     }

@@ -79,6 +79,9 @@ trait OpenPlace: Send + Sync {
     /// Disregards inode numbers as evidence.
     fn ignore_inodes(&self) {}
 
+    /// Follows symbolic links below the root from now on.
+    fn follow_links(&self) {}
+
     /// Returns its real path if it is a local directory.
     fn path(&self) -> Option<&Path> {
         None

@@ -67,6 +67,11 @@ impl SourcePlace {
         self.open.ignore_inodes();
     }
 
+    /// Follows symbolic links below the root from now on, out of it too.
+    pub fn follow_links(&self) {
+        self.open.follow_links();
+    }
+
     /// Returns whether it is the local directory at a path, and takes part completely.
     pub fn is_at(&self, path: &Path) -> bool {
         self.only.is_none() && self.open.is_at(path)

@@ -107,6 +107,9 @@ pub fn verify_against(
     let latest = sides.latest_run(options, observer);
     sides.recall(options, latest.as_ref())?;
     if let Some(latest) = &latest {
+        if latest.options.preserve.follows_links {
+            sides.place.follow_links();
+        }
         let names = sides.names(options, &latest.options.mapping)?;
         let mapper = Mapper::new(&latest.options.mapping, names);
         sides.source = MappedSource::around(sides.source, mapper.as_ref());

@@ -10,6 +10,7 @@ mod bag;
 mod building;
 mod commands;
 mod content_changed;
+mod copy_links;
 mod counts;
 mod damaged_state;
 mod delete_later;

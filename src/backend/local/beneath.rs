@@ -103,6 +103,8 @@ pub struct Root {
     leaves_no_trace: bool,
     /// Whether a listing left out a file that has the name of vidimus's own directory.
     left_out: AtomicBool,
+    /// Whether symbolic links below the root are followed.
+    follows_links: AtomicBool,
 }
 
 /// The most recently used handles, by key.
@@ -141,6 +143,7 @@ impl Root {
             without_openat2: AtomicBool::new(false),
             leaves_no_trace: rustix::process::geteuid().is_root(),
             left_out: AtomicBool::new(false),
+            follows_links: AtomicBool::new(false),
         })
     }
 
@@ -168,6 +171,23 @@ impl Root {
     /// here.
     pub fn ignore_inodes(&self) {
         self.file_systems.ignore_inodes();
+    }
+
+    /// Follows symbolic links from now on, out of the root too, because the user asks for what they
+    /// point to. Only for sources.
+    pub fn follow_links(&self) {
+        self.follows_links.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether symbolic links are followed.
+    pub(super) fn follows_links(&self) -> bool {
+        self.follows_links.load(Ordering::Relaxed)
+    }
+
+    /// Returns the flag with which entries are opened: it refuses symbolic links, unless these are
+    /// followed.
+    pub(super) fn no_follow(&self) -> OFlags {
+        if self.follows_links() { OFlags::empty() } else { OFlags::NOFOLLOW }
     }
 
     /// Returns whether files are read without updating their access time, which only their owner or
@@ -209,11 +229,13 @@ impl Root {
         self.handles.lock().by_key.remove(key);
     }
 
-    /// Opens `path` (components, each followed by `/`) below a directory without following links.
+    /// Opens `path` (components, each followed by `/`) below a directory, without following links
+    /// unless these are followed.
     fn open_below(&self, from: &Directory, path: &[u8]) -> rustix::io::Result<OwnedFd> {
         if !self.without_openat2.load(Ordering::Relaxed) {
-            let resolve =
-                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            let beneath = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+            let beneath = if self.follows_links() { ResolveFlags::empty() } else { beneath };
+            let resolve = beneath | ResolveFlags::NO_MAGICLINKS;
             match with_fallback(|flags| openat2(from, path, flags, Mode::empty(), resolve)) {
                 // Kernels before 5.6, and sandboxes that don't allow the call.
                 Err(Errno::NOSYS | Errno::PERM) => {
@@ -226,7 +248,7 @@ impl Root {
         let mut current: Option<OwnedFd> = None;
         for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
             let parent = current.as_ref().map_or(from.as_fd(), AsFd::as_fd);
-            let open = |flags| openat(parent, name, flags | OFlags::NOFOLLOW, Mode::empty());
+            let open = |flags| openat(parent, name, flags | self.no_follow(), Mode::empty());
             current = Some(with_fallback(open)?);
         }
         current.ok_or(Errno::INVAL)

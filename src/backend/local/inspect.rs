@@ -75,14 +75,14 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
     let name = legal(&entry.key)?;
     let parent = root.descend(entry.key.parent())?;
     if let EntryKind::Special(_) = entry.kind {
-        let found = special::handle(&parent, name, entry.kind);
+        let found = special::handle(&parent, name, entry.kind, root.no_follow());
         let (file, stat) = found.map_err(|cause| match cause {
             Cause::TargetChanged => Cause::Changed { attempts: 1 },
             cause => cause,
         })?;
         return Ok(attributes(file.as_fd(), &stat).with_told(entry));
     }
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = root.no_follow() | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let open = |access| openat(&*parent, name, flags | access, Mode::empty());
     let (file, is_readable) = match open(OFlags::RDONLY) {
         Err(Errno::ACCESS) => (open(OFlags::PATH)?, false),

@@ -15,6 +15,11 @@ pub(super) fn look_at(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<S
     statx(directory, name, flags, ASKED)
 }
 
+/// Returns the result of `statx` for what `name` in a directory leads to.
+pub(super) fn look_through(directory: impl AsFd, name: &[u8]) -> rustix::io::Result<Statx> {
+    statx(directory, name, AtFlags::NO_AUTOMOUNT, ASKED)
+}
+
 /// Returns the result of `statx` for an open file.
 pub(super) fn look_at_open(file: impl AsFd) -> rustix::io::Result<Statx> {
     statx(file, c"", AtFlags::EMPTY_PATH, ASKED)

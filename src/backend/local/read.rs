@@ -5,7 +5,7 @@ use super::capabilities::{Capabilities, is_unsupported};
 use super::entries::for_each_entry;
 use super::holes::{Unit, may_have_holes, read_part, split};
 use super::inspect::OpenFile;
-use super::metadata::{kind_of, look_at_open};
+use super::metadata::{kind_of, look_at_open, look_through};
 use super::stamp::{entry, look_afresh, stamp_of};
 use crate::backend::{Piece, ReadError, Reading, Sink};
 use crate::model::names::legal;
@@ -119,15 +119,25 @@ pub(super) fn look(root: &Root, key: &Key) -> Result<Option<Entry>, Cause> {
         } else {
             look_afresh(&parent.capabilities, &*parent, key.name())
         };
-        stat.map(|stat| (parent, stat))
+        let (stat, is_followed) = match stat {
+            Ok(stat) if root.follows_links() && kind_of(&stat) == EntryKind::Symlink => {
+                (look_through(&*parent, key.name()), true)
+            }
+            stat => (stat, false),
+        };
+        stat.map(|stat| (parent, stat, is_followed))
     });
     match found {
-        Ok((parent, stat)) => {
+        Ok((parent, stat, is_followed)) => {
             let link = match kind_of(&stat) {
                 EntryKind::Symlink => Some(link_text(&*parent, key.name())?),
                 _ => None,
             };
-            Ok(Some(entry(&parent.capabilities, key.clone(), &stat, link)))
+            let mut found = entry(&parent.capabilities, key.clone(), &stat, link);
+            if is_followed {
+                found.ungroup();
+            }
+            Ok(Some(found))
         }
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(error) => Err(error.into()),
@@ -160,7 +170,7 @@ pub(super) fn open_listed(root: &Root, entry: &Entry) -> Result<Listed, ReadErro
 fn open(root: &Root, key: &Key) -> rustix::io::Result<Listed> {
     let parent = root.descend(key.parent())?;
     let opened = |file| (file, Arc::clone(&parent.capabilities));
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC | root.no_follow();
     if root.leaves_no_trace() {
         // EPERM: a network file system doesn't treat us as its root. Others don't know the flag.
         match openat(&*parent, key.name(), flags | OFlags::NOATIME, Mode::empty()) {

@@ -59,7 +59,8 @@ pub(super) fn make(directory: &Directory, name: &[u8], entry: &Entry) -> Result<
     }
 }
 
-/// Opens a handle for the metadata of a special file, which doesn't open the file itself.
+/// Opens a handle for the metadata of a special file, which doesn't open the file itself. `no_follow`
+/// is the flag that refuses a symbolic link, or nothing.
 ///
 /// # Errors
 /// [`Cause::TargetChanged`] if it is no special file of this kind.
@@ -67,8 +68,9 @@ pub(super) fn handle(
     directory: &Directory,
     name: &[u8],
     kind: EntryKind,
+    no_follow: OFlags,
 ) -> Result<(File, Statx), Cause> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::PATH | OFlags::CLOEXEC | no_follow;
     let file = File::from(openat(directory, name, flags, Mode::empty())?);
     let stat = look_at_open(&file)?;
     if kind_of(&stat) == kind { Ok((file, stat)) } else { Err(Cause::TargetChanged) }
@@ -82,7 +84,7 @@ pub(super) fn set_new(
     kind: EntryKind,
     intended: &Intended<'_>,
 ) -> Result<SetOpen, Cause> {
-    let (file, stat) = handle(directory, name, kind)?;
+    let (file, stat) = handle(directory, name, kind, OFlags::NOFOLLOW)?;
     let existing = metadata_of(&stat);
     let wanted = shared.achievable(intended.metadata, kind, None);
     let wanted = directory.capabilities.keeps().achievable(wanted, kind, Some(&existing));

@@ -22,7 +22,7 @@ pub(super) use name::list_name;
 
 use super::Walking;
 use super::beneath::{Directory, Identity, Root};
-use super::metadata::{kind_of, look_at, look_at_open};
+use super::metadata::{kind_of, look_at_open};
 use super::stamp::entry;
 use crate::backend::{ListItem, ListOptions, Listing};
 use crate::filter::IgnoreRules;
@@ -176,8 +176,8 @@ struct Emitter {
 
 impl Emitter {
     fn emit_one(&mut self, root: &Arc<Directory>, name: &[u8]) -> Result<(), Gone> {
-        let is_directory = match look_at(&**root, name) {
-            Ok(stat) => kind_of(&stat) == EntryKind::Directory,
+        let is_directory = match self.walk.look_at(root, name) {
+            Ok((stat, _)) => kind_of(&stat) == EntryKind::Directory,
             Err(Errno::NOENT) => return Ok(()),
             Err(_) => false,
         };
@@ -238,6 +238,11 @@ impl Emitter {
                 Some(Guarded::Forbidden(_)) => return self.overlap(&key),
                 None => {}
             }
+            if self.is_circle(opened.directory.identity) {
+                let why = "a symbolic link leads back to a directory that contains it";
+                let cause = Cause::Other(why.to_owned());
+                return self.send(ListItem::Failed(self.walk.failure(key, cause)));
+            }
         }
         self.send(item)?;
         match opened {
@@ -261,6 +266,11 @@ impl Emitter {
     fn is_mount_point(&self, directory: &Directory) -> bool {
         let parent = self.levels.last().map(|level| level.identity);
         self.walk.side == Side::Target && parent.is_some_and(|parent| directory.is_mount_in(parent))
+    }
+
+    /// Returns whether a directory, which a followed link may lead to, is one on the way to it.
+    fn is_circle(&self, found: Identity) -> bool {
+        self.root.follows_links() && self.levels.iter().any(|level| level.identity == found)
     }
 
     fn root_identity(&self) -> Identity {
@@ -364,7 +374,14 @@ impl Emitter {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let inner = left.directory.expect("the innermost level holds its handle");
-        let reopened = if inner.capabilities.identifies() {
+        let reopened = if self.root.follows_links() {
+            // `..` of a directory that a link led to is another one.
+            match self.root.descend(outer.key.as_bytes()) {
+                Ok(directory) if directory.identity == outer.identity => Ok(directory),
+                Ok(_) => Err(Cause::Changed { attempts: 1 }),
+                Err(error) => Err(error.into()),
+            }
+        } else if inner.capabilities.identifies() {
             openat(&*inner, c"..", flags, Mode::empty())
                 .and_then(|fd| self.walk.directory(fd))
                 .map_err(Cause::from)

@@ -27,7 +27,7 @@ use crate::model::reserved::{
 use crate::model::{
     Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp,
 };
-use rustix::fs::{AtFlags, Mode, StatxAttributes, mkdirat, symlinkat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -109,7 +109,9 @@ impl LocalTarget {
                 return Ok(MetadataSet::default());
             }
             let (file, is_path_handle) = match kind {
-                EntryKind::Special(_) => (special::handle(parent, name, kind)?.0, true),
+                EntryKind::Special(_) => {
+                    (special::handle(parent, name, kind, OFlags::NOFOLLOW)?.0, true)
+                }
                 _ => open_for_metadata(parent, name)?,
             };
             let stat = look_at_open(&file)?;

@@ -125,6 +125,14 @@ pub(crate) struct MirrorFlags {
     #[arg(long, help_heading = "Comparing", env = "VIDIMUS_EXISTING",
         value_parser = values::switch)]
     pub(crate) existing: bool,
+    /// Copy what symbolic links of the source point to, instead of the links
+    ///
+    /// In the source or elsewhere, directories with all that is in them. Each is a file or directory of
+    /// its own in the target. A link that leads nowhere, or back to a directory that contains it, is an
+    /// error.
+    #[arg(short = 'L', long, help_heading = "Copying", env = "VIDIMUS_COPY_LINKS",
+        value_parser = values::switch)]
+    pub(crate) copy_links: bool,
     /// Leave out symbolic links that lead out of the source: absolute ones, and by too many `..`
     #[arg(long, help_heading = "Filtering", env = "VIDIMUS_SAFE_LINKS",
         value_parser = values::switch)]

@@ -45,6 +45,7 @@ pub(super) fn limited(
     let is_remote = places.source.capabilities().remote;
     let asked = [
         (options.policy.safe_links, Setting::SafeLinks),
+        (options.policy.preserve.follows_links, Setting::CopyLinks),
         (filter.directories().one_file_system, Setting::OneFileSystem),
         (filter.directories().exclude_caches, Setting::ExcludeCaches),
         (filter.directories().ignore_files, Setting::IgnoreFiles),
@@ -292,6 +293,9 @@ impl Session<'_> {
         if self.options.policy.trust.ignore_inode {
             source.ignore_inodes();
             target.ignore_inodes();
+        }
+        if self.options.policy.preserve.follows_links {
+            source.follow_links();
         }
         // The run's id identifies the lock's holder, and this token its temporaries.
         let token = self.run.token().map_or_else(random, Ok)?;

@@ -2,7 +2,7 @@
 
 use crate::backend::local::Walking;
 use crate::backend::local::beneath::{Directory, Identity, Root, open_child};
-use crate::backend::local::metadata::{kind, kind_of, look_at};
+use crate::backend::local::metadata::{kind, kind_of, look_at, look_through};
 use crate::backend::local::read::link_text;
 use crate::backend::local::stamp::entry;
 use crate::backend::{ListItem, ListOptions};
@@ -13,7 +13,7 @@ use crate::model::names::is_legal_name;
 use crate::model::reserved::{DIRECTORY, is_temporary};
 use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
 use crate::spool::{Sorted, Sorter};
-use rustix::fs::{FileType, RawDir};
+use rustix::fs::{FileType, Mode, OFlags, RawDir, Statx, openat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
@@ -129,11 +129,41 @@ impl Walk {
         key: &Key,
         ignores: Option<&Arc<IgnoreRules>>,
     ) -> Result<Opened, EntryError> {
-        let directory = open_child(parent.as_fd(), key.name())
+        let directory = self
+            .open_child(parent, key.name())
             .and_then(|fd| self.directory(fd))
             .map_err(|error| self.error(key.clone(), error))?;
         directory.capabilities.set_mounted_at(key.as_bytes());
         self.read(directory, key, ignores)
+    }
+
+    /// Opens a directory by its name in its parent.
+    pub(super) fn open_child(
+        &self,
+        parent: &Directory,
+        name: &[u8],
+    ) -> rustix::io::Result<OwnedFd> {
+        match open_child(parent.as_fd(), name) {
+            Err(Errno::LOOP | Errno::NOTDIR) if self.root.follows_links() => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                openat(parent, name, flags, Mode::empty())
+            }
+            opened => opened,
+        }
+    }
+
+    /// Looks at a name in a directory, and through a symbolic link if these are followed; returns
+    /// whether it did.
+    pub(super) fn look_at(
+        &self,
+        directory: &Directory,
+        name: &[u8],
+    ) -> rustix::io::Result<(Statx, bool)> {
+        let stat = look_at(directory, name)?;
+        if self.root.follows_links() && kind_of(&stat) == EntryKind::Symlink {
+            return look_through(directory, name).map(|stat| (stat, true));
+        }
+        Ok((stat, false))
     }
 
     /// Reads and sorts the names of a directory and looks up the first chunk. `ignores` has the rules
@@ -192,11 +222,15 @@ impl Walk {
             if !is_legal_name(name) {
                 return Some(self.failure(key.clone(), Cause::IllegalName));
             }
-            let is_directory = match found.file_type() {
-                FileType::Unknown => match look_at(directory, name) {
-                    Ok(stat) => kind_of(&stat) == EntryKind::Directory,
-                    Err(_) => false, // the lookup that follows reports the error
-                },
+            let file_type = found.file_type();
+            let is_followed = file_type == FileType::Symlink && self.root.follows_links();
+            let is_directory = match file_type {
+                _ if file_type == FileType::Unknown || is_followed => {
+                    match self.look_at(directory, name) {
+                        Ok((stat, _)) => kind_of(&stat) == EntryKind::Directory,
+                        Err(_) => false, // the lookup that follows reports the error
+                    }
+                }
                 file_type => kind(file_type) == EntryKind::Directory,
             };
             if !is_directory && directory.capabilities.identity_is_unknown() {
@@ -223,9 +257,9 @@ impl Walk {
         let may_be_absent = self.side == Side::Target
             || listed.is_none_or(|names| names.missing == Missing::IsAbsent);
         for name in names {
-            let is_directory = match look_at(directory, name) {
-                Ok(stat) => kind_of(&stat) == EntryKind::Directory,
-                Err(Errno::NOENT) if may_be_absent => continue,
+            let is_directory = match self.look_at(directory, name) {
+                Ok((stat, _)) => kind_of(&stat) == EntryKind::Directory,
+                Err(Errno::NOENT) if may_be_absent && look_at(directory, name).is_err() => continue,
                 Err(_) => false, // the lookup that follows reports the error
             };
             let is_above = may_be_absent && self.side == Side::Source && !is_directory;
@@ -294,8 +328,12 @@ impl Walk {
                 Side::Source => ListItem::Failed(self.failure(key, Cause::ReservedName)),
             };
         }
-        let stat = match look_at(&**directory, key.name()) {
-            Ok(stat) => stat,
+        let (stat, is_followed) = match self.look_at(directory, key.name()) {
+            Ok(found) => found,
+            Err(Errno::NOENT | Errno::LOOP) if look_at(&**directory, key.name()).is_ok() => {
+                let cause = Cause::Other("it is a symbolic link that leads nowhere".to_owned());
+                return ListItem::Failed(self.failure(key, cause));
+            }
             Err(Errno::NOENT) => return ListItem::Failed(self.failure(key, Cause::Vanished)),
             Err(error) => return ListItem::Failed(self.error(key, error)),
         };
@@ -317,7 +355,12 @@ impl Walk {
             },
             _ => None,
         };
-        ListItem::Entry(entry(&directory.capabilities, key, &stat, link))
+        let mut found = entry(&directory.capabilities, key, &stat, link);
+        if is_followed {
+            // What links point to are files of their own.
+            found.ungroup();
+        }
+        ListItem::Entry(found)
     }
 
     pub(super) fn error(&self, key: Key, error: Errno) -> EntryError {

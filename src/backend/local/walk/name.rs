@@ -2,17 +2,16 @@
 
 use super::look::{Guarded, OWN, Walk};
 use crate::backend::local::Walking;
-use crate::backend::local::beneath::{Directory, Root, open_child};
+use crate::backend::local::beneath::{Directory, Root};
 use crate::backend::local::metadata::{kind_of, look_at, look_at_open};
 use crate::backend::local::stamp::entry;
 use crate::backend::{ListItem, ListOptions};
+use crate::filter::{IGNORE_FILE, IgnoreRules};
 use crate::model::error::Side;
 use crate::model::reserved::is_set_aside;
-use crate::filter::{IGNORE_FILE, IgnoreRules};
 use crate::model::{EntryError, EntryKind, Error, Key};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 /// Why a walk would not reach a name.
@@ -89,9 +88,11 @@ impl Walk {
         if parent.is_empty() && name.name() == OWN {
             return Err(Unreached::Absent);
         }
-        let is_directory = match look_at(&*directory, name.name()) {
-            Ok(stat) => kind_of(&stat) == EntryKind::Directory,
-            Err(Errno::NOENT) => return Err(Unreached::Absent),
+        let is_directory = match self.look_at(&directory, name.name()) {
+            Ok((stat, _)) => kind_of(&stat) == EntryKind::Directory,
+            Err(Errno::NOENT) if look_at(&*directory, name.name()).is_err() => {
+                return Err(Unreached::Absent);
+            }
             Err(_) => false, // the lookup that follows reports the error
         };
         let key = Key::child(parent, name.name(), is_directory);
@@ -100,7 +101,7 @@ impl Walk {
         if !is_directory || !matches!(item, ListItem::Entry(_)) {
             return Ok(vec![item]);
         }
-        let opened = open_child(directory.as_fd(), key.name()).and_then(|fd| self.directory(fd));
+        let opened = self.open_child(&directory, key.name()).and_then(|fd| self.directory(fd));
         let opened = match opened {
             Ok(opened) => opened,
             Err(error) => return Ok(vec![item, ListItem::Failed(self.error(key, error))]),

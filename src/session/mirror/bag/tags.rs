@@ -50,7 +50,7 @@ impl Bag {
                 | ListItem::LeftOut(..)
                 | ListItem::MountPoint(_)
                 | ListItem::Excluded(_)
-            | ListItem::Ignores(..) => continue,
+                | ListItem::Ignores(..) => continue,
             };
             let ours = [DECLARATION, INFO, MANIFEST, TAG_MANIFEST].map(str::as_bytes);
             if entry.kind == EntryKind::Directory || ours.contains(&entry.key.as_bytes()) {
