@@ -88,7 +88,6 @@ pub struct DirectoryRules {
     /// Directories that hold an entry of one of these names take part with that alone.
     pub exclude_if_present: Vec<String>,
     /// What a directory's [ignore file](IGNORE_FILE) names, and those above it, takes no part.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ignore_files: bool,
 }
 

@@ -2,6 +2,7 @@
 //! documented, and what is documented comes. So is `docs/json.schema.json`, which is made of it.
 
 use crate::common::environment::text;
+use crate::common::tree::FAILING;
 use crate::common::{Environment, Run, TestTree};
 use crate::json_schema::{self, SCHEMA};
 use crate::signing::keygen;
@@ -373,17 +374,24 @@ fn runs(checker: &mut Checker) {
     fs::write(env.source.join("changes"), "newer").expect("write");
     fs::remove_file(env.source.join("goes")).expect("remove");
     let socket = UnixListener::bind(env.source.join("socket")).expect("bind");
+    fs::write(env.source.join(FAILING), "").expect("write");
     env.age();
     checker.take("mirror", &mirror(&["--dry-run", "--delete"]));
-    checker.take("mirror", &mirror(&["--delete", "-v", "--sign", "ada.key"]));
+    let despite = ["--delete", "--delete-despite-errors", "-v", "--sign", "ada.key"];
+    checker.take("mirror", &mirror(&despite));
     checker.take("verify", &run(&["verify", &target]));
-    for key in ["changes", "goes", "socket", "left.log", "link", "d/e"] {
+    fs::remove_file(env.source.join(FAILING)).expect("remove");
+    TestTree::new().file("blocked", "a file").write(&env.source);
+    TestTree::new().file("blocked/by", "a directory").write(&env.target);
+    for key in ["changes", "goes", "socket", "left.log", "link", "d/e", "blocked"] {
         let run = run(&["explain", &source, &target, key, "--exclude", "*.log"]);
         checker.take("explain", &run);
     }
     checker.take("explain", &run(&["explain", &source, &target, "nowhere"]));
     drop(socket);
     fs::remove_file(env.source.join("socket")).expect("remove");
+    fs::remove_file(env.source.join("blocked")).expect("remove");
+    fs::remove_dir_all(env.target.join("blocked")).expect("remove");
     // Another source, so that the manifest has several; and a publication that isn't signed.
     fs::write(env.outside.join("note"), "note").expect("write");
     let outside = text(&env.outside).to_owned();
