@@ -486,6 +486,13 @@ impl MirrorBuilder {
             let message = "links are followed, so that none can be left out by where it leads";
             return Err(usage(message).help(hint!["leave out ", Setting::SafeLinks]));
         }
+        if self.common.limits.until.max_transfer == Some(0) {
+            return Err(usage("a run that may copy nothing would never get on").help(hint![
+                "give ",
+                Setting::MaxTransfer,
+                " at least a byte"
+            ]));
+        }
         if self.bag.is_none() {
             return Ok(());
         }

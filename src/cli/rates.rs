@@ -84,9 +84,13 @@ fn span(word: &str) -> Result<Span, String> {
         let (hour, minute): (u16, u16) = (hour.parse().ok()?, minute.parse().ok()?);
         (minute < 60).then_some(hour * 60 + minute)
     };
-    word.split_once('-')
-        .and_then(|(from, to)| Span::new(minute(from)?, minute(to)?))
-        .ok_or_else(|| format!("\"{word}\" is not a time of day; write it like 08:00-18:00"))
+    word.split_once('-').and_then(|(from, to)| Span::new(minute(from)?, minute(to)?)).ok_or_else(
+        || {
+            format!(
+                "\"{word}\" is no span of a day; write it like 08:00-18:00, all day as 00:00-24:00"
+            )
+        },
+    )
 }
 
 /// Parses `--window`: times of the week, like `22:00-06:00` or `Mon-Fri 22:00-06:00, Sat-Sun`.

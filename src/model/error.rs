@@ -98,6 +98,9 @@ pub enum Cause {
     /// The entry was listed, but is gone.
     #[error("vanished during the run")]
     Vanished,
+    /// A list names the entry, or something in it, and the source lacks it.
+    #[error("is listed, it or something in it, but the source does not have it")]
+    NotInSource,
     /// The size, mtime or ctime changed during each attempt to read it.
     #[error("changed while it was read ({attempts} attempt{})", if *attempts == 1 { "" } else { "s" })]
     Changed {
@@ -314,6 +317,7 @@ impl Cause {
         match self {
             Self::Io(_) => "io",
             Self::Vanished => "vanished",
+            Self::NotInSource => "not_in_source",
             Self::Changed { .. } => "changed",
             Self::NotItsSize { .. } => "not_its_size",
             Self::Special(_) => "special",
@@ -614,7 +618,8 @@ mod tests {
         let (recorded, found) = (Digest([1; 32]), Digest([2; 32]));
         Some(match cause {
             Cause::Io(_) => Cause::Vanished,
-            Cause::Vanished => Cause::Changed { attempts: 3 },
+            Cause::Vanished => Cause::NotInSource,
+            Cause::NotInSource => Cause::Changed { attempts: 3 },
             Cause::Changed { .. } => Cause::NotItsSize { size: 5 },
             Cause::NotItsSize { .. } => Cause::Special(EntryKind::Special(SpecialKind::Fifo)),
             Cause::Special(kind) => Cause::SpecialRefused { kind: *kind, others: 2 },

@@ -106,6 +106,8 @@ settings! {
     MaxDelete = "max_delete",
     /// Maximum requests a second to a store.
     MaxRequests = "max_requests",
+    /// Maximum bytes of content to copy.
+    MaxTransfer = "max_transfer",
     /// Maximum memory for content.
     Memory = "memory",
     /// Write no markers of directories.

@@ -64,7 +64,8 @@ pub(crate) fn finished(
         #[serde(flatten)]
         error: Option<JsonError>,
     }
-    let level = if exit_code == 0 { Level::Info } else { Level::Error };
+    // A run that ended at a limit (8) or changed something (10) is no failure.
+    let level = if matches!(exit_code, 0 | 8 | 10) { Level::Info } else { Level::Error };
     record(level, "finished", &Finished { body, verdict, exit_code, error })
 }
 

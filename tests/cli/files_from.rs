@@ -90,7 +90,8 @@ fn a_listed_name_that_the_source_lacks_fails_or_is_deleted() {
         .file("w/extra", "extra")
         .file("none/of/it", "stays")
         .write(&env.target);
-    mirror(&env, &[]).expect(1).names("d/e/gone").finished().counts(&[("files_failed", 1)]);
+    let run = mirror(&env, &[]).expect(1).names("d/e/gone").names("the source does not have it");
+    run.finished().counts(&[("files_failed", 1)]);
     fs::write(list_of(&env), "a\nd/e/f\nd/e/gone\nnone/of/that\nw/\n").unwrap();
     mirror(&env, &["--delete", "--dry-run"]).expect(0).names("w/extra").is_silent_about("other");
     mirror(&env, &["--delete"]).expect(0).finished().counts(&[("files_deleted", 2)]);

@@ -134,6 +134,8 @@ fn a_mirror_ends_at_its_transfer_and_the_next_goes_on() {
     let first = env.mirror(&flags).expect(8).finished();
     assert_eq!(first.record["verdict"], "interrupted");
     assert_eq!(first.record["limit"], "transfer");
+    assert_eq!(first.record["level"], "info", "it is no failure");
+    env.mirror(&["--max-transfer", "0B"]).expect(2).names("at least a byte");
     // What was begun is finished.
     first.counts(&[("files_copied", 17), ("bytes_copied", 2_065_536)]);
     env.mirror(&["--max-transfer", "1MB", "--dry-run"]).expect(0);

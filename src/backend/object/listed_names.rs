@@ -124,7 +124,7 @@ impl Asker {
                 && is_listed
                 && self.names.missing == Missing::Fails
                 && (self.key_space == KeySpace::Flat || self.first(&as_directory(key))?.is_none());
-            return Ok(is_missing.then(|| self.failed(key, Cause::Vanished)).flatten());
+            return Ok(is_missing.then(|| self.failed(key, Cause::NotInSource)).flatten());
         }
         if is_leaf && !is_listed && self.side == Side::Source {
             // An object of the name of a directory in which names are listed.
@@ -159,7 +159,7 @@ impl Asker {
                     })
                 })
             };
-            return match self.failed(key, Cause::Vanished).filter(|_| fails && !has_leaf()) {
+            return match self.failed(key, Cause::NotInSource).filter(|_| fails && !has_leaf()) {
                 Some(item) => self.send(item),
                 None => Ok(()),
             };

@@ -78,6 +78,7 @@ Exit codes:
     6  refused for safety; what was refused was not done, finished copies stay
     7  source or target can't be used: missing, full, read-only, out of reach, not allowed; or the
        disk of the record, or standard input or output
+    8  ended by --max-transfer, --max-duration or --window; run it again to go on
    10  changes were made (only with --exit-changes)
   130  stopped by SIGINT; run it again to go on
   143  stopped by SIGTERM; run it again to go on

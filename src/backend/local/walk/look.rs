@@ -334,7 +334,10 @@ impl Walk {
                 let cause = Cause::Other("it is a symbolic link that leads nowhere".to_owned());
                 return ListItem::Failed(self.failure(key, cause));
             }
-            Err(Errno::NOENT) => return ListItem::Failed(self.failure(key, Cause::Vanished)),
+            Err(Errno::NOENT) => {
+                let cause = self.missing(&key);
+                return ListItem::Failed(self.failure(key, cause));
+            }
             Err(error) => return ListItem::Failed(self.error(key, error)),
         };
         let kind = kind_of(&stat);
@@ -361,6 +364,15 @@ impl Walk {
             found.ungroup();
         }
         ListItem::Entry(found)
+    }
+
+    /// Returns why there is nothing at a key: it was looked for because a list names it, or it was
+    /// read as a name of its directory.
+    fn missing(&self, key: &Key) -> Cause {
+        let directory = Key::new(key.parent());
+        let is_looked_for =
+            self.filter.names().is_some_and(|names| names.extent(&directory) != Extent::Whole);
+        if is_looked_for { Cause::NotInSource } else { Cause::Vanished }
     }
 
     pub(super) fn error(&self, key: Key, error: Errno) -> EntryError {
