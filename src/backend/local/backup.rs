@@ -13,6 +13,8 @@ use super::metadata::{kind_of, look_at, look_at_open, metadata_of};
 use super::read::link_text;
 use super::rename::{move_to_new, rename_new};
 use super::shared::Shared;
+use super::special;
+use super::stamp::entry;
 use super::xattr::Before;
 use crate::model::key::Escaped;
 use crate::model::reserved::{TemporaryName, is_in_directory};
@@ -270,7 +272,8 @@ fn copy(shared: &Shared, (parent, name): Named<'_>, (into, free): Named<'_>) -> 
     let copied = match kind_of(&look_at(&**parent, name)?) {
         EntryKind::File => copy_file(shared, (parent, name), into, &temporary),
         EntryKind::Symlink => copy_link(shared, (parent, name), into, &temporary),
-        kind => return Err(Cause::Special(kind)),
+        EntryKind::Special(_) => copy_special(shared, (parent, name), into, &temporary),
+        EntryKind::Directory => return Err(Cause::TargetChanged),
     };
     copied.and_then(|()| rename_new(into, &temporary, free)).inspect_err(|_| {
         // It is no more than a copy of what stands in the target.
@@ -295,6 +298,19 @@ fn copy_file(
     io::copy(&mut File::from(from), &mut to)?;
     set_metadata(shared, &to, into, &metadata_of(&stat))?;
     Ok(shared.syncing.sync_at_once(&to)?)
+}
+
+fn copy_special(
+    shared: &Shared,
+    (parent, name): Named<'_>,
+    into: &Arc<Directory>,
+    temporary: &TemporaryName,
+) -> Result<(), Cause> {
+    let stat = look_at(&**parent, name)?;
+    let kept = entry(&parent.capabilities, Key::new(name), &stat, None);
+    special::make(into, &temporary[..], &kept)?;
+    let intended = (&kept.metadata).into();
+    special::set_new(shared, into, &temporary[..], kept.kind, &intended)?.checked().map(drop)
 }
 
 fn copy_link(
