@@ -309,8 +309,8 @@ fn copy_special(
     let stat = look_at(&**parent, name)?;
     let kept = entry(&parent.capabilities, Key::new(name), &stat, None);
     special::make(into, &temporary[..], &kept)?;
-    let intended = (&kept.metadata).into();
-    special::set_new(shared, into, &temporary[..], kept.kind, &intended)?.checked().map(drop)
+    let wanted = shared.achievable(&kept.metadata, kept.kind, None);
+    special::set_new(into, &temporary[..], kept.kind, &(&wanted).into())?.checked().map(drop)
 }
 
 fn copy_link(

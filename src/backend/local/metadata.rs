@@ -1,6 +1,6 @@
 //! Conversion between the kernel's metadata and the model's.
 
-use crate::model::{Birth, EntryKind, Metadata, SpecialKind, Timestamp};
+use crate::model::{Birth, DeviceNumber, EntryKind, Metadata, SpecialKind, Timestamp};
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, statx};
 use rustix::process::{getegid, geteuid, getgroups};
 use std::os::fd::{AsFd, AsRawFd as _};
@@ -47,6 +47,12 @@ pub(super) fn kind(file_type: FileType) -> EntryKind {
 /// Returns the type that `statx` reports.
 pub(super) fn kind_of(stat: &Statx) -> EntryKind {
     kind(FileType::from_raw_mode(stat.stx_mode.into()))
+}
+
+/// Returns the number of a device that `statx` reports.
+pub(super) fn device_of(stat: &Statx) -> Option<DeviceNumber> {
+    let number = DeviceNumber { major: stat.stx_rdev_major, minor: stat.stx_rdev_minor };
+    kind_of(stat).is_device().then_some(number)
 }
 
 /// Returns the modification time that `statx` reports.

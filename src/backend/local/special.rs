@@ -5,7 +5,6 @@
 use super::attributes::{SetOpen, set_unopened};
 use super::beneath::Directory;
 use super::metadata::{kind_of, look_at_open, metadata_of};
-use super::shared::Shared;
 use super::xattr::Before;
 use crate::backend::Intended;
 use crate::model::{Cause, DeviceNumber, Entry, EntryKind, SpecialKind};
@@ -16,12 +15,6 @@ use std::sync::Arc;
 
 /// The device number that overlay file systems give what stands for a deleted entry.
 const WHITEOUT: DeviceNumber = DeviceNumber { major: 0, minor: 0 };
-
-/// Returns the number of a device that `statx` reports.
-pub(super) fn device_of(stat: &Statx) -> Option<DeviceNumber> {
-    let number = DeviceNumber { major: stat.stx_rdev_major, minor: stat.stx_rdev_minor };
-    kind_of(stat).is_device().then_some(number)
-}
 
 /// Makes a special file that is closed to others until its metadata is set.
 ///
@@ -78,7 +71,6 @@ pub(super) fn handle(
 
 /// Sets the metadata of a special file that was just made, as far as it can have it.
 pub(super) fn set_new(
-    shared: &Shared,
     directory: &Arc<Directory>,
     name: &[u8],
     kind: EntryKind,
@@ -86,8 +78,8 @@ pub(super) fn set_new(
 ) -> Result<SetOpen, Cause> {
     let (file, stat) = handle(directory, name, kind, OFlags::NOFOLLOW)?;
     let existing = metadata_of(&stat);
-    let wanted = shared.achievable(intended.metadata, kind, None);
-    let wanted = directory.capabilities.keeps().achievable(wanted, kind, Some(&existing));
+    let keeps = directory.capabilities.keeps();
+    let wanted = keeps.achievable(*intended.metadata, kind, Some(&existing));
     let intended = Intended { metadata: &wanted, ..*intended };
     // It may have inherited an ACL.
     Ok(set_unopened(directory, name, &file, &existing, &intended, Before::Unknown))

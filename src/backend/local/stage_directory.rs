@@ -107,7 +107,7 @@ impl StageDirectory for LocalStageDirectory {
             other => other?,
         }
         let mut hidden = Hidden::member(directory, name);
-        let set = special::set_new(shared, directory, name, entry.kind, intended)?;
+        let set = special::set_new(directory, name, entry.kind, intended)?;
         let found = look_afresh(&directory.capabilities, &**directory, name)?;
         let written = Written { lost: set.lost, ..written_of(&directory.capabilities, &found) };
         hidden.publish()?;

@@ -2,8 +2,7 @@
 //! trusted.
 
 use super::capabilities::{Capabilities, Kind};
-use super::metadata::{ASKED, born, kind_of, look_at, metadata_of, mtime_of};
-use super::special::device_of;
+use super::metadata::{ASKED, born, device_of, kind_of, look_at, metadata_of, mtime_of};
 use crate::model::entry::Completeness;
 use crate::model::stamp::Inode;
 use crate::model::{Entry, Extras, Key, Stamp, Timestamp};

@@ -309,7 +309,7 @@ impl Target for LocalTarget {
             let temporary = shared.temporary_in(parent)?;
             special::make(parent, &temporary[..], entry)?;
             let mut made = Hidden::temporary(shared, &entry.key, temporary, precondition);
-            let set = special::set_new(shared, parent, &temporary, entry.kind, intended)?;
+            let set = special::set_new(parent, &temporary, entry.kind, intended)?;
             made.publish()?;
             set.checked()
         })
