@@ -56,7 +56,7 @@ fn join(bencher: Bencher<'_, '_>, case: Case) {
         |(source, target, rows)| {
             let recorded = RecordedRows { rows: rows.into_iter(), from: SourceNumber::FIRST };
             let (source, target) = (source.into_iter(), target.into_iter());
-            let joined = Join::new(source, target, recorded, KeySpace::Tree);
+            let joined = Join::new(source, target, recorded.read_ahead(), KeySpace::Tree);
             for pair in joined.expect("nothing fails") {
                 black_box_drop(pair.expect("nothing fails"));
             }

@@ -5,6 +5,7 @@
 //! between). So a leaf is kept waiting while keys follow that begin with its own. At most one leaf
 //! for each byte of a key waits.
 
+use super::{RecordedRows, RowCursor};
 use crate::backend::{KeySpace, ListItem};
 use crate::listing::Unknown;
 use crate::manifest::{Row, SourceNumber};
@@ -12,14 +13,6 @@ use crate::model::reserved::is_set_aside;
 use crate::model::{Entry, EntryError, Error, Key};
 use std::collections::VecDeque;
 use std::iter::Fuse;
-
-/// The rows that were recorded for the target.
-pub struct RecordedRows<R> {
-    /// Rows in key order.
-    pub rows: R,
-    /// The source of this run: rows from it describe the source as well.
-    pub from: SourceNumber,
-}
 
 /// What one side has at a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +88,8 @@ impl Pair {
 pub enum Joined {
     /// A key to decide on.
     Pair(Box<Pair>),
+    /// A regular file of the source that a row shows to be unchanged on both sides.
+    Unchanged(Box<Entry>),
     /// A scope that could not be listed.
     Failed(EntryError),
     /// A listing broke off: even keys that it lacked before that may exist.
@@ -112,6 +107,7 @@ impl Joined {
     pub fn key(&self) -> &Key {
         match self {
             Self::Pair(pair) => &pair.key,
+            Self::Unchanged(entry) => &entry.key,
             Self::Failed(error) | Self::BrokeOff(error) => &error.key,
             Self::Leftover(key) | Self::LeftOut(key, _) | Self::MountPoint(key) => key,
         }
@@ -123,7 +119,6 @@ pub struct Join<S, T, R> {
     source: Stream<S>,
     target: Stream<T>,
     rows: R,
-    row: Option<Row>,
     from: SourceNumber,
     key_space: KeySpace,
     /// Leaves whose directory may follow, each key a prefix of the next one.
@@ -240,7 +235,7 @@ impl<S, T, R> Join<S, T, R>
 where
     S: Iterator<Item = Result<ListItem, Error>>,
     T: Iterator<Item = Result<ListItem, Error>>,
-    R: Iterator<Item = Result<Row, Error>>,
+    R: RowCursor,
 {
     /// Starts to join listings with keys of `key_space` and recorded rows.
     ///
@@ -254,12 +249,11 @@ where
     ) -> Result<Self, Error> {
         let (source, target) = (Stream::new(source)?, Stream::new(target)?);
         let RecordedRows { mut rows, from } = recorded;
-        let row = rows.next().transpose()?;
+        rows.advance()?;
         Ok(Self {
             source,
             target,
             rows,
-            row,
             from,
             key_space,
             waiting: Vec::new(),
@@ -269,9 +263,12 @@ where
     }
 
     fn step(&mut self) -> Result<(), Error> {
-        let next =
-            [self.source.next_key(), self.target.next_key(), self.row.as_ref().map(|row| &row.key)];
-        let Some(key) = next.into_iter().flatten().min().cloned() else {
+        if self.step_over_unchanged()? {
+            return Ok(());
+        }
+        let listed = [self.source.next_key(), self.target.next_key()];
+        let next = listed.map(|key| key.map(Key::as_bytes)).into_iter().chain([self.rows.key()]);
+        let Some(key) = next.flatten().min().map(Key::new) else {
             self.release(None);
             self.ended = true;
             return Ok(());
@@ -287,13 +284,8 @@ where
         }
         let source = self.source.take(&key)?;
         let target = self.target.take(&key)?;
-        let row = match &self.row {
-            Some(row) if row.key == key => {
-                let next = self.rows.next().transpose()?;
-                std::mem::replace(&mut self.row, next)
-            }
-            _ => None,
-        };
+        let has_row = self.rows.key() == Some(key.as_bytes());
+        let row = if has_row { self.rows.take()? } else { None };
         let mut pair = Pair { key, source, target, row, conflict: None };
         pair.learn(self.from);
         if self.key_space == KeySpace::Flat {
@@ -304,6 +296,37 @@ where
             self.leaf(pair);
         }
         Ok(())
+    }
+
+    /// Yields the next key if it is that of a file which is certainly unchanged. Most are in most
+    /// runs, so that neither a pair is made of them nor the row decoded. Returns whether it was.
+    fn step_over_unchanged(&mut self) -> Result<bool, Error> {
+        let (Some(source), Some(target)) = (&self.source.next, &self.target.next) else {
+            return Ok(false);
+        };
+        let is_next = source.key == target.key
+            && self.rows.key() == Some(source.key.as_bytes())
+            && self.source.waiting.is_empty()
+            && self.target.waiting.is_empty();
+        if !is_next || !self.rows.shows_unchanged(source, target) {
+            return Ok(false);
+        }
+        let (Some(source), Some(target)) = (self.source.next.take(), self.target.next.take())
+        else {
+            return Ok(false);
+        };
+        self.release(Some(&source.key));
+        self.source.advance()?;
+        self.target.advance()?;
+        if self.key_space == KeySpace::Tree && self.directory_may_follow(&source.key) {
+            let (key, row) = (source.key.clone(), self.rows.take()?);
+            let (source, target) = (Seen::Present(source), Seen::Present(target));
+            self.waiting.push(Pair { key, source, target, row, conflict: None });
+        } else {
+            self.rows.advance()?;
+            self.ready.push_back(Joined::Unchanged(Box::new(source)));
+        }
+        Ok(true)
     }
 
     /// Yields waiting leaves whose keys `cursor` doesn't begin with.
@@ -334,17 +357,19 @@ where
     }
 
     fn leaf(&mut self, pair: Pair) {
-        // Keys between `a` and `a/` begin with `a`: if neither listing continues with such a key,
-        // no directory of this name follows.
-        let may_follow = [self.source.next_key(), self.target.next_key()]
-            .into_iter()
-            .flatten()
-            .any(|next| next.is_within(pair.key.as_bytes()));
-        if may_follow {
+        if self.directory_may_follow(&pair.key) {
             self.waiting.push(pair);
         } else {
             self.ready.push_back(Joined::Pair(Box::new(pair)));
         }
+    }
+
+    /// Returns whether a directory with the name of a leaf may follow: keys between `a` and `a/`
+    /// begin with `a`, so that no such directory follows if neither listing continues with such a
+    /// key.
+    fn directory_may_follow(&self, leaf: &Key) -> bool {
+        let next = [self.source.next_key(), self.target.next_key()];
+        next.into_iter().flatten().any(|next| next.is_within(leaf.as_bytes()))
     }
 
     fn directory(&mut self, mut pair: Pair) {
@@ -398,7 +423,7 @@ impl<S, T, R> Iterator for Join<S, T, R>
 where
     S: Iterator<Item = Result<ListItem, Error>>,
     T: Iterator<Item = Result<ListItem, Error>>,
-    R: Iterator<Item = Result<Row, Error>>,
+    R: RowCursor,
 {
     type Item = Result<Joined, Error>;
 

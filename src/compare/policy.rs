@@ -6,6 +6,7 @@
 
 mod links;
 mod times;
+mod unchanged;
 
 use super::join::{Conflict, Pair, Seen};
 use crate::filter::{Extent, Filter};

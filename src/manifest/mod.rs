@@ -12,7 +12,9 @@ pub use mode::ManifestMode;
 pub use recall::recall;
 pub use row::{Origin, PendingRow, RecordedBy, Row, RunNumber, SourceNumber, Verified};
 pub use runs::{CutOff, RootIdentity, RunRecord, Sameness};
-pub use state::{Changes, IMPORTED, Opened, RowSelection, Rows, STREAM, State, Writer};
+pub use state::{
+    Changes, IMPORTED, LazyRow, LazyRows, Opened, RowSelection, Rows, STREAM, State, Writer,
+};
 pub use target_lock::{LockRequest, Lockable, SharedLock, TargetLock};
 
 use crate::backend::KeySpace;

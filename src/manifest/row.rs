@@ -491,18 +491,106 @@ fn decode_extras(bytes: Option<&[u8]>) -> Option<(Option<Box<Extras>>, Attribute
     Some((Extras::decode(&bytes)?.boxed(), looked))
 }
 
-/// Decodes a row; `None` if it is invalid.
-pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
-    let blob = |at: usize| match row.get_ref(at).ok()? {
+/// A row of a regular file, decoded as far as it takes to see that the file is unchanged.
+#[derive(Debug)]
+pub(super) struct FileRow {
+    /// The key, and both stamps as they are stored.
+    bytes: Box<[u8]>,
+    key_end: usize,
+    source_end: usize,
+    pub(super) facts: FileFacts,
+}
+
+/// What the row of a file tells beside its key and stamps.
+#[derive(Clone, Copy, Debug)]
+pub struct FileFacts {
+    /// The recorded metadata.
+    pub metadata: Metadata,
+    /// The source that the row is from.
+    pub from: SourceNumber,
+    /// Whether the source's stamp could hide a change.
+    pub source_racy: bool,
+    /// Which attributes were looked for, without finding any.
+    pub looked: AttributeKinds,
+}
+
+impl FileRow {
+    pub(super) fn key(&self) -> &[u8] {
+        &self.bytes[..self.key_end]
+    }
+
+    /// Returns whether these are the recorded stamps.
+    pub(super) fn has_stamps(&self, source: &Stamp, target: &Stamp) -> bool {
+        source.is_encoded_as(&self.bytes[self.key_end..self.source_end])
+            && target.is_encoded_as(&self.bytes[self.source_end..])
+    }
+
+    /// Decodes a row; `None` if it is invalid, of something else than a file, or of a file that has
+    /// what few have.
+    pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Self> {
+        const FILE: i64 = 0;
+        if integer(row, 1)? != FILE {
+            return None;
+        }
+        let looked = match blob(row, 18)? {
+            None => AttributeKinds::NONE,
+            Some(b"") => AttributeKinds::ALL,
+            Some(_) => return None,
+        };
+        // A row that isn't sound in all is as good as none: its entry is compared again.
+        let has_length = |at, length| Some(blob(row, at)?.is_none_or(|it| it.len() == length));
+        let is_sound = has_length(2, size_of::<Digest>())?
+            && matches!(integer(row, 3)?, 0 | 1)
+            && has_length(15, 32)?
+            && has_length(16, 16)?;
+        if !is_sound {
+            return None;
+        }
+        let parts = [blob(row, 0)??, blob(row, 4)??, blob(row, 6)??];
+        let (key_end, source_end) = (parts[0].len(), parts[0].len() + parts[1].len());
+        let source_racy = match integer(row, 5)? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
+        let (metadata, from) = (decode_metadata(row)?, SourceNumber(integer(row, 17)?));
+        let facts = FileFacts { metadata, from, source_racy, looked };
+        Some(Self { bytes: parts.concat().into(), key_end, source_end, facts })
+    }
+}
+
+fn blob<'r>(row: &'r rusqlite::Row<'_>, at: usize) -> Option<Option<&'r [u8]>> {
+    match row.get_ref(at).ok()? {
         ValueRef::Blob(bytes) => Some(Some(bytes)),
         ValueRef::Null => Some(None),
         _ => None,
-    };
-    let integer = |at: usize| match row.get_ref(at).ok()? {
+    }
+}
+
+fn integer(row: &rusqlite::Row<'_>, at: usize) -> Option<i64> {
+    match row.get_ref(at).ok()? {
         ValueRef::Integer(value) => Some(value),
         _ => None,
-    };
-    let unsigned = |at: usize| u32::try_from(integer(at)?).ok();
+    }
+}
+
+fn decode_metadata(row: &rusqlite::Row<'_>) -> Option<Metadata> {
+    let unsigned = |at: usize| u32::try_from(integer(row, at)?).ok();
+    Some(Metadata {
+        mode: unsigned(7)?,
+        uid: unsigned(8)?,
+        gid: unsigned(9)?,
+        mtime: Timestamp {
+            seconds: integer(row, 10)?,
+            nanos: unsigned(11).filter(|&nanos| nanos < 1_000_000_000)?,
+        },
+    })
+}
+
+/// Decodes a row; `None` if it is invalid.
+pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
+    let blob = |at| blob(row, at);
+    let integer = |at| integer(row, at);
     let (extras, looked) = decode_extras(blob(18)?)?;
     Some(Row {
         key: Key::new(blob(0)??),
@@ -527,15 +615,7 @@ pub(super) fn decode(row: &rusqlite::Row<'_>) -> Option<Row> {
             _ => return None,
         },
         target: Stamp::decode(blob(6)??)?,
-        metadata: Metadata {
-            mode: unsigned(7)?,
-            uid: unsigned(8)?,
-            gid: unsigned(9)?,
-            mtime: Timestamp {
-                seconds: integer(10)?,
-                nanos: unsigned(11).filter(|&nanos| nanos < 1_000_000_000)?,
-            },
-        },
+        metadata: decode_metadata(row)?,
         link: blob(12)?.map(Into::into),
         run: RunNumber(integer(13)?),
         from: SourceNumber(integer(17)?),

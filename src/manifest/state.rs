@@ -680,6 +680,7 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
 }
 
 mod attributes;
+mod lazy;
 mod pages;
 mod pairs;
 mod publication;
@@ -688,6 +689,7 @@ mod taking_in;
 mod tests;
 mod writer;
 
+pub use lazy::{LazyRow, LazyRows};
 pub use pages::{Changes, Rows};
 pub use publication::RowSelection;
 pub(crate) use taking_in::TakingIn;

@@ -265,7 +265,7 @@ impl Stamp {
                 out.push(INODE_FORM);
                 put(&mut out, self.size);
                 for time in [mtime, ctime] {
-                    put(&mut out, ((time.seconds << 1) ^ (time.seconds >> 63)) as u64);
+                    put(&mut out, zigzag(time.seconds));
                     put(&mut out, u64::from(time.nanos));
                 }
                 put(&mut out, number.unwrap_or(NO_NUMBER));
@@ -277,6 +277,24 @@ impl Stamp {
             }
         }
         out
+    }
+
+    /// Returns whether `bytes` are what [`Stamp::encode`] makes of a file system's stamp. Nothing is
+    /// decoded, for this is asked of each row of a run that finds nothing changed.
+    pub fn is_encoded_as(&self, bytes: &[u8]) -> bool {
+        let (Evidence::Inode(inode), Some((&INODE_FORM, mut bytes))) =
+            (&self.evidence, bytes.split_first())
+        else {
+            return false;
+        };
+        let mut follows = |value: u64| take(&mut bytes) == Some(value);
+        follows(self.size)
+            && follows(zigzag(inode.mtime.seconds))
+            && follows(inode.mtime.nanos.into())
+            && follows(zigzag(inode.ctime.seconds))
+            && follows(inode.ctime.nanos.into())
+            && follows(inode.number.unwrap_or(NO_NUMBER))
+            && bytes.is_empty()
     }
 
     /// Decodes what [`Stamp::encode`] wrote; `None` for anything else.
@@ -315,15 +333,18 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
 
 fn take(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (&byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
+    for (at, &byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * at);
         if byte < 0x80 {
+            *bytes = &bytes[at + 1..];
             return Some(value);
         }
     }
     None
+}
+
+fn zigzag(value: i64) -> u64 {
+    ((value << 1) ^ (value >> 63)) as u64
 }
 
 fn take_time(bytes: &mut &[u8]) -> Option<Timestamp> {
@@ -378,6 +399,7 @@ mod tests {
 
     #[test]
     fn encoding_keeps_every_field() {
+        let other = stamp(9, 9);
         for original in [
             stamp(0, 0),
             stamp(-1, i64::MAX),
@@ -386,7 +408,11 @@ mod tests {
             Stamp::of_object(7, ETag::new(b"0a-3")),
             Stamp::of_object(0, None),
         ] {
-            assert_eq!(Stamp::decode(&original.encode()), Some(original));
+            let encoded = original.encode();
+            assert_eq!(Stamp::decode(&encoded), Some(original));
+            assert_eq!(original.is_encoded_as(&encoded), original.inode().is_some());
+            assert!(!other.is_encoded_as(&encoded));
+            assert!(!original.is_encoded_as(&[&encoded[..], b"x"].concat()));
         }
     }
 

@@ -192,7 +192,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if over_directory && action == Action::Skip && reason != Reason::NoLinks {
             self.protect(&key);
         }
-        if self.is_blocked(&key, &source) {
+        if self.is_blocked(&key, source.entry()) {
             return Ok(Some(Planned::Failed(no_parent(key))));
         }
         let precondition = precondition(conflict.as_ref(), &target);
@@ -323,13 +323,13 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     }
 
     /// Returns whether the source's entry lies in a directory that can't be made.
-    fn is_blocked(&self, key: &Key, source: &Seen) -> bool {
-        source.entry().is_some()
+    fn is_blocked(&self, key: &Key, source: Option<&Entry>) -> bool {
+        source.is_some()
             && self.blocked.as_ref().is_some_and(|blocked| key.is_within(blocked.as_bytes()))
     }
 
     fn fail(&mut self, key: Key, source: &Seen, target: &Seen, cause: Cause) -> EntryError {
-        if self.is_blocked(&key, source) {
+        if self.is_blocked(&key, source.entry()) {
             return no_parent(key);
         }
         let is_lost = matches!(cause, Cause::LeafInTheWay | Cause::LeafAndDirectory);
@@ -347,9 +347,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn tally(&self, pair: &Pair) {
         let progress = self.with.progress;
         if let Some(source) = pair.source.entry() {
-            progress.source_entries.add(1);
-            progress.source_bytes.add(source.size());
-            (self.with.count_loss)(source);
+            self.count_source(source);
         }
         if pair.target.entry().is_some() {
             progress.target_entries.add(1);
@@ -357,6 +355,12 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         if pair.source.entry().is_some() || pair.target.entry().is_some() {
             progress.entries.add(1);
         }
+    }
+
+    fn count_source(&self, source: &Entry) {
+        self.with.progress.source_entries.add(1);
+        self.with.progress.source_bytes.add(source.size());
+        (self.with.count_loss)(source);
     }
 
     fn plan_copy(&mut self, source: &Entry) {
@@ -654,7 +658,26 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
                 self.keep_mount_point(key)
             }
             Joined::Pair(pair) => self.plan(*pair)?,
+            Joined::Unchanged(source) => self.keep_unchanged(&source)?,
         })
+    }
+
+    /// Accounts for a file that is unchanged on both sides.
+    fn keep_unchanged(&mut self, source: &Entry) -> Result<Option<Planned>, Error> {
+        self.close(&source.key)?;
+        self.count_source(source);
+        self.with.progress.target_entries.add(1);
+        self.with.progress.entries.add(1);
+        self.tally.source += 1;
+        self.keep_innermost();
+        if !self.is_protected(&source.key) {
+            self.tally.deletable += 1;
+        }
+        if self.is_blocked(&source.key, Some(source)) {
+            return Ok(Some(Planned::Failed(no_parent(source.key.clone()))));
+        }
+        self.with.progress.files_unchanged.add(1);
+        Ok(None)
     }
 }
 

@@ -91,7 +91,7 @@ fn planned(
     let joined: join::Join<_, _, _> = Join::new(
         source.into_iter(),
         target.into_iter(),
-        RecordedRows { rows, from: SourceNumber::NONE },
+        RecordedRows { rows, from: SourceNumber::NONE }.read_ahead(),
         KeySpace::Tree,
     )
     .unwrap();

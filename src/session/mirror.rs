@@ -462,11 +462,12 @@ impl Session<'_> {
         let source_listing =
             self.enrich(&*source, source.list(&self.listing())?, is_first_contact)?;
         let target_listing = target.list(&self.target_listing())?;
-        let join = self.join(source_listing, target_listing, self.rows(state)?)?;
         let keeper = Arc::clone(&target);
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             keeper.achievable_metadata(metadata, kind, existing)
         };
+        let recorded = self.judged_rows(state, &policy, &holds)?;
+        let join = self.join(source_listing, target_listing, recorded)?;
         let accepts = |key: &Key| keeper.accepts(key);
         let stands_linked = |entry: &Entry| stands_linked(&*keeper, Some(state), entry);
         let lockable = self.places.target.lockable()?;

@@ -247,7 +247,7 @@ impl Sides {
         Join::new(
             OrderChecked::new(self.source.list(listing)?, Side::Source),
             OrderChecked::new(self.target.list(&all)?, Side::Target),
-            RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE },
+            RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE }.read_ahead(),
             self.key_space,
         )
     }
@@ -377,7 +377,8 @@ impl Scan<'_, '_> {
                 self.found.source |= error.side == Side::Source;
                 comparer.fail_to_list(&error);
             }
-            Joined::Leftover(_) | Joined::MountPoint(_) => {}
+            // Without rows nothing is known to be unchanged.
+            Joined::Leftover(_) | Joined::MountPoint(_) | Joined::Unchanged(_) => {}
             Joined::LeftOut(key, why) => {
                 self.extras.hold(&key, &mut |key| comparer.extra(key));
                 comparer.observer.notice(Notice::left_out(&key, why));

@@ -91,6 +91,7 @@ fn pair_text(pair: &Pair) -> String {
 fn text(joined: Joined) -> String {
     match joined {
         Joined::Pair(pair) => pair_text(&pair),
+        Joined::Unchanged(entry) => format!("{} +++", entry.key),
         Joined::Failed(error) | Joined::BrokeOff(error) => {
             format!("!{} {}", error.key, error.side)
         }
@@ -100,22 +101,48 @@ fn text(joined: Joined) -> String {
     }
 }
 
+/// Rows that show each file to be unchanged.
+struct Showing<R>(R);
+
+impl<R: RowCursor> RowCursor for Showing<R> {
+    fn key(&self) -> Option<&[u8]> {
+        self.0.key()
+    }
+
+    fn shows_unchanged(&self, source: &Entry, _: &Entry) -> bool {
+        source.kind == EntryKind::File
+    }
+
+    fn advance(&mut self) -> Result<(), Error> {
+        self.0.advance()
+    }
+
+    fn take(&mut self) -> Result<Option<Row>, Error> {
+        self.0.take()
+    }
+}
+
 /// Joins to the end, as text; an error is the last line.
 fn join(source: &[&str], target: &[&str], rows: &[&str]) -> Vec<String> {
-    let rows: Vec<_> = rows
-        .iter()
-        .map(|key| match *key {
+    let recorded = || {
+        let row = |key: &&str| match *key {
             "?" => Err(Error::new(ErrorKind::Manifest, "damaged")),
             key => Ok(row(key)),
-        })
-        .collect();
+        };
+        let rows: Vec<_> = rows.iter().map(row).collect();
+        RecordedRows { rows: rows.into_iter(), from: SourceNumber::FIRST }.read_ahead()
+    };
+    let lines = lines([source, target], recorded());
+    let RecordedRows { rows, from } = recorded();
+    let showing = RecordedRows { rows: Showing(rows), from };
+    let stepped_over = self::lines([source, target], showing);
+    assert_eq!(stepped_over, lines, "what is certainly unchanged is joined in the same way");
+    lines
+}
+
+fn lines([source, target]: [&[&str]; 2], recorded: RecordedRows<impl RowCursor>) -> Vec<String> {
     let (source, target) = (listing(Side::Source, source), listing(Side::Target, target));
-    match Join::new(
-        source.into_iter(),
-        target.into_iter(),
-        RecordedRows { rows: rows.into_iter(), from: SourceNumber::FIRST },
-        KeySpace::Tree,
-    ) {
+    match Join::new(source.into_iter(), target.into_iter(), recorded, KeySpace::Tree) {
         Ok(mut join) => {
             let lines = join
                 .by_ref()
@@ -310,7 +337,7 @@ fn millions_of_keys_that_no_tree_can_have_are_not_kept_in_memory() {
     let entries = [Ok(ListItem::Entry(entry("a/", 1)))].into_iter().chain(strange);
     let source = entries.chain([Ok(ListItem::Entry(entry("b", 1)))]);
     let target = listing(Side::Target, &["a/", "a/x", "b", "c"]).into_iter();
-    let recorded = RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE };
+    let recorded = RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE }.read_ahead();
     let mut join = Join::new(source, target, recorded, KeySpace::Tree).expect("begin");
     let (mut failures, mut pairs) = (0, Vec::new());
     while let Some(joined) = join.next() {

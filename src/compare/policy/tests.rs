@@ -5,7 +5,7 @@ mod evidence;
 
 use super::*;
 use crate::filter::Rule;
-use crate::manifest::{Origin, SourceNumber};
+use crate::manifest::{LazyRow, Origin, SourceNumber};
 use crate::model::entry::Completeness;
 use crate::model::stamp::{Evidence, Inode};
 use crate::model::{DeviceNumber, Extras, Key, SpecialKind, Stamp, Timestamp};
@@ -121,7 +121,12 @@ impl Case {
             keeps_apart: true,
         };
         let pair = Pair { key, source, target, row, conflict };
-        let decided = policy.decide(&pair, |metadata, _, _| achievable(metadata));
+        let achievable = |metadata: &Metadata, _, _: Option<&Metadata>| achievable(metadata);
+        let decided = policy.decide(&pair, achievable);
+        if is_unchanged(&policy, &pair, achievable) {
+            let keep = decide(Action::Keep, Reason::Unchanged);
+            assert_eq!(decided.as_ref().ok(), Some(&keep), "{pair:?}");
+        }
         let Decision { action, reason } = match decided {
             Ok(decision) => decision,
             Err(cause) => return format!("fail ({cause:?})"),
@@ -137,6 +142,20 @@ impl Case {
         };
         format!("{action}: {reason:?}")
     }
+}
+
+/// Returns whether the policy knows at once that a pair's file is unchanged.
+fn is_unchanged(
+    policy: &Policy,
+    pair: &Pair,
+    achievable: impl Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
+) -> bool {
+    let (Some(source), Some(target)) = (pair.source.entry(), pair.target.entry()) else {
+        return false;
+    };
+    let is_joined = pair.conflict.is_none() && source.kind != EntryKind::Directory;
+    let row = pair.row.clone().map(LazyRow::from).filter(|_| is_joined);
+    row.is_some_and(|row| policy.is_unchanged(source, target, &row, achievable))
 }
 
 fn present(seen: &mut Seen) -> &mut Entry {

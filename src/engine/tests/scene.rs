@@ -3,7 +3,7 @@
 use crate::backend::memory::{Memory, MemoryOptions, Snapshot};
 use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::policy::{PolicyOptions, Surplus};
-use crate::compare::{HardLinks, Join, Policy, RecordedRows};
+use crate::compare::{HardLinks, Join, JudgedRows, Policy, RecordedRows};
 use crate::engine::{
     BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, Refusals, execute, now,
     stands_linked,
@@ -183,11 +183,12 @@ impl Scene {
             is_under_way: &|_| false,
         };
         let surplus = Counter::default();
+        let achievable = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
+            target.achievable_metadata(metadata, kind, existing)
+        };
         let planning = Planning {
             policy: &policy,
-            achievable: &|metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
-                target.achievable_metadata(metadata, kind, existing)
-            },
+            achievable: &achievable,
             count_loss: &|_| {},
             accepts: &|key: &Key| target.accepts(key),
             stands_linked: &|entry| stands_linked(&*target, &state, policy.from, entry),
@@ -203,7 +204,9 @@ impl Scene {
         let listed = |side, place: &dyn Source| {
             OrderChecked::new(place.list(&listing).expect("begin a listing"), side)
         };
-        let recorded = RecordedRows { rows: state.rows().expect("read rows"), from: policy.from };
+        let rows = state.lazy_rows().expect("read rows");
+        let rows = JudgedRows::new(rows, &policy, &achievable);
+        let recorded = RecordedRows { rows, from: policy.from };
         let join = Join::new(
             listed(Side::Source, &*source),
             listed(Side::Target, &*target),

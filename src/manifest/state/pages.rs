@@ -34,7 +34,7 @@ pub struct Change {
 /// is bounded by a page of 1,024 rows.
 #[derive(Debug)]
 pub struct Paged<T> {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     connection: Connection,
     page: std::vec::IntoIter<T>,
     first: Box<[u8]>,
@@ -42,6 +42,7 @@ pub struct Paged<T> {
     after: Option<Vec<u8>>,
     ended: bool,
     skipped: u64,
+    pub(super) decode: fn(&rusqlite::Row<'_>) -> Option<T>,
 }
 
 /// An item that can be read by pages.
@@ -92,7 +93,16 @@ impl<T: Tabled> Paged<T> {
     /// Begins to read at the key `first`.
     pub(super) fn new(path: PathBuf, connection: Connection, first: &[u8]) -> Self {
         let page = Vec::new().into_iter();
-        Self { path, connection, page, first: first.into(), after: None, ended: false, skipped: 0 }
+        Self {
+            path,
+            connection,
+            page,
+            first: first.into(),
+            after: None,
+            ended: false,
+            skipped: 0,
+            decode: T::decode,
+        }
     }
 
     /// Goes on at the key `first`.
@@ -138,7 +148,7 @@ impl<T: Tabled> Paged<T> {
             let after = self.after.get_or_insert_default();
             after.clear();
             after.extend_from_slice(row.get_ref(column)?.as_bytes().unwrap_or_default());
-            match T::decode(row) {
+            match (self.decode)(row) {
                 Some(row) => page.push(row),
                 None => self.skipped += 1,
             }
@@ -186,7 +196,7 @@ impl RowsOfKeys {
             if is_whole {
                 self.rows.restart(key.as_bytes());
                 self.within = Some(key);
-            } else if let Some(row) = self.rows.one(&key)? {
+            } else if let Some(row) = self.rows.one(key.as_bytes())? {
                 return Ok(Some(row));
             }
         }
@@ -201,14 +211,14 @@ impl Iterator for RowsOfKeys {
     }
 }
 
-impl Rows {
+impl<T: Tabled> Paged<T> {
     /// Returns the row of a key; `None` also if it can't be decoded.
-    fn one(&self, key: &Key) -> rusqlite::Result<Option<Row>> {
+    pub(super) fn one(&self, key: &[u8]) -> rusqlite::Result<Option<Row>> {
         let selected = Row::selected(pragma(&self.connection, "user_version")?);
         let mut statement =
             self.connection.prepare_cached(&format!("{selected} WHERE key = ?1"))?;
-        let mut found = statement.query([key.as_bytes()])?;
-        Ok(found.next()?.and_then(Row::decode))
+        let mut found = statement.query([key])?;
+        Ok(found.next()?.and_then(row::decode))
     }
 }
 

@@ -1,4 +1,5 @@
 mod damage;
+mod lazy;
 mod versions;
 
 use super::pages::PAGE;

@@ -121,7 +121,8 @@ impl Scene {
         let joined = Join::new(
             listed(Side::Source, &self.source.source()),
             listed(Side::Target, &self.target.target()),
-            RecordedRows { rows: self.rows.iter().cloned().map(Ok), from: policy.from },
+            RecordedRows { rows: self.rows.iter().cloned().map(Ok), from: policy.from }
+                .read_ahead(),
             KeySpace::Tree,
         );
         let directory = tempfile::tempdir().unwrap();

@@ -80,7 +80,7 @@ impl Session<'_> {
         let (from, trust) = (recorded.from, self.options.policy.trust);
         let (listing, nothing) = (source.list(&self.listing())?, Box::new(std::iter::empty()));
         let mut tally = ChangeTally::default();
-        for joined in self.join(listing, nothing, recorded)? {
+        for joined in self.join(listing, nothing, recorded.read_ahead())? {
             if self.stop.requested() {
                 return Ok(());
             }

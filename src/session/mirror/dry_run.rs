@@ -158,7 +158,7 @@ impl Session<'_> {
         let is_first_contact = state.map_or(Ok(true), State::is_first_contact)?;
         let source_listing =
             self.enrich(&**source, source.list(&self.listing())?, is_first_contact)?;
-        let join = self.join(source_listing, target_listing, recorded)?;
+        let join = self.join(source_listing, target_listing, recorded.read_ahead())?;
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             target.achievable_metadata(metadata, kind, existing)
         };

@@ -8,7 +8,7 @@ use super::sides::{Rows, RowsToJoin};
 use super::{MirrorOptions, Running, Session, places};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
-use crate::compare::{Conflict, Join, Pair, RecordedRows, Seen};
+use crate::compare::{Conflict, Join, Pair, ReadAhead, RecordedRows, Seen};
 use crate::filter::{MatchedRule, NameList};
 use crate::listing::OrderChecked;
 use crate::manifest::published::{Head, History, ManifestReader, Publication, Published, trace};
@@ -265,7 +265,7 @@ impl Session<'_> {
                     explanation.keys.push(explained);
                 }
                 // An entry below the directory, which shows that it isn't empty.
-                Joined::Pair(_) => {}
+                Joined::Pair(_) | Joined::Unchanged(_) => {}
                 Joined::Failed(error) | Joined::BrokeOff(error) => explanation.failed.push(error),
                 Joined::Leftover(key) if under_way(&key) => {}
                 Joined::Leftover(key) => explanation.notices.push(of_leftover(key)),
@@ -406,7 +406,7 @@ impl Session<'_> {
         name: &Key,
         sides: Listed<'_>,
         rows: Vec<Row>,
-    ) -> Result<(Join<OrderChecked, OrderChecked, Rows>, LeftOut), Error> {
+    ) -> Result<(Join<OrderChecked, OrderChecked, ReadAhead<Rows>>, LeftOut), Error> {
         let mut left_out = Vec::new();
         let mut list = |place: &dyn Source, side: Side, options: &ListOptions| {
             let mut listed = Vec::new();
@@ -430,7 +430,8 @@ impl Session<'_> {
         let join = self.join(
             self.enrich(sides.from, listed, sides.is_first_contact)?,
             existing,
-            RowsToJoin { rows: Box::new(rows.into_iter().map(Ok)), from: sides.number },
+            RowsToJoin { rows: Box::new(rows.into_iter().map(Ok)), from: sides.number }
+                .read_ahead(),
         )?;
         Ok((join, left_out))
     }

@@ -3,7 +3,7 @@
 use super::{MirrorOptions, Session};
 use crate::backend::layer::{MappedSource, Mapper};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source};
-use crate::compare::{Join, RecordedRows};
+use crate::compare::{Join, JudgedRows, Policy, RecordedRows, RowCursor};
 use crate::filter::{Filter, Missing, NameForm, NameList};
 use crate::listing::{EnrichedListing, OrderChecked};
 use crate::manifest::published::{ManifestReader, Merged, RecordedSource, used_instead};
@@ -11,7 +11,7 @@ use crate::manifest::{Row, State};
 use crate::model::error::Side;
 use crate::model::hint::hint;
 use crate::model::mapping::RecordedNames;
-use crate::model::{EntryKind, Error, ErrorKind, Key, Notice, Setting};
+use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Notice, Setting};
 use crate::place::random;
 use crate::place::{Sides, Writes};
 use crate::session::places::Places;
@@ -72,6 +72,14 @@ pub(super) fn limited(
     Ok(filter.limited_to(Arc::new(names)))
 }
 
+/// Puts rows into a box.
+pub(super) fn boxed<'r, R: RowCursor + 'r>(
+    recorded: RecordedRows<R>,
+) -> RecordedRows<Box<dyn RowCursor + 'r>> {
+    let RecordedRows { rows, from } = recorded;
+    RecordedRows { rows: Box::new(rows), from }
+}
+
 impl Session<'_> {
     pub(super) fn listing(&self) -> ListOptions {
         ListOptions {
@@ -130,12 +138,29 @@ impl Session<'_> {
         with_rows(Box::new(rows.filter(move |row| row.as_ref().map_or(true, is_listed))))
     }
 
-    pub(super) fn join(
+    /// Returns the state's rows of the keys that this run is about, those of unchanged files
+    /// undecoded where all rows are wanted.
+    pub(super) fn judged_rows<'p>(
+        &self,
+        state: &State,
+        policy: &'p Policy,
+        achievable: &'p dyn Fn(&Metadata, EntryKind, Option<&Metadata>) -> Metadata,
+    ) -> Result<RecordedRows<Box<dyn RowCursor + 'p>>, Error> {
+        let are_all = self.places.source.only.is_none() && self.filter.names().is_none();
+        // A bag doesn't hold all files.
+        if !are_all || self.places.key_space() == KeySpace::Flat || self.options.bag.is_some() {
+            return Ok(boxed(self.rows(state)?.read_ahead()));
+        }
+        let rows = JudgedRows::new(state.lazy_rows()?, policy, achievable);
+        Ok(RecordedRows { rows: Box::new(rows), from: state.number()? })
+    }
+
+    pub(super) fn join<R: RowCursor>(
         &self,
         source: Listing,
         target: Listing,
-        recorded: RowsToJoin,
-    ) -> Result<Join<OrderChecked, OrderChecked, Rows>, Error> {
+        recorded: RecordedRows<R>,
+    ) -> Result<Join<OrderChecked, OrderChecked, R>, Error> {
         let source = OrderChecked::new(self.without_marker(source), Side::Source);
         Join::new(
             source,

@@ -32,7 +32,7 @@ fn compare_with(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Compar
     let join = Join::new(
         OrderChecked::new(source.list(&of_source).unwrap(), Side::Source),
         OrderChecked::new(target.list(&of_target).unwrap(), Side::Target),
-        RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE },
+        RecordedRows { rows: std::iter::empty(), from: SourceNumber::NONE }.read_ahead(),
         KeySpace::Tree,
     );
     let comparer = ContentComparer {

@@ -143,4 +143,12 @@ fn a_row_that_cannot_be_decoded_is_passed_over_and_counted() {
     let mut read = state.rows().unwrap();
     assert_eq!(read.by_ref().map(Result::unwrap).count(), rows.len() - breakages.len());
     assert_eq!(read.skipped(), breakages.len() as u64);
+    let mut read = state.lazy_rows().unwrap();
+    read.advance().unwrap();
+    let mut unchanged = 0;
+    while let Some(next) = read.next() {
+        unchanged += usize::from(next.file().is_some() && next.has_stamps(&stamp(1), &stamp(2)));
+        read.advance().unwrap();
+    }
+    assert_eq!(unchanged, rows.len() - breakages.len());
 }
