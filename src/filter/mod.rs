@@ -14,7 +14,7 @@ mod ignore;
 mod names;
 mod pattern;
 
-pub use ignore::{IGNORE_FILE, IgnoreError, IgnoreRules, LARGEST_IGNORE_FILE};
+pub use ignore::{IGNORE_FILE, IgnoreRules, LARGEST_IGNORE_FILE};
 pub use names::{Extent, Missing, NameForm, NameList, NameListText, Separator};
 
 #[cfg(test)]

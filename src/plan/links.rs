@@ -419,12 +419,8 @@ mod tests {
             follower(2, "a", Precondition::Leaf),
             follower(1, "m", Precondition::EmptyDirectory),
         ];
-        let shared = |role| SharedName {
-            file: GroupId(9),
-            role,
-            source: entry("k"),
-            target: entry("k"),
-        };
+        let shared =
+            |role| SharedName { file: GroupId(9), role, source: entry("k"), target: entry("k") };
         let roles = [Role::Follower, Role::Lone, Role::Leader];
         for name in &names {
             links.follow(name).unwrap();

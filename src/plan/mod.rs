@@ -304,6 +304,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             | Action::Check(_)
             | Action::Look
             | Action::CompareTag { .. } => self.touch(),
+            // What would be set of its other names, too, makes the entry anew.
+            _ if target.entry().and_then(Entry::group).is_some() => self.touch(),
             _ => {}
         }
         let target = match target {

@@ -58,8 +58,10 @@ fn a_file_that_was_renamed_and_cannot_be_read_keeps_its_copy() {
 fn a_device_that_cannot_be_made_keeps_nothing_from_being_deleted() {
     let env = Environment::new();
     needs!(tools::root(), tools::tool("setpriv").map(drop));
-    TestTree::new().device("device").file("a", "1").file("b", "2").write(&env.source);
-    TestTree::new().file("a", "1").file("extra", "x").write(&env.target);
+    TestTree::new().file("a", "1").file("b", "2").file("extra", "x").write(&env.source);
+    env.as_nobody(&env.mirror_arguments(&[])).unwrap().expect(0);
+    fs::remove_file(env.source.join("extra")).unwrap();
+    TestTree::new().device("device").write(&env.source);
     let run = env.as_nobody(&env.mirror_arguments(&["--delete"])).unwrap().expect(1);
     run.finished().counts(&[("files_deleted", 1), ("file_deletions_waiting", 0)]);
 }

@@ -240,7 +240,8 @@ mod tests {
                 let metadata = Metadata { mode: 0o4755, uid: u32::MAX, gid: 7, mtime };
                 let digest = Digest::of(b"content");
                 let group = Some(LinkGroup { id: GroupId(7), names: 0 });
-                let extras = Extras { group, ..crate::model::extras::tests::all() };
+                // Only rows say what was meant.
+                let extras = Extras { group, meant: None, ..crate::model::extras::tests::all() };
                 let headers = headers(b"a", kind, &metadata, Some(&extras), Some(&digest));
                 let leaf = if kind == EntryKind::Directory { kind } else { EntryKind::File };
                 let facts = facts(headers, leaf, Metadata::default());
