@@ -344,6 +344,21 @@ impl MirrorBuilder {
         self
     }
 
+    /// Keeps when files were last read, as far as that is possible: only root reads the source
+    /// without changing it. By default it isn't kept.
+    pub fn atimes(mut self, atimes: bool) -> Self {
+        self.policy.preserve.atimes = atimes;
+        self
+    }
+
+    /// Keeps the flags of files and directories: immutable, append-only, left out by dump. What such
+    /// flags protect in the target is replaced and deleted all the same. By default they aren't
+    /// kept.
+    pub fn flags(mut self, flags: bool) -> Self {
+        self.policy.preserve.flags = flags;
+        self
+    }
+
     /// Accepts another ctime as evidence that a file is unchanged, for file systems that change it.
     pub fn ignore_ctime(mut self, ignore_ctime: bool) -> Self {
         self.policy.trust.ignore_ctime = ignore_ctime;

@@ -24,7 +24,7 @@ use crate::filter::{Filter, IgnoreRules};
 use crate::model::entry::Completeness;
 use crate::model::{
     AttributeKinds, Attributes, Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Extras,
-    Feature, Features, Keeps, Key, Metadata, Notice, Stamp,
+    Feature, Features, FileFlags, Keeps, Key, Metadata, Notice, Stamp, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -87,6 +87,15 @@ pub struct ListOptions {
     pub only: Option<Box<[u8]>>,
     /// How keys are interpreted.
     pub key_space: KeySpace,
+}
+
+/// What a run wants to know of entries that others needn't.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListedExtras {
+    /// When files were last read.
+    pub accessed: bool,
+    /// Their flags.
+    pub flags: bool,
 }
 
 /// How the keys of a listing are interpreted.
@@ -406,12 +415,26 @@ pub struct Intended<'a> {
     /// Its extended attributes and ACLs: exactly these of the kinds that were looked for. `None`
     /// leaves all as they are.
     pub attributes: Option<&'a Attributes>,
+    /// When it was last read; `None` leaves that time as it is.
+    pub accessed: Option<Timestamp>,
+    /// Its flags, where these are kept beside the content: a file system sets them
+    /// [last](Target::set_flags). `None` leaves them as they are.
+    pub flags: Option<FileFlags>,
 }
 
 impl<'a> From<&'a Metadata> for Intended<'a> {
     fn from(metadata: &'a Metadata) -> Self {
-        Self { metadata, attributes: None }
+        Self { metadata, attributes: None, accessed: None, flags: None }
     }
+}
+
+/// What became of setting an entry's flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlagsSet {
+    /// It has them.
+    Done,
+    /// It can't have them: the file system has none, or only root may set them.
+    NotKept,
 }
 
 /// A file of a target that can be given other names.
@@ -522,6 +545,17 @@ pub trait Target: Source {
         intended: &Intended<'_>,
         precondition: Precondition,
     ) -> Result<MetadataSet, Cause>;
+
+    /// Gives a file or directory exactly these flags. From then on it may be impossible to change
+    /// it or what it holds.
+    fn set_flags(
+        &self,
+        _key: &Key,
+        _kind: EntryKind,
+        _flags: FileFlags,
+    ) -> Result<FlagsSet, Cause> {
+        Ok(FlagsSet::NotKept)
+    }
 
     /// Returns whether directories exist on their own. If not, empty ones and the metadata of
     /// directories are not kept.

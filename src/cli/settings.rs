@@ -160,6 +160,8 @@ fn mirror_builder(
         .specials(!flags.no_specials)
         .extended_attributes(!flags.no_xattrs)
         .acls(!flags.no_acls)
+        .atimes(flags.atimes)
+        .flags(flags.flags)
         .existing(flags.existing)
         .modify_window(flags.modify_window.unwrap_or_default())
         .safe_links(flags.safe_links)

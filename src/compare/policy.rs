@@ -520,7 +520,10 @@ impl Policy {
             .iter()
             .any(|entry| entry.completeness == Completeness::NoStoredMetadata);
         let found = self.within_window(&existing.metadata, wanted.mtime);
-        let same_metadata = found == *wanted || is_foreign;
+        let has_others = !is_foreign
+            && (self.has_other_access(source, existing)
+                || self.has_other_flags(source, existing, row));
+        let same_metadata = (found == *wanted && !has_others) || is_foreign;
         if options.size_only {
             let rights = Metadata { mtime: found.mtime, ..*wanted };
             let metadata = if same_metadata {
@@ -575,7 +578,7 @@ impl Policy {
             StampMatch::Same if !vouched => {
                 decide(Action::Check(check_target()), Reason::TargetDoubtful)
             }
-            StampMatch::Same if self.is_retold(source, row) => {
+            StampMatch::Same if has_others || self.is_retold(source, row) => {
                 decide(Action::UpdateMetadata, Reason::Metadata)
             }
             StampMatch::Same if self.is_unlooked(source, row) && !is_foreign => {

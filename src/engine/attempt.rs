@@ -463,9 +463,10 @@ impl Attempt<'_, '_> {
         }
         let stage = so_far.stage.take().ok_or(ReadError::Changed)?;
         let Copying { read_entry, kept, .. } = so_far;
-        let metadata = read_entry.as_ref().unwrap_or(entry).metadata;
-        let wanted = context.target.achievable_metadata(&metadata, EntryKind::File, None);
-        let intended = Intended { attributes: kept.attributes.as_deref(), ..(&wanted).into() };
+        let known = read_entry.as_ref().unwrap_or(entry);
+        let wanted = context.target.achievable_metadata(&known.metadata, EntryKind::File, None);
+        let intended = context.intended(&wanted, known);
+        let intended = Intended { attributes: kept.attributes.as_deref(), ..intended };
         let staged = stage.finish(&intended, &found).map_err(ReadError::Sink)?;
         let lost = staged.written().lost;
         if !lost.is_empty() {

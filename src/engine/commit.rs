@@ -14,7 +14,7 @@ use crate::manifest::{PendingRow, Row, Writer};
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{
     Action, AttributeKinds, Cause, Decision, Entry, EntryError, EntryKind, Error, ErrorKind,
-    Feature, Features, Key, Metadata, Operation, Outcome, Stamp,
+    Feature, Features, FileFlags, Key, Metadata, Operation, Outcome, Stamp,
 };
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded};
 use std::time::{Duration, Instant};
@@ -322,7 +322,11 @@ impl<'a> Committer<'a> {
             // An attribute may be among what could not be set.
             finished.row.looked = AttributeKinds::NONE;
         }
-        let CompletedStep { row, record, .. } = finished;
+        let CompletedStep { mut row, record, .. } = finished;
+        if self.context.seals.is_some() {
+            // It has them once they are set.
+            row.set_flags(FileFlags::default());
+        }
         self.published.push(Published { row: row.with_target(target_stamp), record });
         self.since.get_or_insert_with(Instant::now);
     }

@@ -226,6 +226,9 @@ impl<'c, 'a> Worker<'c, 'a> {
             }
             Copied::Staged(staged) => {
                 context.learn_link(&step.source, &entry, hashed.digest);
+                if !entry.flags().is_empty() {
+                    context.seal(&entry);
+                }
                 let mut finished = self.finished(step, entry, Some(Action::Copy { unless: None }));
                 finished.lost = lost;
                 finished.row.set_apart(apart);

@@ -175,6 +175,9 @@ fn work_off(
         }
     }
     super::finish::directories(context, directories, committer)?;
+    if let Some(state) = state {
+        super::seal::seal(context, state, committer)?;
+    }
     Ok(settled.refusal)
 }
 

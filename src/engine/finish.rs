@@ -126,6 +126,10 @@ fn finished(
     if !context.target.keeps_directories() {
         return Ok(None);
     }
+    // What was made or removed in it took its flags.
+    if !entry.flags().is_empty() || how == Finish::Update {
+        context.seal(&entry);
+    }
     let wanted = context.target.achievable_metadata(&entry.metadata, EntryKind::Directory, None);
     let pending = PendingRow::of(entry, wanted, context.recorded_by());
     let looked = kept.attributes.as_ref().map_or(AttributeKinds::NONE, |wanted| wanted.kinds());
@@ -186,7 +190,7 @@ fn set(
         return Ok(MetadataSet::default());
     }
     let wanted = context.target.achievable_metadata(&entry.metadata, kind, None);
-    let intended = Intended { attributes, ..(&wanted).into() };
+    let intended = Intended { attributes, ..context.intended(&wanted, entry) };
     context.target.set_metadata(key, kind, &intended, Precondition::Leaf)
 }
 

@@ -409,6 +409,9 @@ impl Linking<'_, '_, '_, '_> {
     }
 
     fn linked(&mut self, donor: &Key, entry: &Entry) -> Result<(), Error> {
+        if !entry.flags().is_empty() {
+            self.context.seal(entry);
+        }
         let mut record = (donor.as_bytes().len() as u32).to_le_bytes().to_vec();
         record.extend_from_slice(donor.as_bytes());
         record.extend_from_slice(&entry.encode());

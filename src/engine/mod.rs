@@ -28,6 +28,7 @@ mod partials;
 mod preview;
 mod ranges;
 mod refusals;
+mod seal;
 mod set_aside;
 mod successors;
 mod tag;
@@ -48,17 +49,19 @@ pub use preview::Preview;
 pub use refusals::Refusals;
 
 use crate::backend::layer::BandwidthLimit;
-use crate::backend::{Precondition, Source, Target};
+use crate::backend::{Intended, Precondition, Source, Target};
 use crate::compare::{HardLinks, Policy};
 use crate::manifest::{RecordedBy, RunNumber};
 use crate::model::error::Side;
 use crate::model::run::RunLimit;
 use crate::model::{
     Action, Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Feature,
-    Features, Hint, Key, Notice, Observer, Operation, Outcome, Progress, Reason, Stop, Timestamp,
+    Features, Hint, Key, Metadata, Notice, Observer, Operation, Outcome, Progress, Reason, Stop,
+    Timestamp,
 };
 use crate::plan::links::{Follower, Links};
 use crate::plan::spool_error;
+use crate::spool::Spool;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::path::Path;
@@ -121,6 +124,9 @@ pub struct Context<'a> {
     pub refusals: Refusals,
     /// Names of files with several, of which a store told that only when they were read.
     pub learned_links: Mutex<Links>,
+    /// Entries whose flags are set when all else is done, if the target's flags are set by calls of
+    /// their own and the run keeps them.
+    pub seals: Option<Mutex<Spool>>,
     /// The directory of spool files.
     pub spool_dir: &'a Path,
     /// The files whose copying was stopped, if runs go on with them.
@@ -133,6 +139,16 @@ impl Context<'_> {
     /// Returns what the rows of this run have in common.
     fn recorded_by(&self) -> RecordedBy {
         RecordedBy { run: self.run, from: self.policy.from, began: self.began }
+    }
+
+    /// Adds what a copy of an entry gets beside metadata, attributes left out.
+    fn intended<'m>(&self, wanted: &'m Metadata, entry: &Entry) -> Intended<'m> {
+        let preserve = self.policy.options.preserve;
+        Intended {
+            accessed: entry.accessed().filter(|_| preserve.atimes),
+            flags: preserve.flags.then(|| entry.flags()),
+            ..wanted.into()
+        }
     }
 
     /// Counts and reports an entry that failed. An error that every other entry would meet too

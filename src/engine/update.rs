@@ -97,12 +97,22 @@ impl Worker<'_, '_> {
             Some(wanted) if is_shared && !self.have_others(existing.as_ref(), &wanted)? => None,
             attributes => attributes,
         };
+        let has_other_flags = existing.as_ref().is_some_and(|existing| {
+            self.context.policy.has_other_flags(&entry, existing, step.row.as_ref())
+        });
+        let is_sealed = has_other_flags && self.context.seals.is_some();
+        let differs = differs
+            || has_other_flags && !is_sealed
+            || existing
+                .as_ref()
+                .is_some_and(|existing| self.context.policy.has_other_access(&entry, existing));
         let (mut set, is_set) = (MetadataSet::default(), differs || attributes.is_some());
         if is_set && is_shared {
             return self.make_anew(step, entry);
         }
         if is_set {
-            let intended = Intended { attributes: attributes.as_deref(), ..(&wanted).into() };
+            let intended = self.context.intended(&wanted, &entry);
+            let intended = Intended { attributes: attributes.as_deref(), ..intended };
             set = self
                 .context
                 .target
@@ -112,7 +122,11 @@ impl Worker<'_, '_> {
                 })?;
             kept.lose(self.context, set.lost, &mut entry);
         }
-        let is_changed = differs || set.are_attributes_changed;
+        let is_changed = differs || is_sealed || set.are_attributes_changed;
+        // What was changed of a protected file took its flags.
+        if is_sealed || is_set && !entry.flags().is_empty() {
+            self.context.seal(&entry);
+        }
         let wanted =
             self.context.target.achievable_metadata(&entry.metadata, entry.kind, existing_metadata);
         let mut finished = self.finished(step, entry, is_changed.then_some(Action::UpdateMetadata));

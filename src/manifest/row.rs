@@ -3,7 +3,7 @@
 use crate::model::entry::Completeness;
 use crate::model::{
     Apart, AttributeKinds, Attributes, AttributesDigest, Birth, DeviceNumber, Digest, Entry,
-    EntryKind, ExtraDigests, Extras, Key, LinkGroup, Metadata, Stamp, Timestamp,
+    EntryKind, ExtraDigests, Extras, FileFlags, Key, LinkGroup, Metadata, Stamp, Timestamp,
 };
 use rusqlite::types::ValueRef;
 use rusqlite::{Statement, ToSql, params};
@@ -262,6 +262,14 @@ impl PendingRow {
         if apart.is_some() || self.extras.is_some() {
             let extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
             self.extras = Extras { apart, ..extras }.boxed();
+        }
+    }
+
+    /// Sets the flags that the entry was given.
+    pub fn set_flags(&mut self, flags: FileFlags) {
+        if !flags.is_empty() || self.extras.is_some() {
+            let extras = self.extras.take().map(|extras| *extras).unwrap_or_default();
+            self.extras = Extras { flags, ..extras }.boxed();
         }
     }
 

@@ -24,6 +24,12 @@ pub struct Preserve {
     /// Symbolic links are followed: copies are of what they point to.
     #[serde(default)]
     pub follows_links: bool,
+    /// Times of the last access.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub atimes: bool,
+    /// Flags: immutable, append-only, left out by dump.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub flags: bool,
 }
 
 impl Preserve {
@@ -34,6 +40,8 @@ impl Preserve {
         acls: false,
         specials: false,
         follows_links: false,
+        atimes: false,
+        flags: false,
     };
 
     /// Returns what a run preserves whose options don't say.
@@ -50,6 +58,14 @@ impl Preserve {
 impl Default for Preserve {
     /// Everything that needs no option.
     fn default() -> Self {
-        Self { links: true, attributes: true, acls: true, specials: true, follows_links: false }
+        Self {
+            links: true,
+            attributes: true,
+            acls: true,
+            specials: true,
+            follows_links: false,
+            atimes: false,
+            flags: false,
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::{BackupPlace, OpenPlace, SourcePlace, Walkers, Writes, printable};
 use crate::backend::local::{
     FileSystem, Guarded, LocalSource, LocalTarget, Root, dangling, unopened,
 };
-use crate::backend::{Capabilities, Source, Target};
+use crate::backend::{Capabilities, ListedExtras, Source, Target};
 use crate::location::Location;
 use crate::manifest::{Lockable, RootIdentity};
 use crate::model::error::Side;
@@ -46,13 +46,14 @@ impl OpenPlace for Directory {
     }
 
     fn target(&self, walking: Walkers<'_>, writes: Writes<'_>) -> Result<Arc<dyn Target>, Error> {
-        let Writes { durability, token, backup } = writes;
+        let Writes { durability, token, backup, clears_flags } = writes;
         let target = LocalTarget::new(Arc::clone(&self.root), walking()?, durability, token);
         let target = target.map_err(|error| {
             let error = io::Error::from(error);
             Error::new(ErrorKind::Unusable, "cannot find out which groups this user belongs to")
                 .because(error)
         })?;
+        let target = if clears_flags { target.clearing_flags() } else { target };
         Ok(Arc::new(match backup.map(BackupPlace::open).transpose()?.flatten() {
             Some(backup) => target.with_backup(backup),
             None => target,
@@ -97,6 +98,10 @@ impl OpenPlace for Directory {
 
     fn follow_links(&self) {
         self.root.follow_links();
+    }
+
+    fn list_extras(&self, listed: ListedExtras) {
+        self.root.list_extras(listed);
     }
 
     fn path(&self) -> Option<&Path> {

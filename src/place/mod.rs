@@ -29,7 +29,7 @@ pub use source::SourcePlace;
 pub use target::{MadeDirectories, TargetPlace};
 
 use crate::backend::local::{Guarded, Walking};
-use crate::backend::{Capabilities, Source, Target};
+use crate::backend::{Capabilities, ListedExtras, Source, Target};
 use crate::filter::Filter;
 use crate::manifest::{Lockable, RootIdentity};
 use crate::model::key::Escaped;
@@ -81,6 +81,9 @@ trait OpenPlace: Send + Sync {
 
     /// Follows symbolic links below the root from now on.
     fn follow_links(&self) {}
+
+    /// Lists more of entries than others need. A store tells what was kept with its objects anyway.
+    fn list_extras(&self, _listed: ListedExtras) {}
 
     /// Returns its real path if it is a local directory.
     fn path(&self) -> Option<&Path> {

@@ -78,12 +78,14 @@ pub struct Writes<'a> {
     pub token: u32,
     /// Where what is replaced or removed is kept, if it is.
     pub backup: Option<&'a BackupPlace>,
+    /// Whether flags that are in the way are removed, since the run sets flags in the end.
+    pub clears_flags: bool,
 }
 
 impl Writes<'_> {
     /// Returns the options of a writer that keeps nothing of what it replaces.
     pub fn new(durability: Durability, token: u32) -> Self {
-        Self { durability, token, backup: None }
+        Self { durability, token, backup: None, clears_flags: false }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::overlap::{self, Extent};
 use super::{OpenPlace, Overlap, SharedDirectory, TargetPlace, below, misplaced_patterns, mounts};
-use crate::backend::Capabilities;
+use crate::backend::{Capabilities, ListedExtras};
 use crate::filter::Filter;
 use crate::manifest::RootIdentity;
 use crate::model::{Error, Notice};
@@ -70,6 +70,12 @@ impl SourcePlace {
     /// Follows symbolic links below the root from now on, out of it too.
     pub fn follow_links(&self) {
         self.open.follow_links();
+    }
+
+    /// Lists more of entries than others need. Those with flags are counted, if flags are not
+    /// among it.
+    pub fn list_extras(&self, listed: ListedExtras) {
+        self.open.list_extras(listed);
     }
 
     /// Returns whether it is the local directory at a path, and takes part completely.

@@ -3,7 +3,7 @@
 use super::directory::{Directory, TargetPath};
 use super::overlap::Position;
 use super::{OpenPlace, SourcePlace, bag_root, printable};
-use crate::backend::Capabilities;
+use crate::backend::{Capabilities, ListedExtras};
 use crate::manifest::{Lockable, bag};
 use crate::model::{Error, ErrorKind};
 use rustix::fs::{Mode, OFlags};
@@ -119,6 +119,13 @@ impl TargetPlace {
     pub fn ignore_inodes(&self) {
         if let Some(open) = self.opened() {
             open.ignore_inodes();
+        }
+    }
+
+    /// Lists more of entries than others need, if it is open.
+    pub fn list_extras(&self, listed: ListedExtras) {
+        if let Some(open) = self.opened() {
+            open.list_extras(listed);
         }
     }
 

@@ -489,6 +489,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let metadata = if is_new { source.metadata } else { known_metadata(&source, target) };
         let wanted = achievable(&metadata, source.kind, Some(&target.metadata));
         source.metadata = metadata;
+        let has_other_flags = self.with.policy.has_other_flags(&source, target, row);
+        let differs = if has_other_flags { Differs::Yes } else { differs };
         // In a store, recording a directory costs a request; so a row of another source is kept
         // there.
         let is_ours =

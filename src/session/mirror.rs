@@ -45,6 +45,7 @@ use crate::model::{
 use crate::place::{BackupPlace, MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, MaxChange, Plan, Planning};
+use crate::spool::Spool;
 use crate::ticker::Ticker;
 use bag::Bag;
 pub use bag::BagOptions;
@@ -237,6 +238,9 @@ struct Ended {
 
 /// Buffer size of each of a store's many workers, in bytes; this memory isn't subject to a limit.
 const STORE_BUFFER: usize = 256 << 10;
+
+/// Memory in bytes for entries whose flags are set in the end; more of them go to disk.
+const SEALS: usize = 256 << 10;
 
 /// How often a run with a limit of time looks at the clock.
 const LOOKS_AT_CLOCK: Duration = Duration::from_millis(100);
@@ -499,6 +503,9 @@ impl Session<'_> {
             collisions: Collisions::default(),
             refusals: Refusals::default(),
             learned_links: Mutex::new(Links::new(&options.state_dir)),
+            // A store keeps them with the object.
+            seals: (options.policy.preserve.flags && !self.places.target.capabilities().remote)
+                .then(|| Mutex::new(Spool::new(options.state_dir.as_path(), SEALS))),
             spool_dir: &options.state_dir,
             partials: Some(&partials),
             is_under_way: &is_under_way,

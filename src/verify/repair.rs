@@ -107,6 +107,7 @@ impl Mending<'_> {
             filtered: false,
             collisions: Collisions::default(),
             refusals: Refusals::default(),
+            seals: None,
             learned_links: Mutex::new(Links::new(&spool_dir)),
             spool_dir: &spool_dir,
             partials: None,

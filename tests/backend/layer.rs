@@ -176,6 +176,10 @@ impl Target for Layer<dyn Target> {
         self.0.set_metadata(key, kind, intended, precondition)
     }
 
+    fn set_flags(&self, key: &Key, kind: EntryKind, flags: FileFlags) -> Result<FlagsSet, Cause> {
+        self.0.set_flags(key, kind, flags)
+    }
+
     fn keeps_directories(&self) -> bool {
         self.0.keeps_directories()
     }

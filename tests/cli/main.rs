@@ -26,6 +26,7 @@ mod file_systems;
 mod files_from;
 mod filters;
 mod filters_git;
+mod flags;
 mod folded_names;
 mod hard_links;
 mod heads;

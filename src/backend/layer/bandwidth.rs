@@ -6,13 +6,13 @@
 //! Without a limit there is no layer.
 
 use crate::backend::{
-    Capabilities, Donor, Facts, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions,
-    Listing, MetadataSet, Piece, Precondition, Ranges, ReadError, Reading, Sink, Source, Stage,
-    StageDirectory, Staged, StagedDirectory, Target, WriteAt, Written,
+    Capabilities, Donor, Facts, FlagsSet, Headers, Inspected, Intended, KeySpace, ListItem,
+    ListOptions, Listing, MetadataSet, Piece, Precondition, Ranges, ReadError, Reading, Sink,
+    Source, Stage, StageDirectory, Staged, StagedDirectory, Target, WriteAt, Written,
 };
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::model::{
-    Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp, Stop,
+    Cause, Digest, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata, Notice, Stamp, Stop,
 };
 use std::any::Any;
 use std::ops::Range;
@@ -305,6 +305,10 @@ impl Target for PacedTarget {
         precondition: Precondition,
     ) -> Result<MetadataSet, Cause> {
         self.inner.set_metadata(key, kind, intended, precondition)
+    }
+
+    fn set_flags(&self, key: &Key, kind: EntryKind, flags: FileFlags) -> Result<FlagsSet, Cause> {
+        self.inner.set_flags(key, kind, flags)
     }
 
     fn keeps_directories(&self) -> bool {

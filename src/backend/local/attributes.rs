@@ -71,11 +71,12 @@ pub(super) fn set_open(
         (None, None) => Given::default(),
     };
     let wanted = Metadata { mode: mode_without(given.lost, intended), ..*intended.metadata };
+    let wanted = Wanted { metadata: wanted, accessed: intended.accessed };
     let set = set_mode_and_time(file, capabilities, &existing, &wanted, owned);
     let owned = owned.map(drop).map_err(Cause::from);
     let result = owned.and(given.failed.map_or(Ok(()), Err)).and(set);
     let (lost, are_attributes_changed) = (given.lost, given.is_changed);
-    SetOpen { lost, are_attributes_changed, mode: wanted.mode, result }
+    SetOpen { lost, are_attributes_changed, mode: wanted.metadata.mode, result }
 }
 
 /// Sets owner and group where they differ from `existing`; returns whether they did.
@@ -124,7 +125,13 @@ pub(super) fn mode_without(lost: Features, intended: &Intended<'_>) -> u32 {
     group.map_or(mode, |group| mode & (!0o070 | group << 3))
 }
 
-/// Sets mode and mtime where they differ from `existing`.
+/// Metadata, and the time of the last access, if that is to be set.
+struct Wanted {
+    metadata: Metadata,
+    accessed: Option<Timestamp>,
+}
+
+/// Sets mode and mtime where they differ from `existing`, and the time of the last access.
 ///
 /// # Errors
 /// The first failure; the other is still set.
@@ -132,7 +139,7 @@ fn set_mode_and_time(
     file: &File,
     capabilities: &Capabilities,
     existing: &Metadata,
-    wanted: &Metadata,
+    Wanted { metadata: wanted, accessed }: &Wanted,
     owned: rustix::io::Result<bool>,
 ) -> Result<(), Cause> {
     let mode = if owned.is_ok() { wanted.mode } else { wanted.mode & !SET_ID };
@@ -143,10 +150,12 @@ fn set_mode_and_time(
         let set = mode.and_then(|mode| fchmod(file, Mode::from_raw_mode(mode)));
         failed = set.map_err(io::Error::from);
     }
-    if existing.mtime != wanted.mtime {
+    if existing.mtime != wanted.mtime || accessed.is_some() {
         let time = |time: Timestamp| FileTime::from_unix_time(time.seconds, time.nanos);
         let mtime = Some(time(wanted.mtime));
-        let set = |atime: Option<_>| filetime::set_file_handle_times(file, atime.map(time), mtime);
+        let set = |atime: Option<_>| {
+            filetime::set_file_handle_times(file, accessed.or(atime).map(time), mtime)
+        };
         failed = failed.and(set_mtime(capabilities, wanted.mtime, set, || look_at_open(file)));
     }
     Ok(failed?)

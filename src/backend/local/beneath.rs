@@ -4,8 +4,10 @@
 //! most recently used handles, and reaches directories whose path is longer than `PATH_MAX`.
 
 use super::capabilities::{Capabilities, FileSystems};
+use super::flags::{flags_of, unprotect_directory};
 use super::metadata::look_at_open;
 use super::xattr;
+use crate::backend::ListedExtras;
 use crate::limits::descriptors::handles;
 use crate::model::names::{is_legal_name, is_legal_path};
 use parking_lot::Mutex;
@@ -43,8 +45,10 @@ pub struct Directory {
     pub identity: Identity,
     /// The group of new entries, if it isn't the process's (set-group-id directory).
     pub passed_on_group: Option<u32>,
-    /// Whether entries can be added but not renamed or removed (`chattr +a`).
-    pub(super) is_append_only: bool,
+    /// Whether entries can be added but not renamed or removed.
+    is_append_only: AtomicBool,
+    /// Whether a flag keeps its entries from being replaced or removed.
+    is_protected: AtomicBool,
     /// Whether a file system is mounted on it; `None` if the kernel (before 5.8) doesn't say.
     is_mount: Option<bool>,
     /// Whether new entries inherit an ACL; not known before it is asked for.
@@ -61,7 +65,8 @@ impl Directory {
             fd,
             identity: Identity { device, inode: stat.stx_ino },
             passed_on_group: (stat.stx_mode & 0o2000 != 0).then_some(stat.stx_gid),
-            is_append_only: stat.stx_attributes.contains(StatxAttributes::APPEND),
+            is_append_only: stat.stx_attributes.contains(StatxAttributes::APPEND).into(),
+            is_protected: flags_of(&stat).protect().into(),
             is_mount: says_mounts
                 .then(|| stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
             passes_on_acl: OnceLock::new(),
@@ -73,6 +78,21 @@ impl Directory {
     /// Returns whether new entries inherit an ACL. Takes a call the first time.
     pub(super) fn passes_on_acl(&self) -> bool {
         *self.passes_on_acl.get_or_init(|| xattr::passes_on_acl(self))
+    }
+
+    /// Returns whether entries can be added but not renamed or removed (`chattr +a`).
+    pub(super) fn is_append_only(&self) -> bool {
+        self.is_append_only.load(Ordering::Relaxed)
+    }
+
+    /// Removes the flags that keep its entries from being replaced or removed, if there are some.
+    pub(super) fn unprotect(&self) -> rustix::io::Result<()> {
+        if self.is_protected.load(Ordering::Relaxed) {
+            unprotect_directory(self)?;
+            self.is_append_only.store(false, Ordering::Relaxed);
+            self.is_protected.store(false, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Returns the inode number; `None` if the file system's numbers don't identify a file.
@@ -188,6 +208,11 @@ impl Root {
     /// followed.
     pub(super) fn no_follow(&self) -> OFlags {
         if self.follows_links() { OFlags::empty() } else { OFlags::NOFOLLOW }
+    }
+
+    /// Has entries from now on tell more than others need.
+    pub fn list_extras(&self, listed: ListedExtras) {
+        self.file_systems.ask(listed);
     }
 
     /// Returns whether files are read without updating their access time, which only their owner or

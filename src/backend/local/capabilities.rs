@@ -7,10 +7,12 @@
 //! known and never probed.
 
 use super::entries::listed_number;
-use super::metadata::{kind_of, look_at, mtime_of};
+use super::flags::flags_of;
+use super::metadata::{atime_of, kind_of, look_at, mtime_of};
+use crate::backend::ListedExtras;
 use crate::model::notice::Kept;
 use crate::model::stamp::COARSEST_TIMES;
-use crate::model::{EntryKind, GroupId, Keeps, LinkGroup, Metadata, Notice, Timestamp};
+use crate::model::{EntryKind, GroupId, Keeps, Key, LinkGroup, Metadata, Notice, Timestamp};
 use parking_lot::Mutex;
 use rustix::fs::{Statx, StatxAttributes, fstatfs};
 use rustix::io::Errno;
@@ -29,6 +31,49 @@ pub(super) fn is_unsupported(error: Errno) -> bool {
 pub(super) struct FileSystems {
     met: Mutex<Vec<Arc<Capabilities>>>,
     ignores_inodes: AtomicBool,
+    asked: Arc<Asked>,
+}
+
+/// What a run asked to be told of entries beside what it is told anyway.
+#[derive(Debug, Default)]
+pub(super) struct Asked {
+    /// The time of the last access of files.
+    accessed: AtomicBool,
+    /// Flags.
+    flags: AtomicBool,
+    /// Whether entries with flags are counted, as their copies won't have them.
+    counts_flagged: AtomicBool,
+    /// How many there are, and the first.
+    flagged: Mutex<Option<(u64, Key)>>,
+}
+
+impl Asked {
+    pub(super) fn accessed(&self) -> bool {
+        self.accessed.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn flags(&self) -> bool {
+        self.flags.load(Ordering::Relaxed)
+    }
+
+    /// Counts an entry that was listed, if it has flags that its copy won't have.
+    pub(super) fn count_flagged(&self, key: &Key, stat: &Statx) {
+        if !self.counts_flagged.load(Ordering::Relaxed) || flags_of(stat).is_empty() {
+            return;
+        }
+        let mut flagged = self.flagged.lock();
+        let (count, first) = flagged.get_or_insert_with(|| (0, key.clone()));
+        *count += 1;
+        if key.as_bytes() < first.as_bytes() {
+            *first = key.clone();
+        }
+    }
+
+    /// Returns the notice of those.
+    pub(super) fn flagged(&self) -> Option<Notice> {
+        let flagged = self.flagged.lock().clone();
+        flagged.map(|(count, first)| Notice::FlagsNotKept { count, first })
+    }
 }
 
 impl FileSystems {
@@ -42,12 +87,26 @@ impl FileSystems {
         let type_of = fstatfs(directory).ok().map(|found| found.f_type as u64);
         let kind = type_of.map_or(Kind::Other, Kind::of);
         let may_reflink = type_of.is_some_and(may_reflink);
-        let new = Arc::new(Capabilities { may_reflink, ..Capabilities::new(device, kind) });
+        let asked = Arc::clone(&self.asked);
+        let new = Arc::new(Capabilities { may_reflink, asked, ..Capabilities::new(device, kind) });
         if self.ignores_inodes.load(Ordering::Relaxed) {
             new.ignore_inodes();
         }
         met.push(Arc::clone(&new));
         new
+    }
+
+    /// Returns what is told of entries beside what is told anyway.
+    pub(super) fn asked(&self) -> &Asked {
+        &self.asked
+    }
+
+    /// Tells times of the last access and flags from now on, if they are asked for. Entries with
+    /// flags are counted otherwise.
+    pub(super) fn ask(&self, ListedExtras { accessed, flags }: ListedExtras) {
+        self.asked.accessed.store(accessed, Ordering::Relaxed);
+        self.asked.flags.store(flags, Ordering::Relaxed);
+        self.asked.counts_flagged.store(!flags, Ordering::Relaxed);
     }
 
     /// Ignores inode numbers from now on.
@@ -114,6 +173,7 @@ pub(super) struct Capabilities {
     identifies: OnceLock<bool>,
     /// Whether the user wants inode numbers ignored.
     ignores_inodes: AtomicBool,
+    pub(super) asked: Arc<Asked>,
     /// Whether a modification time can be set without the access time. libfuse 2 ignores that and
     /// reports success.
     pub(super) sets_mtime_alone: OnceLock<bool>,
@@ -143,6 +203,7 @@ impl Capabilities {
             may_reflink: false,
             identifies: known(),
             ignores_inodes: AtomicBool::new(false),
+            asked: Arc::default(),
             sets_mtime_alone: known(),
             renames_new: OnceLock::new(),
             links: OnceLock::new(),
@@ -285,14 +346,10 @@ pub(super) fn set_mtime(
     set: impl Fn(Option<Timestamp>) -> io::Result<()>,
     look: impl Fn() -> rustix::io::Result<Statx>,
 ) -> io::Result<()> {
-    let atime = |found: &Statx| Timestamp {
-        seconds: found.stx_atime.tv_sec,
-        nanos: found.stx_atime.tv_nsec,
-    };
     let is_set = |found: &Statx| mtime_of(found).distance(wanted) < COARSEST_TIMES;
     match capabilities.sets_mtime_alone.get() {
         Some(true) => set(None),
-        Some(false) => set(Some(atime(&look()?))),
+        Some(false) => set(Some(atime_of(&look()?))),
         None => {
             set(None)?;
             let found = look()?;
@@ -300,7 +357,7 @@ pub(super) fn set_mtime(
                 capabilities.sets_mtime_alone.get_or_init(|| true);
                 return Ok(());
             }
-            set(Some(atime(&found)))?;
+            set(Some(atime_of(&found)))?;
             // If that didn't work either, the file system may not be able to represent the time.
             if is_set(&look()?) {
                 capabilities.sets_mtime_alone.get_or_init(|| false);

@@ -34,6 +34,7 @@ impl LocalDonor {
             if !found.is_still(stamp) {
                 return Err(Cause::TargetChanged);
             }
+            shared.unprotect(parent, name)?;
             Ok(Self { shared: Arc::clone(shared), leaf })
         })
     }

@@ -60,6 +60,11 @@ pub(super) fn mtime_of(stat: &Statx) -> Timestamp {
     Timestamp { seconds: stat.stx_mtime.tv_sec, nanos: stat.stx_mtime.tv_nsec }
 }
 
+/// Returns the time of the last access that `statx` reports.
+pub(super) fn atime_of(stat: &Statx) -> Timestamp {
+    Timestamp { seconds: stat.stx_atime.tv_sec, nanos: stat.stx_atime.tv_nsec }
+}
+
 /// Returns the time of creation that `statx` reports, if the file system knows it.
 pub(super) fn born(stat: &Statx) -> Option<Birth> {
     let is_known = StatxFlags::from_bits_retain(stat.stx_mask).contains(StatxFlags::BTIME);

@@ -10,6 +10,7 @@ mod beneath;
 mod capabilities;
 mod entries;
 mod file_system;
+mod flags;
 mod holes;
 mod inspect;
 mod link;
@@ -126,7 +127,9 @@ impl Source for LocalSource {
         let made_up = self.root.file_systems().any(Capabilities::made_up_numbers);
         let leaves_out = side == Side::Source && self.root.has_left_out();
         let numbers = made_up.then_some(Notice::InodesGivenAnew { side });
-        numbers.into_iter().chain(leaves_out.then_some(Notice::ReservedNameLeftOut)).collect()
+        let flagged = self.root.file_systems().asked().flagged();
+        let left_out = leaves_out.then_some(Notice::ReservedNameLeftOut);
+        numbers.into_iter().chain(left_out).chain(flagged).collect()
     }
 
     fn inspect(&self, entry: &Entry) -> Result<Inspected, Cause> {

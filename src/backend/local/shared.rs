@@ -3,6 +3,7 @@
 use super::attributes::{chmod_handle, set_link};
 use super::backup::Backup;
 use super::beneath::{Directory, Root};
+use super::flags::unprotect;
 use super::metadata::{Ownership, look_at, look_at_open, metadata_of};
 use super::rename::rename_new;
 use super::sync::Syncing;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub(super) backup: OnceLock<Backup>,
     /// Whether some directory of another user differs from what it should be.
     pub(super) leaves_directories: AtomicBool,
+    /// Whether flags that are in the way are removed, as the run sets flags.
+    pub(super) clears_flags: AtomicBool,
 }
 
 impl Shared {
@@ -60,6 +63,7 @@ impl Shared {
             refused_reflinks: Mutex::default(),
             backup: OnceLock::new(),
             leaves_directories: AtomicBool::new(false),
+            clears_flags: AtomicBool::new(false),
         })
     }
 
@@ -73,6 +77,9 @@ impl Shared {
     ) -> Result<T, Cause> {
         let name = legal(key)?;
         let parent = self.root.descend(key.parent())?;
+        if self.clears_flags() {
+            parent.unprotect()?;
+        }
         match act(&parent, name) {
             Err(Cause::Io(error))
                 if error.kind() == PermissionDenied && self.open_up(&*parent)? =>
@@ -81,6 +88,17 @@ impl Shared {
             }
             other => other,
         }
+    }
+
+    /// Returns whether flags that are in the way are removed.
+    pub(super) fn clears_flags(&self) -> bool {
+        self.clears_flags.load(Ordering::Relaxed)
+    }
+
+    /// Removes the flags of what is to be replaced, changed or removed, if the run keeps flags: it
+    /// sets those of the copy in the end.
+    pub(super) fn unprotect(&self, parent: &Directory, name: &[u8]) -> rustix::io::Result<()> {
+        if self.clears_flags() { unprotect(parent, name) } else { Ok(()) }
     }
 
     /// Gives the owner all rights in a directory that lacks them; returns false if that isn't the
@@ -148,7 +166,7 @@ impl Shared {
     /// [`Cause::AppendOnly`] in a directory where the temporary could not be renamed, so that each
     /// run would leave one.
     pub(super) fn temporary_in(&self, parent: &Directory) -> Result<TemporaryName, Cause> {
-        if parent.is_append_only { Err(Cause::AppendOnly) } else { Ok(self.temporary()) }
+        if parent.is_append_only() { Err(Cause::AppendOnly) } else { Ok(self.temporary()) }
     }
 
     /// Returns a name for a leaf that a directory replaces. A leaf kept from an earlier run may
@@ -157,7 +175,7 @@ impl Shared {
     /// # Errors
     /// Those of [`Shared::temporary_in`].
     pub(super) fn set_aside_in(&self, parent: &Directory) -> Result<TemporaryName, Cause> {
-        if parent.is_append_only {
+        if parent.is_append_only() {
             return Err(Cause::AppendOnly);
         }
         let number = self.temporaries.fetch_add(1, Ordering::Relaxed);
@@ -180,12 +198,14 @@ impl Shared {
         match precondition {
             Precondition::Absent => rename_new(parent, temporary, name)?,
             Precondition::Leaf | Precondition::Object(_) => {
+                self.unprotect(parent, name)?;
                 if let Some(backup) = self.backup.get() {
                     backup.keep_leaf(self, parent, key)?;
                 }
                 renameat(&**parent, temporary, &**parent, name)?;
             }
             Precondition::EmptyDirectory => {
+                self.unprotect(parent, name)?;
                 if let Some(backup) = self.backup.get() {
                     let metadata = metadata_of(&look_at(&**parent, name)?);
                     let directory = Key::child(key.parent(), key.name(), true);

@@ -300,7 +300,7 @@ impl Stage for LocalStage {
         if result.is_ok() && found.metadata != wanted {
             // What a new file inherits can't always be predicted (default ACLs, mount options).
             let wanted = Metadata { mtime: intended.metadata.mtime, ..wanted };
-            let intended = (&wanted).into();
+            let intended = Intended { accessed: intended.accessed, ..(&wanted).into() };
             result = set_open(&open, capabilities, &found.metadata, &intended, before).result;
             found = look()?;
         }

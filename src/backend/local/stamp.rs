@@ -2,10 +2,11 @@
 //! trusted.
 
 use super::capabilities::{Capabilities, Kind};
-use super::metadata::{ASKED, born, device_of, kind_of, look_at, metadata_of, mtime_of};
+use super::flags::flags_of;
+use super::metadata::{ASKED, atime_of, born, device_of, kind_of, look_at, metadata_of, mtime_of};
 use crate::model::entry::Completeness;
 use crate::model::stamp::Inode;
-use crate::model::{Entry, Extras, Key, Stamp, Timestamp};
+use crate::model::{Entry, EntryKind, Extras, FileFlags, Key, Stamp, Timestamp};
 use rustix::fs::{AtFlags, Statx, statx};
 use std::os::fd::AsFd;
 
@@ -53,6 +54,14 @@ pub(super) fn entry(
 
 /// Returns what few entries have, as far as `statx` reports it.
 fn extras(capabilities: &Capabilities, stat: &Statx) -> Option<Box<Extras>> {
-    let (group, device) = (capabilities.group(stat), device_of(stat));
-    Extras { group, device, ..Extras::default() }.boxed()
+    let asked = &capabilities.asked;
+    let is_accessed = asked.accessed() && kind_of(stat) == EntryKind::File;
+    Extras {
+        group: capabilities.group(stat),
+        device: device_of(stat),
+        flags: if asked.flags() { flags_of(stat) } else { FileFlags::default() },
+        accessed: is_accessed.then(|| atime_of(stat)),
+        ..Extras::default()
+    }
+    .boxed()
 }

@@ -5,6 +5,7 @@ use super::backup::Backup;
 use super::beneath::{Directory, Root, open_child};
 use super::capabilities::Capabilities;
 use super::entries::for_each_entry;
+use super::flags::set_flags;
 use super::link::LocalDonor;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::probe::probe;
@@ -15,8 +16,8 @@ use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::xattr::Before;
 use super::{LocalSource, Walking, read, special};
 use crate::backend::{
-    self, Donor, Inspected, Intended, ListItem, ListOptions, Listing, MetadataSet, Precondition,
-    Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
+    self, Donor, FlagsSet, Inspected, Intended, ListItem, ListOptions, Listing, MetadataSet,
+    Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
@@ -25,7 +26,7 @@ use crate::model::reserved::{
     DIRECTORY, MANIFEST, TemporaryName, is_of_put, is_set_aside, is_temporary,
 };
 use crate::model::{
-    Cause, Durability, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp,
+    Cause, Durability, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata, Notice, Stamp,
 };
 use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
@@ -77,6 +78,13 @@ impl LocalTarget {
         self
     }
 
+    /// Makes the target remove flags that are in the way.
+    #[must_use]
+    pub fn clearing_flags(self) -> Self {
+        self.shared.clears_flags.store(true, Ordering::Relaxed);
+        self
+    }
+
     fn begin(&self, entry: &Entry, precondition: Precondition) -> Result<LocalStage, Cause> {
         let shared = &self.shared;
         shared.parent(&entry.key, |parent, _| {
@@ -101,6 +109,7 @@ impl LocalTarget {
             if kind_of(&stat) != kind {
                 return Err(Cause::TargetChanged);
             }
+            shared.unprotect(parent, name)?;
             let kept = parent.capabilities.keeps();
             let wanted = &kept.achievable(*wanted, kind, Some(&metadata_of(&stat)));
             if kind == EntryKind::Symlink {
@@ -140,6 +149,9 @@ impl LocalTarget {
             legal(key)?;
         }
         let directory = shared.root.descend(key.as_bytes())?;
+        if shared.clears_flags() {
+            directory.unprotect()?;
+        }
         let file = File::from(readable_directory(&directory)?);
         let existing = metadata_of(&look_at_open(&file)?);
         if shared.ownership.is_anothers(&existing) {
@@ -258,6 +270,7 @@ impl Target for LocalTarget {
         let shared = &self.shared;
         shared.parent(key, |parent, name| {
             if precondition != Precondition::Absent {
+                shared.unprotect(parent, name)?;
                 return set_aside_leaf(shared, parent, key).map(Some);
             }
             match mkdirat(&**parent, name, Mode::from_raw_mode(0o700)) {
@@ -329,6 +342,15 @@ impl Target for LocalTarget {
         self.set(key, kind, intended)
     }
 
+    fn set_flags(&self, key: &Key, kind: EntryKind, flags: FileFlags) -> Result<FlagsSet, Cause> {
+        let root = &self.shared.root;
+        if key.is_root() {
+            return set_flags(root.directory(), None, kind, flags);
+        }
+        let name = legal(key)?;
+        set_flags(&*root.descend(key.parent())?, Some(name), kind, flags)
+    }
+
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {
         let shared = &self.shared;
         shared.parent(&entry.key, |parent, name| {
@@ -347,6 +369,7 @@ impl Target for LocalTarget {
             if !same {
                 return Err(Cause::TargetChanged);
             }
+            shared.unprotect(parent, name)?;
             if entry.kind == EntryKind::Directory {
                 if stat.stx_attributes.contains(StatxAttributes::MOUNT_ROOT) {
                     return Err(Cause::MountPoint);

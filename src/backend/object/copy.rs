@@ -3,7 +3,7 @@
 use super::cause::{cause, refused};
 use super::conditions::{Unwritten, condition_of, conflict, is_met};
 use super::copies::is_refusal;
-use super::metadata::{lost, put, put_attributes, set};
+use super::metadata::{lost, put, put_attributes, set, set_kept};
 use super::part_sizes::part_size;
 use super::parts::Parts;
 use super::prefix::BucketPrefix;
@@ -81,6 +81,7 @@ impl BucketPrefix {
         };
         let mut headers = head.headers.clone();
         set(&mut headers, kind, intended.metadata);
+        set_kept(&mut headers, intended.flags, intended.accessed);
         if let Some(attributes) = intended.attributes {
             put_attributes(&mut headers, attributes);
         }

@@ -115,14 +115,20 @@ fn put_extras(headers: &mut Headers, extras: &Extras) {
     if *holes {
         put(headers, HOLES, "1".to_owned());
     }
-    set_kept(headers, *flags, *accessed);
+    set_kept(headers, Some(*flags), *accessed);
 }
 
 /// Sets those of what few entries have that change without their content.
-pub(super) fn set_kept(headers: &mut Headers, flags: FileFlags, accessed: Option<Timestamp>) {
-    headers.user.retain(|(name, _)| name != FLAGS);
-    if !flags.is_empty() {
-        put(headers, FLAGS, flags.to_string());
+pub(super) fn set_kept(
+    headers: &mut Headers,
+    flags: Option<FileFlags>,
+    accessed: Option<Timestamp>,
+) {
+    if let Some(flags) = flags {
+        headers.user.retain(|(name, _)| name != FLAGS);
+        if !flags.is_empty() {
+            put(headers, FLAGS, flags.to_string());
+        }
     }
     if let Some(accessed) = accessed {
         put(headers, ACCESSED, accessed.decimal().to_string());

@@ -214,6 +214,18 @@ pub(crate) struct MirrorFlags {
     #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_SPECIALS",
         value_parser = values::switch)]
     pub(crate) no_specials: bool,
+    /// Keep when files were last read, which only root can read the source without changing
+    ///
+    /// Of regular files. A file that was read since gets the new time in the next run with this flag.
+    #[arg(short = 'U', long, help_heading = "Copying", env = "VIDIMUS_ATIMES",
+        value_parser = values::switch)]
+    pub(crate) atimes: bool,
+    /// Keep the flags immutable, append-only and nodump (of chattr) of files and directories
+    ///
+    /// They are set when all else is done, and removed from what is replaced, changed or deleted. Only
+    /// root can set the first two. Without this flag, entries that have some are counted.
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_FLAGS", value_parser = values::switch)]
+    pub(crate) flags: bool,
     /// Make holes of zeros, where the source has none too
     ///
     /// By default a copy has the holes that the source's file has. With this, each whole block of

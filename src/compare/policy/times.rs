@@ -34,6 +34,25 @@ impl Policy {
             && self.is_one_time(source.metadata.mtime, existing.metadata.mtime)
     }
 
+    /// Returns whether a target's file was last read at another time than the source's, and the run
+    /// keeps that time.
+    pub fn has_other_access(&self, source: &Entry, existing: &Entry) -> bool {
+        let wanted = source.accessed().filter(|_| self.options.preserve.atimes);
+        wanted.is_some() && existing.accessed() != wanted
+    }
+
+    /// Returns whether a target's entry has other flags than the source's, and the run keeps flags.
+    /// It has not if these were set as the row was written: the target can't have them.
+    pub fn has_other_flags(&self, source: &Entry, existing: &Entry, row: Option<&Row>) -> bool {
+        let wanted = source.flags();
+        let is_tried = |row: &Row| {
+            let tried = row.extras.as_ref().map(|extras| extras.flags).unwrap_or_default();
+            tried == wanted
+                && existing.stamp.compare(&row.target, self.options.trust) == StampMatch::Same
+        };
+        self.options.preserve.flags && existing.flags() != wanted && !row.is_some_and(is_tried)
+    }
+
     /// Compares a target's stamp with the recorded one. Content whose time differs by no more than
     /// the window is hashed.
     pub(super) fn compare_target(&self, existing: &Entry, row: &Row) -> StampMatch {

@@ -177,6 +177,7 @@ impl Scene {
             filtered: !self.exclude.is_empty(),
             collisions: Collisions::default(),
             refusals: Refusals::default(),
+            seals: None,
             learned_links: Mutex::new(Links::new(state_dir)),
             spool_dir: state_dir,
             partials: None,

@@ -398,6 +398,15 @@ notices! {
         Setting::Flags
     ],
 
+    /// Entries could not be given the flags of the source's.
+    Note "flags_not_set" FlagsNotSet {
+        /// The number of entries.
+        count: u64,
+    } => [format!(
+        "{count} entries could not be given their flags: the target's file system has none, or \
+         only root may set them"
+    )],
+
     /// A listing is incomplete, so that nothing is deleted.
     Note "nothing_deleted" NothingDeleted => ["nothing is deleted, because a listing is \
                                                incomplete"],

@@ -64,6 +64,7 @@ fn notices() -> Vec<Notice> {
         Notice::SourceManifestUnusable { source: source(), cause: cause() },
         Notice::NamesUnknown { source: source() },
         Notice::FlagsNotKept { count: 2, first: key() },
+        Notice::FlagsNotSet { count: 2 },
         Notice::NothingDeleted,
         Notice::OtherFileSystem,
         Notice::MisplacedPattern { pattern: "/s/a".to_owned(), meant: "/a".to_owned() },

@@ -2,7 +2,7 @@
 
 use super::{MirrorOptions, Session};
 use crate::backend::layer::{MappedSource, Mapper};
-use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source};
+use crate::backend::{KeySpace, ListItem, ListOptions, ListedExtras, Listing, Source};
 use crate::compare::{Join, JudgedRows, Policy, RecordedRows, RowCursor};
 use crate::filter::{Filter, Missing, NameForm, NameList};
 use crate::listing::{EnrichedListing, OrderChecked};
@@ -11,7 +11,7 @@ use crate::manifest::{Row, State};
 use crate::model::error::Side;
 use crate::model::hint::hint;
 use crate::model::mapping::RecordedNames;
-use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Notice, Setting};
+use crate::model::{EntryKind, Error, ErrorKind, Key, Metadata, Notice, Preserve, Setting};
 use crate::place::random;
 use crate::place::{Sides, Writes};
 use crate::session::places::Places;
@@ -322,10 +322,18 @@ impl Session<'_> {
         if self.options.policy.preserve.follows_links {
             source.follow_links();
         }
+        let Preserve { atimes: accessed, flags, .. } = self.options.policy.preserve;
+        let listed = ListedExtras { accessed, flags };
+        source.list_extras(listed);
+        target.list_extras(listed);
         // The run's id identifies the lock's holder, and this token its temporaries.
         let token = self.run.token().map_or_else(random, Ok)?;
-        let writes =
-            Writes { durability: self.options.durability, token, backup: self.backup.as_ref() };
+        let writes = Writes {
+            durability: self.options.durability,
+            token,
+            backup: self.backup.as_ref(),
+            clears_flags: flags,
+        };
         let Sides { source, target } = self.opener.sides(source, target, writes)?;
         let mapper = match self.mapper.get() {
             Some(mapper) => mapper,

@@ -358,6 +358,9 @@ impl Walk {
             },
             _ => None,
         };
+        if self.side == Side::Source {
+            directory.capabilities.asked.count_flagged(&key, &stat);
+        }
         let mut found = entry(&directory.capabilities, key, &stat, link);
         if is_followed {
             // What links point to are files of their own.
