@@ -9,6 +9,7 @@ use crate::backend::{ListItem, ListOptions};
 use crate::filter::{Extent, Filter, IgnoreRules, Missing};
 use crate::limits::descriptors::handles;
 use crate::model::error::Side;
+use crate::model::key::Escaped;
 use crate::model::names::is_legal_name;
 use crate::model::reserved::{DIRECTORY, is_temporary};
 use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
@@ -16,6 +17,7 @@ use crate::spool::{Sorted, Sorter};
 use rustix::fs::{FileType, Mode, OFlags, RawDir, Statx, openat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -387,7 +389,8 @@ impl Walk {
     }
 
     pub(super) fn spool_error(&self, error: std::io::Error) -> Error {
-        let message = format!("cannot sort names in \"{}\"", self.spool_dir.display());
+        let spool_dir = Escaped(self.spool_dir.as_os_str().as_bytes());
+        let message = format!("cannot sort names in \"{spool_dir}\"");
         Error::new(ErrorKind::Unusable, message).because(error)
     }
 }
