@@ -1,6 +1,5 @@
 //! The dispatcher: reads the plan, makes directories, and feeds the workers.
 
-use super::Context;
 use super::batch::{Batch, Batches, Ending};
 use super::commit::Committer;
 use super::copy::{Work, Worker};
@@ -9,6 +8,7 @@ use super::links;
 use super::partials::Partials;
 use super::set_aside::{self, Deletions, SetAside, Since};
 use super::successors::Successors;
+use super::{Context, start};
 use crate::backend::Precondition;
 use crate::manifest::State;
 use crate::model::{
@@ -49,11 +49,11 @@ pub fn execute<P: Steps>(
     let (done, mut committer) = std::thread::scope(|scope| {
         let (groups, waiting) = bounded::<Vec<Work>>(context.transfers * GROUPS_WAITING);
         let ending = Ending(&batches);
-        let committing = scope.spawn(|| committer.work(&batches));
+        let committing = start(scope, "commit", || committer.work(&batches))?;
         let workers: Vec<_> = (0..context.transfers)
             .map(|slot| {
                 let (waiting, batches) = (waiting.clone(), &batches);
-                scope.spawn(move || {
+                start(scope, &format!("copy-{slot}"), move || {
                     let mut worker = Worker::new(context, slot);
                     for group in &waiting {
                         if !batches.add(worker.work(group)) {
@@ -62,7 +62,7 @@ pub fn execute<P: Steps>(
                     }
                 })
             })
-            .collect();
+            .collect::<Result<_, _>>()?;
         drop(waiting);
         let mut dispatcher = Dispatcher {
             context,

@@ -3,7 +3,7 @@
 use super::attributes::Kept;
 use super::batch::{CompletedStep, Record};
 use super::commit::Committer;
-use super::{Context, Purpose};
+use super::{Context, Purpose, start};
 use crate::backend::{Intended, MetadataSet, Precondition};
 use crate::manifest::{Origin, PendingRow};
 use crate::model::entry::Completeness;
@@ -46,7 +46,7 @@ pub(super) fn directories(
         let (done, finished) = bounded(context.transfers);
         for _ in 0..context.transfers {
             let (done, next) = (done.clone(), &next);
-            scope.spawn(move || {
+            start(scope, "finish", move || {
                 while !context.is_over() {
                     let made = match next() {
                         Ok(Some((how, entry))) => Ok(directory(context, how, entry)),
@@ -58,7 +58,7 @@ pub(super) fn directories(
                         return;
                     }
                 }
-            });
+            })?;
         }
         drop(done);
         for made in finished {

@@ -53,11 +53,12 @@ use crate::backend::{Intended, Precondition, Source, Target};
 use crate::compare::{HardLinks, Policy};
 use crate::manifest::{RecordedBy, RunNumber};
 use crate::model::error::Side;
+use crate::model::hint::hint;
 use crate::model::run::RunLimit;
 use crate::model::{
     Action, Cause, Digest, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Feature,
-    Features, Hint, Key, Metadata, Notice, Observer, Operation, Outcome, Progress, Reason, Stop,
-    Timestamp,
+    Features, Hint, Key, Metadata, Notice, Observer, Operation, Outcome, Progress, Reason, Setting,
+    Stop, Timestamp,
 };
 use crate::plan::links::{Follower, Links};
 use crate::plan::spool_error;
@@ -66,6 +67,7 @@ use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 /// What a plan is executed for, which decides whose metadata is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -299,6 +301,23 @@ fn fatal_hint(error: &EntryError) -> Option<Hint> {
         _ => return None,
     };
     Some(help.into())
+}
+
+/// Starts a thread of a run.
+///
+/// # Errors
+/// [`ErrorKind::Unusable`] if the system has no room for another.
+fn start<'s, T: Send + 's>(
+    scope: &'s Scope<'s, '_>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 's,
+) -> Result<ScopedJoinHandle<'s, T>, Error> {
+    Builder::new().name(name.to_owned()).spawn_scoped(scope, work).map_err(|error| {
+        Error::new(ErrorKind::Unusable, "cannot start a thread").because(error).help(hint![
+            "raise the limit of processes (ulimit -u), or run with fewer ",
+            Setting::Transfers
+        ])
+    })
 }
 
 /// Returns the time of the kernel's coarse clock, with which file systems stamp files.
