@@ -39,8 +39,8 @@ use crate::model::notice::Instead;
 use crate::model::run::{Counter, RunLimit};
 use crate::model::{
     Action, AttributeKinds, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key,
-    Metadata, MetadataMapping, Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop,
-    Totals, Verdict,
+    Metadata, MetadataMapping, Notice, Observer, Outcome, Preserve, Progress, Reason, RunId,
+    Setting, Stop, Totals, Verdict,
 };
 use crate::place::{BackupPlace, MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::links::Links;
@@ -396,7 +396,7 @@ impl Session<'_> {
             only: self.places.source.only.clone(),
             key_space: self.places.key_space(),
             keeps: sides.target.limited_keeps(),
-            preserve: self.options.policy.preserve,
+            preserve: self.preserved(&*sides.target),
             mapping: self.options.mapping.clone(),
         };
         let is_first = is_dropped || state.last_run()?.is_none();
@@ -617,6 +617,13 @@ impl Session<'_> {
                 Some(_) => Surplus::Delete,
             },
         }
+    }
+
+    /// Returns what the copies have by this run, which is less than what was asked for where the
+    /// target can't.
+    fn preserved(&self, target: &dyn Target) -> Preserve {
+        let links = self.hard_links(target) != HardLinks::Separate;
+        Preserve { links, ..self.options.policy.preserve }
     }
 
     /// Returns what becomes of several names of one file.
