@@ -403,3 +403,36 @@ fn a_directory_time_that_is_not_kept_is_told_in_each_run() {
     let told = env.vidimus(&["explain", text(&env.source), text(&env.target), "e/"]).expect(0);
     told.names("can't keep its modification time");
 }
+
+#[test]
+fn times_that_a_file_system_rounds_are_found_out_with_and_without_a_record() {
+    type Mounting = fn(&Path, &Path) -> Result<Mount, String>;
+    let exfat: Mounting = |beside, at| Mount::exfat(&beside.join("image"), at);
+    let ntfs: Mounting = |beside, at| Mount::ntfs(&beside.join("image"), at);
+    for mount in [exfat, ntfs] {
+        let scene = Scene::on(mount);
+        needs!(scene.as_ref().map_err(Clone::clone));
+        let env = &scene.expect("it was asked").env;
+        let tree = TestTree::new().file("odd", "1").mtime(1_500_000_001, 999_999_999);
+        tree.file("d/b", "2").mtime(1_500_000_003, 1).file("c", "3").write(&env.source);
+        env.age();
+        env.mirrored(&[]).counts(&[("files_copied", 3)]);
+        let unchanged = [("files_copied", 0), ("metadata_updated", 0), ("files_failed", 0)];
+        env.mirrored(&[]).counts(&unchanged);
+        env.lose_records();
+        env.mirrored(&[]).counts(&unchanged);
+    }
+}
+
+#[test]
+fn times_that_a_target_shifts_are_equal_within_the_window() {
+    let env = Environment::new();
+    TestTree::new().file("a", "1").mtime(1_500_000_000, 0).write(&env.source);
+    env.mirrored(&[]);
+    // As FAT does when summer ends.
+    set_mtime_of(&env.target.join("a"), 1_500_003_600, 0);
+    env.lose_records();
+    env.mirror(&["-n", "--modify-window=30m"]).expect(0).names("\"action\":\"copy\"");
+    env.mirrored(&["--modify-window=1h"]).counts(&[("files_copied", 0), ("files_adopted", 1)]);
+    env.mirrored(&["--modify-window=1h"]).counts(&[("files_copied", 0), ("files_unchanged", 1)]);
+}
