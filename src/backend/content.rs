@@ -52,6 +52,9 @@ impl Piece<'_> {
     }
 }
 
+/// In bytes: what a stopped run copied of a file at least as large is left for the next run.
+pub const SMALLEST_RESUMED: u64 = 64 << 20;
+
 /// Returns the size in bytes of the ranges of a local file, as [`Ranges::length`] has to be; there
 /// are at most 65,536, each of which takes some memory. Threads take one range after the other, so
 /// that a disk still reads sequentially.
@@ -97,7 +100,11 @@ pub trait Ranges: Sync {
         take: &mut dyn FnMut(Piece<'_>) -> Result<(), Cause>,
     ) -> Result<(), ReadError>;
 
-    /// Checks that the ranges, all of which have been read, make up the whole content.
+    /// Takes content that an earlier run read and checked, for what [`end`](Self::end) checks. The
+    /// pieces of a range come in order. A range may be [read](Self::read) after all.
+    fn keep(&self, _offset: u64, _piece: Piece<'_>) {}
+
+    /// Checks that the ranges, all of which have been read or kept, make up the whole content.
     ///
     /// # Errors
     /// [`ReadError::Damaged`] if they don't.

@@ -17,7 +17,7 @@ pub mod memory;
 pub mod object;
 
 pub use capabilities::Capabilities;
-pub use content::{Piece, Ranges, range_length};
+pub use content::{Piece, Ranges, SMALLEST_RESUMED, range_length};
 pub use headers::Headers;
 
 use crate::filter::{Filter, IgnoreRules};
@@ -439,6 +439,12 @@ pub enum FlagsSet {
 
 /// A file of a target that can be given other names.
 pub trait Donor {
+    /// Returns whether a key is a name of the file.
+    ///
+    /// # Errors
+    /// Fails if it can't be looked at.
+    fn has_name(&self, key: &Key) -> Result<bool, Cause>;
+
     /// Makes a key another name of the file. What is in its place is replaced, if `place` says so.
     ///
     /// # Errors

@@ -4,12 +4,12 @@ use super::attributes::Kept;
 use super::copying::{Copying, Moved, in_flight, is_shown, show};
 use super::hash::{BUFFER, Hashed, Hasher, part_for};
 use super::holes::Holes;
-use super::partials::{INTERVAL, Partials, SMALLEST};
+use super::partials::{INTERVAL, Partials};
 use super::ranges::RangeHashes;
 use super::{Context, now};
 use crate::backend::{
-    Facts, Intended, Piece, Precondition, ReadError, Reading, Stage, StageDirectory, Staged,
-    range_length,
+    Facts, Intended, Piece, Precondition, Ranges, ReadError, Reading, SMALLEST_RESUMED, Stage,
+    StageDirectory, Staged, range_length,
 };
 use crate::manifest::Row;
 use crate::model::entry::LONGEST_LINK;
@@ -123,7 +123,7 @@ impl Attempt<'_, '_> {
     }
 
     /// Makes the copy share the content of the source's file, and reads it back, if both sides
-    /// support that; returns whether it did.
+    /// support that and it can be read; returns whether it did.
     fn reflink(
         &self,
         entry: &Entry,
@@ -143,7 +143,11 @@ impl Attempt<'_, '_> {
         }
         let staged = self.staged(entry, &mut so_far.stage, None);
         let stage = staged.map_err(ReadError::Sink)?;
-        let Some(inspected) = stage.reflink(&*context.source, entry)? else { return Ok(false) };
+        let inspected = match stage.reflink(&*context.source, entry) {
+            Ok(Some(inspected)) => inspected,
+            Ok(None) => return Ok(false),
+            Err(error) => return not_shared(error, so_far),
+        };
         let (size, length) = (entry.stamp.size, range_length(entry.stamp.size));
         let moved = Moved::default();
         let take = |_, piece: Piece<'_>| {
@@ -159,8 +163,14 @@ impl Attempt<'_, '_> {
             let Some(shared) = shared else { return Ok(false) };
             context.cores.hash_ranges(&*shared, size, buffer, &take)
         };
+        match digest {
+            Ok(digest) => so_far.digest = Some(digest),
+            Err(error) => {
+                context.progress.bytes_moved.sub(moved.counts().0);
+                return not_shared(error, so_far);
+            }
+        }
         (so_far.done, so_far.skipped) = moved.counts();
-        so_far.digest = Some(digest?);
         so_far.inspect(context, entry, || inspected.with_told(entry));
         Ok(true)
     }
@@ -220,7 +230,7 @@ impl Attempt<'_, '_> {
         let hashes = RangeHashes::new(ranges.length(), entry.stamp.size);
         let partials = self.partials(entry);
         if let Some(resumed) =
-            partials.map(|partials| self.resume(entry, partials, &hashes, buffer))
+            partials.map(|partials| self.resume(entry, partials, &*ranges, &hashes, buffer))
             && let Some(Resumed { stage, bytes }) = resumed?
         {
             (so_far.stage, so_far.resumed) = (Some(stage), bytes);
@@ -231,6 +241,8 @@ impl Attempt<'_, '_> {
         let temporary = staged.temporary().map(<[u8]>::to_vec);
         let journal = partials.zip(temporary);
         let Some(anywhere) = staged.anywhere() else { return Ok(false) };
+        // What is read under a racy stamp may be that of two files.
+        let journal = journal.filter(|_| !entry.stamp.is_racy(so_far.began));
         let moved = Moved::default();
         let holes = self.holes(so_far.read_entry.as_ref().unwrap_or(entry));
         let put = &|offset, piece: Piece<'_>| {
@@ -258,7 +270,6 @@ impl Attempt<'_, '_> {
         (so_far.done, so_far.skipped) = moved.counts();
         if let (Err(ReadError::Sink(Cause::Stopped)), Some((partials, temporary))) =
             (&read, &journal)
-            && !entry.stamp.is_racy(so_far.began)
             && partials.record(entry, temporary, &hashes).is_ok()
             && let Some(stage) = so_far.stage.take()
         {
@@ -271,7 +282,7 @@ impl Attempt<'_, '_> {
 
     /// Returns the record of unfinished copies, if a run may go on with a copy of this file.
     fn partials(&self, entry: &Entry) -> Option<&Partials> {
-        let is_wanted = entry.size() >= SMALLEST && self.building.is_none();
+        let is_wanted = entry.size() >= SMALLEST_RESUMED && self.building.is_none();
         self.context.partials.filter(|_| is_wanted)
     }
 
@@ -281,6 +292,7 @@ impl Attempt<'_, '_> {
         &self,
         entry: &Entry,
         partials: &Partials,
+        source: &dyn Ranges,
         hashes: &RangeHashes,
         buffer: &mut [u8],
     ) -> Result<Option<Resumed>, ReadError> {
@@ -288,14 +300,20 @@ impl Attempt<'_, '_> {
         let (size, length) = (entry.stamp.size, hashes.length());
         let Some(partial) = partials.take(entry, length) else { return Ok(None) };
         let resumed = context.target.resume(entry, &partial.temporary, self.precondition);
+        if !matches!(resumed, Ok(Some(_))) {
+            partials.give_up(entry, &partial);
+        }
         let Some(mut stage) = resumed.map_err(ReadError::Sink)? else { return Ok(None) };
         let numbers = partial.hashes.iter().map(|(number, _)| *number);
         let found = RangeHashes::of_some(length, size, numbers);
         let Some(ranges) = stage.read_back(size, length).map_err(ReadError::Sink)? else {
             return Ok(None);
         };
-        let stop = |_, _: Piece<'_>| check_stop(context);
-        let read = context.cores.hash_missing(&*ranges, &found, buffer, &stop);
+        let keep = |offset, piece: Piece<'_>| {
+            source.keep(offset, piece);
+            check_stop(context)
+        };
+        let read = context.cores.hash_missing(&*ranges, &found, buffer, &keep);
         drop(ranges);
         match read {
             Ok(()) => {}
@@ -479,4 +497,17 @@ impl Attempt<'_, '_> {
 /// Returns an error once the run is over, to abort a copy.
 fn check_stop(context: &Context<'_>) -> Result<(), Cause> {
     if context.breaks_off() { Err(Cause::Stopped) } else { Ok(()) }
+}
+
+/// Drops a copy that was to share its content. What can't be read back of it may be the source's:
+/// copied in the ordinary way, the file fails on the right side. Returns other errors.
+fn not_shared(error: ReadError, so_far: &mut Copying) -> Result<bool, ReadError> {
+    match error {
+        ReadError::Sink(Cause::Stopped) => Err(error),
+        ReadError::Sink(_) => {
+            so_far.stage = None;
+            Ok(false)
+        }
+        other => Err(other),
+    }
 }

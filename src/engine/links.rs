@@ -15,8 +15,8 @@ use crate::compare::{Pair, Seen};
 use crate::manifest::{PendingRow, Row, SourceNumber, State};
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
-    Action, Decision, Entry, EntryError, EntryKind, Error, Feature, Features, GroupId, Key,
-    Operation, Outcome, Reason, Stamp,
+    Action, Decision, Entry, EntryError, EntryKind, Error, Feature, GroupId, Key, Operation,
+    Outcome, Reason, Stamp,
 };
 use crate::plan::links::{Follower, Links, Role, SharedName};
 use crate::plan::{Step, spool_error};
@@ -97,8 +97,7 @@ fn standing(
 /// Returns whether nothing but the ctime differs from a stamp, and that changed during this run.
 fn differs_in_ctime(context: &Context<'_>, now: &Entry, before: &Stamp) -> bool {
     let of_names = StampFields { ignore_ctime: true, ignore_inode: false };
-    now.stamp.may_be_since(context.began)
-        && now.stamp.compare(before, of_names) == StampMatch::Same
+    now.stamp.may_be_since(context.began) && now.stamp.compare(before, of_names) == StampMatch::Same
 }
 
 fn number_of(stamp: &Stamp) -> Option<u64> {
@@ -158,7 +157,10 @@ pub(super) fn make(
     linking.take_apart(links.shared.finish().map_err(spool_error)?)?;
     linking.follow(links.followers.finish().map_err(spool_error)?)?;
     linking.follow(learned.followers.finish().map_err(spool_error)?)?;
-    Ok(Some(linking.unrecorded))
+    let Linking { committer, unrecorded, .. } = linking;
+    // Deletions wait for what was copied here, too.
+    committer.flush();
+    Ok(Some(unrecorded))
 }
 
 struct Linking<'l, 'k, 'c, 'a> {
@@ -272,7 +274,7 @@ impl Linking<'_, '_, '_, '_> {
 
     fn give(&mut self, leading: &mut Leading, mut follower: Follower) -> Result<(), Error> {
         let context = self.context;
-        let mut is_looked_at = false;
+        let (mut is_looked_at, mut is_impossible) = (false, false);
         while let Some(OpenName { row, file }) = self.open(leading, &follower.source)? {
             let key = &follower.source.key;
             if row.key == *key {
@@ -292,12 +294,7 @@ impl Linking<'_, '_, '_, '_> {
                 }
                 continue;
             }
-            let number = row.target.inode().and_then(|inode| inode.number);
-            if follower.place == Precondition::Leaf
-                && number.is_some()
-                && let Ok(Some(found)) = context.target.look(key)
-                && found.stamp.inode().is_some_and(|inode| inode.number == number)
-            {
+            if follower.place == Precondition::Leaf && matches!(file.has_name(key), Ok(true)) {
                 context.progress.files_unchanged.add(1);
                 let is_symlink = follower.source.kind == EntryKind::Symlink;
                 context.progress.links_unchanged.add(u64::from(is_symlink));
@@ -313,17 +310,16 @@ impl Linking<'_, '_, '_, '_> {
                     return self.linked(&donor, &follower.source);
                 }
                 Ok(Linked::Full) => leading.open = None,
-                Ok(Linked::Impossible) => {
-                    let mut lost = Features::default();
-                    lost.add(Feature::HardLinks);
-                    context.report_missing(key, lost);
-                    return self.make_alone(leading, follower);
-                }
+                // A name that was made by itself may be on the same file system as this one.
+                Ok(Linked::Impossible) => (leading.open, is_impossible) = (None, true),
                 Err(cause) => {
                     context.fail(EntryError::on_target(Operation::Link, key, cause));
                     return Ok(());
                 }
             }
+        }
+        if is_impossible {
+            context.report_missing(&follower.source.key, Feature::HardLinks.into());
         }
         self.make_alone(leading, follower)
     }
@@ -357,9 +353,10 @@ impl Linking<'_, '_, '_, '_> {
     /// Makes a name a file of its own, as if it had no other.
     fn make_alone(&mut self, leading: &mut Leading, follower: Follower) -> Result<(), Error> {
         let Follower { source, target, place, .. } = follower;
-        leading.is_outdated = leading.open.is_none();
+        let is_needed = leading.open.is_none();
         let Some(target) = target else {
-            self.copy(source, place, Reason::New);
+            // Of a file that can't be copied no name gives the others one.
+            leading.is_outdated = self.copy(source, place, Reason::New) && is_needed;
             return Ok(());
         };
         let context = self.context;
@@ -384,24 +381,31 @@ impl Linking<'_, '_, '_, '_> {
             }
         };
         let target = Some(target);
-        self.carry_out(&Step { decision, source, target, row, precondition: place });
+        let step = Step { decision, source, target, row, precondition: place };
+        leading.is_outdated = self.carry_out(&step) && is_needed;
         Ok(())
     }
 
-    fn copy(&mut self, source: Entry, precondition: Precondition, reason: Reason) {
+    /// Copies an entry; returns whether there is something to record.
+    fn copy(&mut self, source: Entry, precondition: Precondition, reason: Reason) -> bool {
         let decision = Decision::new(Action::making(source.kind), reason);
-        self.carry_out(&Step { decision, source, target: None, row: None, precondition });
+        self.carry_out(&Step { decision, source, target: None, row: None, precondition })
     }
 
-    fn carry_out(&mut self, step: &Step) {
+    /// Returns whether there is something to record.
+    fn carry_out(&mut self, step: &Step) -> bool {
         if matches!(step.decision.action, Action::Copy { .. }) {
             self.context.progress.plan_copy(&step.source);
         }
         match self.worker.step(step) {
-            Ok(Some(finished)) => self.committer.take(finished),
+            Ok(Some(finished)) => {
+                self.committer.take(finished);
+                return true;
+            }
             Ok(None) => {}
             Err(error) => self.context.fail(error),
         }
+        false
     }
 
     fn touched(&mut self, key: &Key) -> Result<(), Error> {

@@ -22,8 +22,6 @@ use std::path::{Path, PathBuf};
 
 /// The directory in the state directory.
 const DIRECTORY: &str = "partials";
-/// In bytes: smaller files are copied from their beginning.
-pub(super) const SMALLEST: u64 = 64 << 20;
 /// How many bytes are copied between two records, for the next run after one that is killed.
 pub(super) const INTERVAL: u64 = 256 << 20;
 
@@ -68,6 +66,8 @@ pub struct Partials {
     target: String,
     /// The records of earlier runs that nobody took yet.
     left: Mutex<Vec<Left>>,
+    /// Temporary files that nobody can go on with.
+    useless: Mutex<Vec<Key>>,
     /// The records of this run, and those that it took.
     ours: Mutex<BTreeSet<PathBuf>>,
 }
@@ -79,9 +79,9 @@ impl Partials {
     /// Fails if they can't be read.
     pub fn open(state_dir: &Path, source: &str, target: &str) -> io::Result<Self> {
         let (source, target) = (source.to_owned(), target.to_owned());
-        let (left, ours) = (Mutex::default(), Mutex::default());
+        let (left, useless, ours) = (Mutex::default(), Mutex::default(), Mutex::default());
         let directory = state_dir.join(DIRECTORY);
-        let partials = Self { directory, source, target, left, ours };
+        let partials = Self { directory, source, target, left, useless, ours };
         partials.read()?;
         Ok(partials)
     }
@@ -165,6 +165,13 @@ impl Partials {
         Ok(())
     }
 
+    /// Leaves a file that was taken, but can't be gone on with, to be removed with
+    /// [what is left](Self::take_left).
+    pub(super) fn give_up(&self, entry: &Entry, partial: &Partial) {
+        let temporary = Key::child(entry.key.parent(), &partial.temporary, false);
+        self.useless.lock().push(temporary);
+    }
+
     /// Takes the records that no step of a whole plan went on with; returns the keys of their
     /// temporary files.
     pub(super) fn take_left(&self) -> Vec<Key> {
@@ -174,7 +181,8 @@ impl Partials {
             ours.insert(path);
             temporary
         };
-        left.into_iter().map(take).collect()
+        let useless = std::mem::take(&mut *self.useless.lock());
+        left.into_iter().map(take).chain(useless).collect()
     }
 
     /// Ends a run that came to the end of its plan: removes the records that were taken or made.
@@ -257,6 +265,12 @@ mod tests {
         fs::write(dir.path().join(DIRECTORY).join("cut off"), "{").expect("write");
         let partials = open();
         assert_eq!(partials.take_left(), [Key::new(NAME)]);
+        partials.finish().expect("finish");
+        open().record(&entry("d/b", 5), NAME, &hashes).expect("record");
+        let partials = open();
+        let taken = partials.take(&entry("d/b", 5), LENGTH).expect("it is there");
+        partials.give_up(&entry("d/b", 5), &taken);
+        assert_eq!(partials.take_left(), [Key::new(*b"d/.vidimus.0123456789abcdef")]);
         partials.finish().expect("finish");
         assert!(!open().holds(&Key::new(NAME)));
     }

@@ -85,7 +85,10 @@ pub struct NameList {
 struct Name {
     start: usize,
     end: usize,
+    /// Whether it is listed with a slash: with everything in it.
     is_whole: bool,
+    /// Whether it is listed without one.
+    is_leaf: bool,
 }
 
 impl NameList {
@@ -143,7 +146,7 @@ impl NameList {
                 }
             }
         }
-        self.names.push(Name { start, end: self.text.len(), is_whole });
+        self.names.push(Name { start, end: self.text.len(), is_whole, is_leaf: !is_whole });
         Ok(())
     }
 
@@ -154,15 +157,10 @@ impl NameList {
         names.sort_unstable_by(|one, other| {
             order(bytes(one), bytes(other)).then(other.is_whole.cmp(&one.is_whole))
         });
-        let mut last: Option<Name> = None;
-        names.retain(|name| {
-            let is_included = last.as_ref().is_some_and(|last| {
-                bytes(name) == bytes(last) || last.is_whole && is_below(bytes(name), bytes(last))
-            });
-            if !is_included {
-                last = Some(*name);
-            }
-            !is_included
+        names.dedup_by(|name, last| {
+            let is_same = bytes(name) == bytes(last);
+            last.is_leaf |= is_same && name.is_leaf;
+            is_same || last.is_whole && is_below(bytes(name), bytes(last))
         });
     }
 
@@ -248,8 +246,14 @@ impl NameList {
             let whole = self.names[at].is_whole;
             let directory = |name: &[u8]| Key::new([name, b"/"].concat());
             match form {
-                NameForm::Key if whole => keys.push((directory(name), true)),
-                NameForm::Key => keys.push((Key::new(name), false)),
+                NameForm::Key => {
+                    if self.names[at].is_leaf {
+                        keys.push((Key::new(name), false));
+                    }
+                    if whole {
+                        keys.push((directory(name), true));
+                    }
+                }
                 NameForm::Path if name.is_empty() => keys.push((Key::root(), whole)),
                 NameForm::Path => {
                     let before = at.checked_sub(1).map_or(&b""[..], |at| self.name(at));
@@ -363,5 +367,13 @@ mod tests {
         let expected = [".", "a", "a-b", "a-b/", "a/", "a/x", "a/x/", "a/y", "a/y/*"];
         assert_eq!(keys(&list, NameForm::Path), expected);
         assert_eq!(keys(&list, NameForm::Key), ["a-b", "a/x", "a/y/*"]);
+    }
+
+    #[test]
+    fn a_key_and_the_directory_of_its_name_are_both_listed() {
+        for text in ["d/\nd\nd/a\n", "d\nd/\n"] {
+            let keys = list(text).keys(NameForm::Key);
+            assert_eq!(keys, [(key("d"), false), (key("d/"), true)], "{text}");
+        }
     }
 }

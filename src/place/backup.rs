@@ -11,6 +11,7 @@ use crate::model::hint::hint;
 use crate::model::key::Escaped;
 use crate::model::reserved::is_reserved;
 use crate::model::{Error, ErrorKind, Key, RunId, Setting};
+use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -66,6 +67,15 @@ impl BackupPlace {
         if let (At::Path(path), Some(root)) = (&at, target.path()) {
             check(path, root, target.exists(), &wrong)?;
         }
+        if let Some(key) = &below
+            && source.only.is_none()
+            && source.lacks(Path::new(OsStr::from_bytes(key.trimmed())))?.is_none()
+        {
+            let message =
+                format!("the source has a \"{key}\", which the backup directory would hide");
+            return Err(Error::new(ErrorKind::Refused, message)
+                .help("name another directory, or one beside the target"));
+        }
         Ok(Self { at, run: run.clone(), below })
     }
 
@@ -114,6 +124,13 @@ fn path(
     root: &Path,
     wrong: &dyn Fn(&str) -> Error,
 ) -> Result<(At, Option<Key>), Error> {
+    if let Some(link) = link_below(&root.join(typed), root) {
+        let message =
+            format!("leads through a symbolic link in the target, \"{}\"", printable(&link));
+        return Err(
+            wrong(&message).help("name a directory beside the target, or without links in it")
+        );
+    }
     let path = real(&root.join(typed));
     if path.components().any(|part| part == Component::ParentDir) {
         return Err(wrong("lies in a directory that is missing")
@@ -128,6 +145,21 @@ fn path(
     let below = path.strip_prefix(root).ok();
     let below = below.map(|below| Key::child(b"", below.as_os_str().as_bytes(), true));
     Ok((At::Path(path), below))
+}
+
+/// Returns the first symbolic link of a path that lies below a directory: what is in a target may be
+/// a stranger's, and must not lead anywhere.
+fn link_below(path: &Path, root: &Path) -> Option<PathBuf> {
+    let root = real(root);
+    let mut above = PathBuf::new();
+    for part in path.components() {
+        let next = above.join(part);
+        if above.starts_with(&root) && next.is_symlink() {
+            return Some(next);
+        }
+        above = real(&next);
+    }
+    None
 }
 
 /// Finds a backup directory in the target's bucket: `s3://bucket/prefix`, a prefix that begins with

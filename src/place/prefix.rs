@@ -48,7 +48,8 @@ impl OpenPlace for Prefix {
     fn lacks(&self, path: &Path) -> Result<Option<io::Error>, Error> {
         let key = Key::new(path.as_os_str().as_bytes());
         let missing = || io::ErrorKind::NotFound.into();
-        Ok((!self.0.has_object(&key)?).then(missing))
+        let has_entry = self.0.has_object(&key)? || self.0.has_objects_in(&key)?;
+        Ok((!has_entry).then(missing))
     }
 
     /// The root of a bucket would have the empty key, which no object can have.

@@ -28,12 +28,14 @@ pub struct ChangeTally {
 
 impl ChangeTally {
     /// Counts what a run from this source recorded at a key. What isn't known to be gone isn't
-    /// counted, nor what another source brought.
-    pub fn add(&mut self, pair: &Pair, from: SourceNumber, trust: StampFields) {
+    /// counted, nor what another source brought. Nor is what is gone, unless the run `deletes` that
+    /// from the target: it stays there, and in the record, run after run.
+    pub fn add(&mut self, pair: &Pair, from: SourceNumber, trust: StampFields, deletes: bool) {
         let is_known = |row: &&Row| row.kind == EntryKind::File && row.from == from;
         let Some(row) = pair.row.as_ref().filter(is_known) else { return };
         match &pair.source {
             Seen::Unknown => return,
+            Seen::Absent if !deletes => return,
             Seen::Absent => self.gone += 1,
             Seen::Present(entry) => {
                 let is_changed = match entry.stamp.compare(&row.source, trust) {

@@ -1,6 +1,9 @@
 //! `--backup-dir`: what is overwritten or deleted is kept, with its key, below the run's id.
 
-use crate::common::{Disk, Environment, Snapshot, TestTree, assert_mirrored, tools};
+use crate::common::environment::text;
+use crate::common::{
+    Disk, Environment, Snapshot, TestTree, assert_mirrored, assert_untouched, tools,
+};
 use crate::needs;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -115,12 +118,9 @@ fn a_backup_directory_in_the_target_takes_no_part_in_the_mirror() {
     let env = changed();
     let flags = ["--backup-dir", "back [up]*"];
     let name = env.target.join("back [up]*");
-    // The source's directory of that name takes no part either.
-    TestTree::new().file("back [up]*/mine", "mine").write(&env.source);
     env.mirrored(&[&DELETE[..], &flags].concat());
     let first = only_run(&name);
     assert_eq!(fs::read_to_string(first.join("d/e/file")).unwrap(), "old content");
-    assert!(!name.join("mine").exists());
     env.verify(&["--strict"]).expect(0);
     fs::write(env.source.join("same"), "other").unwrap();
     for more in [&[][..], &["--delete-excluded"]] {
@@ -240,4 +240,28 @@ fn a_killed_run_loses_nothing_that_it_was_to_keep() {
         }
         assert!(killed > 2, "{set}: {killed}");
     }
+}
+
+/// Whoever may write to the target must not choose where its content is kept.
+#[test]
+fn a_link_in_the_target_leads_no_backup_out_of_it() {
+    let env = changed();
+    fs::create_dir(env.root.join("out")).unwrap();
+    std::os::unix::fs::symlink("../out", env.target.join("bk")).unwrap();
+    let before = Snapshot::read(&env.target);
+    let absolute = env.target.join("bk/in");
+    for name in ["bk", "bk/in", text(&absolute)] {
+        env.mirror(&["--backup-dir", name]).expect(2).names("symbolic link").names("bk");
+    }
+    assert_untouched(&before, &env.target);
+    assert_eq!(fs::read_dir(env.root.join("out")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_name_that_the_source_has_is_no_backup_directory() {
+    let env = changed();
+    TestTree::new().file("bk/mine", "mine").write(&env.source);
+    env.mirror(&["--backup-dir", "bk"]).expect(6).names("the source has a \"bk/\"");
+    env.mirrored(&["--backup-dir", "bk2"]);
+    assert_eq!(fs::read(env.target.join("bk/mine")).unwrap(), b"mine");
 }

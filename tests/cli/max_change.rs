@@ -60,3 +60,14 @@ fn changes_are_accepted_only_where_they_are_limited() {
     env.mirror(&["--accept-changes"]).expect(2).names("--max-change");
     env.mirror(&["--max-change", "20"]).expect(2).names("20%");
 }
+
+/// What is gone stays in a target from which nothing is deleted, and in its record.
+#[test]
+fn without_deletion_what_is_gone_counts_for_nothing() {
+    let env = mirrored(0);
+    for n in 0..5 {
+        fs::remove_file(env.source.join(format!("d/f{n}"))).unwrap();
+    }
+    env.mirror(&[&BRAKE[..], &["--delete"]].concat()).expect(6).names("5 are gone");
+    env.mirrored(&BRAKE).counts(&[("files_unchanged", 5)]);
+}

@@ -92,3 +92,13 @@ fn what_cannot_be_shared_is_copied() {
     env.vidimus(&["mirror", source, "target"]).expect(0);
     assert_whole(&outer.source, &env.target);
 }
+
+#[test]
+fn what_fails_to_be_shared_is_copied() {
+    needs!(tools::mounts(), tools::tool("mkfs.xfs"), tools::strace());
+    let (env, _outer, _mount) = on(Mount::xfs);
+    tree().write(&env.source);
+    let sharing = ["-e", "trace=ioctl", "-e", "inject=ioctl:error=EIO"];
+    env.strace(&sharing, &env.mirror_arguments(&[])).expect(0);
+    assert_whole(&env.source, &env.target);
+}

@@ -51,3 +51,21 @@ fn listed_keys_between_buckets_are_taken_as_they_are() {
     let keys: Vec<_> = other.keys().into_iter().filter(|key| !key.contains(".vidimus")).collect();
     assert_eq!(keys, ["n/a//b", "n/c/d", "n/c/e"]);
 }
+
+#[test]
+fn an_object_and_the_prefix_of_its_name_are_two_listed_keys() {
+    let site = Site::new();
+    let other = site.server.bucket("other");
+    for key in ["m/a", "m/a/x", "m/b"] {
+        site.bucket.put(key, b"x");
+    }
+    let list = site.env.source.with_file_name("list");
+    fs::write(&list, "a\na/\n").unwrap();
+    let flags = ["--files-from", text(&list)];
+    site.mirror("s3://bucket/m", "s3://other/n", &flags).expect(0);
+    let keys: Vec<_> = other.keys().into_iter().filter(|key| !key.contains(".vidimus")).collect();
+    assert_eq!(keys, ["n/a", "n/a/x"]);
+    // Nothing begins with it, and it isn't the object of the name without the slash.
+    fs::write(&list, "b/\n").unwrap();
+    site.mirror("s3://bucket/m", "s3://other/n", &flags).expect(1).names("b/");
+}

@@ -9,6 +9,8 @@
 use super::attributes::{readable_directory, set_link, set_open};
 use super::beneath::{Directory, Root, open_child};
 use super::capabilities::is_unsupported;
+use super::holes::{Unit, may_have_holes, read_part};
+use super::inspect::attributes;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of};
 use super::read::link_text;
 use super::rename::{move_to_new, rename_new};
@@ -16,19 +18,27 @@ use super::shared::Shared;
 use super::special;
 use super::stamp::entry;
 use super::xattr::Before;
+use crate::backend::{Intended, Piece, ReadError};
 use crate::model::key::Escaped;
 use crate::model::reserved::{TemporaryName, is_in_directory};
-use crate::model::{Cause, EntryKind, Key, Metadata, Notice};
+use crate::model::{Attributes, Cause, EntryKind, Key, Metadata, Notice};
 use parking_lot::Mutex;
-use rustix::fs::{AtFlags, Mode, OFlags, linkat, mkdirat, openat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, linkat, mkdirat, openat, openat2, symlinkat,
+    unlinkat,
+};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// In bytes: how much of a file is copied at once.
+const BUFFER: usize = 256 << 10;
 
 /// Where a run keeps what it replaces or removes. It is made when there is something to keep.
 #[derive(Debug)]
@@ -55,9 +65,8 @@ impl Backup {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self {
-            parent: rustix::fs::open(parent, flags, Mode::empty())?,
+            parent: open_real(parent)?,
             name: name.as_bytes().into(),
             run: run.as_bytes().into(),
             root: Mutex::default(),
@@ -194,7 +203,7 @@ impl Backup {
         }
         let kept = self.directory(shared, key.as_bytes())?;
         let file = File::from(readable_directory(&kept)?);
-        set_metadata(shared, &file, &kept, metadata)?;
+        set_metadata(shared, &file, &kept, metadata, None)?;
         Ok(shared.syncing.entries_precede(&kept)?)
     }
 }
@@ -219,6 +228,16 @@ fn with_number(
     }
 }
 
+/// Opens a directory at a path that has no symbolic links in it, and none by now.
+fn open_real(path: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
+        // Kernels before 5.6, and sandboxes that don't allow the call.
+        Err(Errno::NOSYS | Errno::PERM) => rustix::fs::open(path, flags, Mode::empty()),
+        opened => opened,
+    }
+}
+
 /// Returns whether an error means that a leaf can be copied but not linked: no links here, another
 /// file system, too many links, or those of another user's files are forbidden.
 fn is_unlinkable(error: Errno) -> bool {
@@ -240,27 +259,33 @@ fn is_same_file(
     Ok(device(&one) == device(&other) && one.stx_ino == other.stx_ino)
 }
 
-/// Sets the mode and owner of a directory here to those of one in the target. It stays open to its
+/// Gives a directory here the mode, owner and attributes of one in the target. It stays open to its
 /// owner, who has yet to put entries into it.
 fn set_like(shared: &Shared, made: &OwnedFd, of: &Directory) -> Result<(), Cause> {
-    let of = metadata_of(&look_at_open(of)?);
+    let stat = look_at_open(of)?;
+    let attributes = attributes(of.as_fd(), &stat).attributes;
+    let of = metadata_of(&stat);
     let file = File::from(made.try_clone()?);
     let mtime = metadata_of(&look_at_open(&file)?).mtime;
     let directory = Directory::from_fd(made.try_clone()?, shared.root.file_systems())?;
-    set_metadata(shared, &file, &directory, &Metadata { mode: of.mode | 0o700, mtime, ..of })
+    let wanted = Metadata { mode: of.mode | 0o700, mtime, ..of };
+    set_metadata(shared, &file, &directory, &wanted, Some(&attributes))
 }
 
-/// Sets the metadata of an entry here, as far as this user may.
+/// Sets the metadata of an entry here, and its attributes if they are given, as far as this user
+/// may.
 fn set_metadata(
     shared: &Shared,
     file: &File,
     on: &Directory,
     metadata: &Metadata,
+    attributes: Option<&Attributes>,
 ) -> Result<(), Cause> {
     let stat = look_at_open(file)?;
     let (existing, kind) = (metadata_of(&stat), kind_of(&stat));
     let wanted = shared.achievable(metadata, kind, None);
-    set_open(file, &on.capabilities, &existing, &(&wanted).into(), Before::New).result
+    let intended = Intended { attributes, ..(&wanted).into() };
+    set_open(file, &on.capabilities, &existing, &intended, Before::Unknown).result
 }
 
 /// A name in a directory.
@@ -294,9 +319,10 @@ fn copy_file(
         return Err(Cause::TargetChanged);
     }
     let new = flags | OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
-    let mut to = File::from(openat(&**into, &temporary[..], new, Mode::from_raw_mode(0o600))?);
-    io::copy(&mut File::from(from), &mut to)?;
-    set_metadata(shared, &to, into, &metadata_of(&stat))?;
+    let to = File::from(openat(&**into, &temporary[..], new, Mode::from_raw_mode(0o600))?);
+    copy_content(&from, &stat, &to)?;
+    let attributes = attributes(from.as_fd(), &stat).attributes;
+    set_metadata(shared, &to, into, &metadata_of(&stat), Some(&attributes))?;
     Ok(shared.syncing.sync_at_once(&to)?)
 }
 
@@ -311,6 +337,29 @@ fn copy_special(
     special::make(into, &temporary[..], &kept)?;
     let wanted = shared.achievable(&kept.metadata, kept.kind, None);
     special::set_new(into, &temporary[..], kept.kind, &(&wanted).into())?.checked().map(drop)
+}
+
+/// Copies the content of a file with its holes.
+fn copy_content(from: &OwnedFd, stat: &Statx, to: &File) -> Result<(), Cause> {
+    let mut offset = 0;
+    let mut put = |piece: Piece<'_>| {
+        if let Piece::Chunk(chunk) = piece {
+            to.write_all_at(chunk, offset)?;
+        }
+        offset += piece.size();
+        Ok(())
+    };
+    let mut buffer = vec![0; BUFFER];
+    let (size, may_have) = (stat.stx_size, may_have_holes(stat));
+    let read = read_part(from.as_fd(), 0..size, may_have, Unit::Byte, &mut buffer, &mut put);
+    match read {
+        // The last hole may be at the end.
+        Ok(()) => Ok(to.set_len(size)?),
+        Err(ReadError::Source(cause) | ReadError::Sink(cause) | ReadError::Damaged(cause)) => {
+            Err(cause)
+        }
+        Err(ReadError::Changed) => Err(Cause::TargetChanged),
+    }
 }
 
 fn copy_link(

@@ -34,6 +34,16 @@ impl Unit {
         }
     }
 
+    /// Returns how many of the `read` bytes count, if `left` were asked for: a read that ends
+    /// within a block is followed by one that begins with that block.
+    fn complete(self, read: usize, left: u64) -> usize {
+        let read = read.min(left as usize);
+        match self {
+            Self::Block if (read as u64) < left && read > Self::BLOCK => read - read % Self::BLOCK,
+            _ => read,
+        }
+    }
+
     /// Returns the size to read for so many bytes.
     fn whole(self, bytes: u64) -> u64 {
         match self {
@@ -82,8 +92,8 @@ pub(super) fn read_part(
             let wanted = unit.whole(left).min(buffer.len() as u64) as usize;
             let chunk = match pread(file, &mut buffer[..wanted], bytes.start) {
                 Ok(0) => return Err(ReadError::Changed),
-                // What is read in blocks may hold more than was asked for.
-                Ok(count) => &buffer[..count.min(left as usize)],
+                // What is read in blocks may hold more than was asked for, or end within a block.
+                Ok(count) => &buffer[..unit.complete(count, left)],
                 Err(Errno::INTR) => continue,
                 Err(error) => return Err(ReadError::Source(error.into())),
             };

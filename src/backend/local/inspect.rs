@@ -99,7 +99,7 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
 }
 
 /// Reads which attributes an entry has, and which rights an ACL takes away from its mode.
-fn attributes(file: BorrowedFd<'_>, stat: &Statx) -> Inspected {
+pub(super) fn attributes(file: BorrowedFd<'_>, stat: &Statx) -> Inspected {
     let mode = u32::from(stat.stx_mode) & 0o7777;
     Inspected::from_parts(mode, xattr::names(file), |name| xattr::value(file, name))
 }

@@ -5,14 +5,14 @@
 
 use super::beneath::Directory;
 use super::capabilities::is_unsupported;
-use super::metadata::{look_at_open, path_of_handle};
+use super::metadata::{look_at, look_at_open, path_of_handle};
 use super::shared::Shared;
 use super::stage::Hidden;
 use super::stamp::stamp_of;
 use crate::backend::{Donor, Linked, Precondition};
 use crate::model::names::legal;
 use crate::model::{Cause, Key, Stamp};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, linkat, openat, unlinkat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Statx, linkat, openat, unlinkat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
@@ -51,6 +51,18 @@ impl LocalDonor {
 }
 
 impl Donor for LocalDonor {
+    fn has_name(&self, key: &Key) -> Result<bool, Cause> {
+        self.shared.parent(key, |parent, name| {
+            let found = match look_at(parent, name) {
+                Err(Errno::NOENT) => return Ok(false),
+                found => found?,
+            };
+            let ours = look_at_open(&self.leaf)?;
+            let number = |stat: &Statx| (stat.stx_dev_major, stat.stx_dev_minor, stat.stx_ino);
+            Ok(number(&found) == number(&ours))
+        })
+    }
+
     fn link(&self, key: &Key, place: Precondition) -> Result<Linked, Cause> {
         let shared = &self.shared;
         shared.parent(key, |parent, name| {

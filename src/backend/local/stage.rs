@@ -12,7 +12,8 @@ use super::shared::Shared;
 use super::stamp::stamp_of;
 use super::xattr::Before;
 use crate::backend::{
-    Inspected, Intended, Precondition, Ranges, ReadError, Source, Stage, Staged, WriteAt, Written,
+    Inspected, Intended, Precondition, Ranges, ReadError, SMALLEST_RESUMED, Source, Stage, Staged,
+    WriteAt, Written,
 };
 use crate::model::reserved::TemporaryName;
 use crate::model::{Cause, Digest, Entry, EntryKind, Features, Key, Metadata, Timestamp};
@@ -132,7 +133,10 @@ impl LocalStage {
         let ours = wanted.uid == ownership.uid && wanted.gid == group;
         // Setting the final mode at creation saves a call. A file for another owner stays closed
         // until it has that owner.
-        let at_once = ours && wanted.mode & 0o7000 == 0 && wanted.mode & shared.umask == 0;
+        // A later run opens what may be left of a large one.
+        let is_open = wanted.mode & 0o600 == 0o600 || entry.stamp.size < SMALLEST_RESUMED;
+        let is_usual = wanted.mode & 0o7000 == 0 && wanted.mode & shared.umask == 0;
+        let at_once = ours && is_open && is_usual;
         let mode = if at_once { wanted.mode } else { 0o600 };
         // What shares its content with another file is read back.
         let access = if directory.capabilities.may_reflink { OFlags::RDWR } else { OFlags::WRONLY };

@@ -34,6 +34,12 @@ struct MemoryDonor {
 }
 
 impl Donor for MemoryDonor {
+    fn has_name(&self, key: &Key) -> Result<bool, Cause> {
+        let found = self.memory.disk().entry(key);
+        let inode = found.as_ref().and_then(|found| found.stamp.inode());
+        Ok(inode.is_some_and(|inode| inode.number == Some(self.number)))
+    }
+
     fn link(&self, key: &Key, place: Precondition) -> Result<Linked, Cause> {
         legal(key)?;
         let mut disk = self.memory.call(Call::HardLink, key)?;

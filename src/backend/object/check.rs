@@ -1,10 +1,11 @@
 //! Verification of content against the store's checksum.
 
 use super::Head;
-use crate::backend::ReadError;
+use crate::backend::{Piece, ReadError};
 use crate::model::Cause;
 use crc_fast::{CrcAlgorithm, Digest, checksum_combine};
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 
 const ALGORITHM: CrcAlgorithm = CrcAlgorithm::Crc64Nvme;
 
@@ -42,14 +43,23 @@ impl Check {
 /// Computes the checksum of content whose parts are read concurrently.
 pub(super) struct CheckInParts {
     whole: Check,
-    /// The number, checksum and length in bytes of each complete part.
-    parts: Mutex<Vec<(u64, u64, u64)>>,
+    /// The checksum and length in bytes of each complete part, by its number.
+    parts: Mutex<BTreeMap<u64, (u64, u64)>>,
+    /// The parts that are taken from a copy, by their numbers.
+    kept: Mutex<BTreeMap<u64, Kept>>,
+}
+
+/// A part that is taken from a copy.
+struct Kept {
+    check: Check,
+    /// How many bytes of it were taken.
+    bytes: u64,
 }
 
 impl CheckInParts {
     /// Makes a check by parts from one of the whole content.
     pub(super) fn new(whole: Check) -> Self {
-        Self { whole, parts: Mutex::default() }
+        Self { whole, parts: Mutex::default(), kept: Mutex::default() }
     }
 
     /// Begins to check a part.
@@ -57,10 +67,30 @@ impl CheckInParts {
         Check(self.whole.0.as_ref().map(|(recorded, _)| (*recorded, begin())))
     }
 
-    /// Adds a complete part.
+    /// Adds a complete part, in place of an earlier one of this number.
     pub(super) fn add(&self, number: u64, part: &Check, length: u64) {
         if let Some((_, digest)) = &part.0 {
-            self.parts.lock().push((number, digest.finalize(), length));
+            self.parts.lock().insert(number, (digest.finalize(), length));
+        }
+    }
+
+    /// Takes the next piece of part `number`, of `length` bytes, from a copy of it.
+    pub(super) fn keep(&self, number: u64, length: u64, piece: Piece<'_>) {
+        if self.whole.0.is_none() {
+            return;
+        }
+        let kept = self.kept.lock().remove(&number);
+        let mut kept = kept.unwrap_or_else(|| Kept { check: self.part(), bytes: 0 });
+        kept.bytes += piece.size();
+        let taken = piece.bytes(&mut |bytes| {
+            kept.check.take(bytes);
+            Ok(())
+        });
+        debug_assert!(taken.is_ok(), "a checksum takes all bytes");
+        if kept.bytes == length {
+            self.add(number, &kept.check, length);
+        } else {
+            self.kept.lock().insert(number, kept);
         }
     }
 
@@ -70,9 +100,8 @@ impl CheckInParts {
     /// [`ReadError::Damaged`] if they aren't.
     pub(super) fn end(&self) -> Result<(), ReadError> {
         let Some((recorded, nothing)) = &self.whole.0 else { return Ok(()) };
-        let mut parts = self.parts.lock();
-        parts.sort_unstable();
-        let found = parts.iter().fold(nothing.finalize(), |before, &(_, part, length)| {
+        let parts = self.parts.lock();
+        let found = parts.values().fold(nothing.finalize(), |before, &(part, length)| {
             checksum_combine(ALGORITHM, before, part, length)
         });
         compare(*recorded, found)
@@ -116,7 +145,21 @@ mod tests {
         for wrong in [check(true, &[3, 1, 0, 2]), check(false, &[0, 1, 2]), check(false, &[])] {
             assert!(matches!(wrong, Err(ReadError::Damaged(Cause::OtherChecksum { .. }))));
         }
+        // What a stopped run read counts from its copy, unless it is read again.
+        let kept = CheckInParts::new(Check(Some((recorded, begin()))));
+        let parts: Vec<_> = content.chunks(30_000).collect();
+        for (piece, number) in parts[1].chunks(7_000).zip([1; 5]) {
+            kept.keep(number, 30_000, Piece::Chunk(piece));
+        }
+        kept.keep(2, 30_000, Piece::Hole(30_000));
+        for number in [0, 2, 3] {
+            let mut part = kept.part();
+            part.take(parts[number]);
+            kept.add(number as u64, &part, parts[number].len() as u64);
+        }
+        assert!(kept.end().is_ok());
         let nothing = CheckInParts::new(Check::nothing());
+        nothing.keep(0, 5, Piece::Hole(5));
         nothing.add(0, &nothing.part(), 5);
         assert!(nothing.end().is_ok());
     }

@@ -150,14 +150,16 @@ impl Asker {
         let is_missing = page.objects.is_empty() && page.next.is_none();
         let fails = self.side == Side::Source && self.names.missing == Missing::Fails;
         if is_missing && !key.is_root() {
-            // The leaf of this name was asked for by itself.
+            // In a tree the leaf of this name was asked for by itself.
             let leaf = Key::new(key.trimmed());
+            let is_tree = self.key_space == KeySpace::Tree;
             let has_leaf = || {
-                self.first(&leaf).is_ok_and(|first| {
-                    first.is_some_and(|object| {
-                        object.key.len() == self.place.prefix.len() + leaf.as_bytes().len()
+                is_tree
+                    && self.first(&leaf).is_ok_and(|first| {
+                        first.is_some_and(|object| {
+                            object.key.len() == self.place.prefix.len() + leaf.as_bytes().len()
+                        })
                     })
-                })
             };
             return match self.failed(key, Cause::NotInSource).filter(|_| fails && !has_leaf()) {
                 Some(item) => self.send(item),

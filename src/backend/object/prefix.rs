@@ -253,6 +253,17 @@ impl BucketPrefix {
         Ok(head.is_some())
     }
 
+    /// Returns whether there are objects in a directory, or a marker of it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unusable`] if the request fails.
+    pub fn has_objects_in(&self, directory: &Key) -> Result<bool, Error> {
+        let prefix = [&*self.prefix, directory.trimmed(), b"/"].concat();
+        let query = ListQuery { prefix: &prefix, limit: Some(1), ..ListQuery::default() };
+        let page = self.store.list(&query).map_err(|error| self.unusable(&error))?;
+        Ok(!page.objects.is_empty())
+    }
+
     /// Builds the error for a location that can't be used.
     pub fn unusable(&self, error: &StoreError) -> Error {
         fatal(&format!("cannot use \"{}\"", self.name()), error)

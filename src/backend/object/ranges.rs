@@ -86,6 +86,12 @@ impl Ranges for ObjectRanges<'_> {
         Ok(())
     }
 
+    fn keep(&self, offset: u64, piece: Piece<'_>) {
+        let (number, size) = (offset / RANGE, self.object.entry.stamp.size);
+        let range = number * RANGE..size.min((number + 1) * RANGE);
+        self.check.keep(number, range.end - range.start, piece);
+    }
+
     fn end(&self) -> Result<(), ReadError> {
         self.check.end()
     }

@@ -72,13 +72,14 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Refuses a run for which too much of the source changed since it was recorded. Costs a
-    /// listing of the source.
+    /// Refuses a run for which too much of the source changed since it was recorded, or can't be
+    /// counted. Costs a listing of the source.
     pub(super) fn brake(&self, source: &dyn Source, state: &State) -> Result<(), Error> {
         let Some(max) = self.options.max_change else { return Ok(()) };
         let recorded = self.rows(state)?;
         let (from, trust) = (recorded.from, self.options.policy.trust);
         let (listing, nothing) = (source.list(&self.listing())?, Box::new(std::iter::empty()));
+        let deletes = self.options.delete.is_some();
         let mut tally = ChangeTally::default();
         for joined in self.join(listing, nothing, recorded.read_ahead())? {
             if self.stop.requested() {
@@ -86,10 +87,19 @@ impl Session<'_> {
             }
             match joined? {
                 Joined::Pair(pair) if !self.filter.excludes_within(&pair.key) => {
-                    tally.add(&pair, from, trust);
+                    tally.add(&pair, from, trust, deletes);
                 }
-                // Nothing is known of what it lacks; the run itself reports it, and deletes nothing.
-                Joined::BrokeOff(_) => return Ok(()),
+                Joined::BrokeOff(error) => {
+                    tally.allow(max)?;
+                    let message = "cannot count what changed: the source's listing broke off";
+                    return Err(Error::new(ErrorKind::Unusable, message).because(error).help(
+                        hint![
+                            "run again; without ",
+                            Setting::MaxChange,
+                            " what can be listed is mirrored all the same"
+                        ],
+                    ));
+                }
                 _ => {}
             }
         }
