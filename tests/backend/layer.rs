@@ -5,11 +5,13 @@ use std::any::Any;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use vidimus::backend::{
-    Capabilities, Donor, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions, Listing,
-    MetadataSet, Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Staged,
-    Target, WriteAt, Written,
+    Capabilities, Donor, FlagsSet, Headers, Inspected, Intended, KeySpace, ListItem, ListOptions,
+    Listing, MetadataSet, Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory,
+    Staged, Target, WriteAt, Written,
 };
-use vidimus::model::{Cause, Digest, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp};
+use vidimus::model::{
+    Cause, Digest, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata, Notice, Stamp,
+};
 
 /// Forwards all that it is asked to what it lies around.
 pub(crate) struct Layer<P: ?Sized>(pub(crate) Arc<P>);
