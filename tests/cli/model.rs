@@ -1,11 +1,11 @@
-//! The model: random trees, edits, changes of type, hard links, holes, attributes, drift of the
-//! target, lost state, filters, and what is kept of the target before. After each run the target is
+//! The model: random trees, edits, changes of type, hard links, holes, attributes, special files,
+//! drift of the target, lost state, filters, and what is kept of the target before. After each run the target is
 //! the filtered source; the next run does nothing and reads nothing.
 //!
 //! `PROPTEST_CASES` raises the number of cases.
 
 use crate::common::tree::{Closeness, assert_same, set_mtime_of};
-use crate::common::{Environment, Run, Snapshot, TestTree};
+use crate::common::{Environment, Run, Snapshot, TestTree, tools};
 use proptest::prelude::*;
 use rustix::fs::{XattrFlags, lremovexattr, lsetxattr};
 use rustix::io::Errno;
@@ -31,6 +31,8 @@ enum Edit {
     Chmod(Key, u32),
     Touch(Key, i64),
     Rename(Key, Key),
+    /// A named pipe, a socket, or as root a device.
+    Special(Key, u8),
     /// Another name for the leaf at the first key.
     HardLink(Key, Key),
     /// A file with a hole, of so many bytes more than a MiB.
@@ -93,6 +95,7 @@ fn edit() -> impl Strategy<Value = Edit> {
             .prop_map(|(key, mode)| Edit::Chmod(key, mode)),
         1 => (key(), -1_000_000..2_000_000_000_i64).prop_map(|(key, time)| Edit::Touch(key, time)),
         2 => (key(), key()).prop_map(|(from, to)| Edit::Rename(from, to)),
+        1 => (key(), 0..4_u8).prop_map(|(key, which)| Edit::Special(key, which)),
         3 => (key(), key()).prop_map(|(of, key)| Edit::HardLink(of, key)),
         1 => (key(), 1..9_usize).prop_map(|(key, size)| Edit::Sparse(key, size)),
         1 => (key(), prop::option::of(0..3_u8))
@@ -180,6 +183,16 @@ fn apply(env: &Environment, edit: &Edit) {
             let _moved = fs::rename(at(&env.source, from), at(&env.source, to)).is_ok();
         }
         Edit::Touch(..) | Edit::Rename(..) => {}
+        Edit::Special(key, which) => {
+            let tree = TestTree::new();
+            let tree = match which {
+                0 => tree.fifo(key),
+                1 => tree.socket(key),
+                _ if tools::root().is_err() => tree.fifo(key),
+                number => tree.character_device(key, 1, u32::from(*number) + 1),
+            };
+            tree.write(&env.source);
+        }
         Edit::HardLink(of, key) => link(&env.source, of, key),
         Edit::Sparse(key, size) => {
             let (size, end) = ((1 << 20) + size, content(*size));

@@ -18,7 +18,8 @@ const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
 const ACL: &str = "u::rw-,u:1:rwx,g::r--,m::rwx,o::---";
 const DEFAULT_ACL: &str = "u::rwx,u:1:rwx,g::r-x,m::rwx,o::r-x";
 
-/// Names of one file, holes, attributes, ACLs, capabilities, unusual modes, owners, times and names.
+/// Names of one file, holes, attributes, ACLs, capabilities, special files, unusual modes, owners,
+/// times and names.
 fn everything() -> TestTree {
     let long_name = "n".repeat(255);
     let tree = TestTree::new().file("plain", "plain").mode(0o600).mtime(-5, 999_999_999);
@@ -30,6 +31,10 @@ fn everything() -> TestTree {
     let tree = tree.link("group/two", "group/one").link("other/three", "group/one");
     let tree = tree.file("pair/a", "a").file("pair/b", "b").link("pair/aa", "pair/a");
     let tree = tree.link("pair/bb", "pair/b").link("names/link too", "names/link");
+    let tree = tree.fifo("special/fifo").mode(0o620).owner(5, 6).mtime(1, 2);
+    let tree = tree.link("special/fifo too", "special/fifo").socket("special/socket").mode(0o600);
+    let tree = tree.character_device("special/null", 1, 3).mode(0o666);
+    let tree = tree.block_device("special/disk", 259, 1 << 19).owner(0, 6).mtime(-7, 7);
     // Read in order, and in ranges.
     let tree = tree.sparse("sparse/order", 3 * MIB + 5, &[(0, b"begins"), (2 * MIB, b"ends")]);
     let tree = tree.sparse("sparse/ranges", 20 * MIB, &[(9 * MIB, b"a"), (20 * MIB - 1, b"z")]);
@@ -79,6 +84,9 @@ fn change(root: &Path) {
     mode("attributes/acl", 0o604);
     lremovexattr(at("attributes"), "system.posix_acl_default").expect("remove an ACL");
     set("names", "user.new", b"1");
+    let other = TestTree::new().character_device("special/null", 1, 5).fifo("special/disk");
+    other.file("special/fifo", "no fifo any more").write(root);
+    mode("special/socket", 0o640);
     fs::remove_dir_all(at("gone")).expect("remove");
     fs::remove_file(at("set-id")).expect("remove");
     TestTree::new().dir("set-id").file("set-id/f", "now in a directory").write(root);

@@ -5,6 +5,7 @@ use super::scene::{Scene, all};
 use crate::backend::memory::{Call, Memory, MemoryOptions, Survivors, When};
 use crate::manifest::Row;
 use crate::model::attributes::ACCESS_ACL;
+use crate::model::{EntryKind, SpecialKind};
 use proptest::prelude::*;
 use rustix::io::Errno;
 
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 enum Edit {
     Write(String, Vec<u8>),
     Link(String),
+    Special(String, SpecialKind),
     Directory(String),
     Remove(String),
     Mode(String, u32),
@@ -43,11 +45,13 @@ fn path() -> impl Strategy<Value = String> {
 }
 
 fn edit() -> impl Strategy<Value = Edit> {
+    let kind = prop_oneof![Just(SpecialKind::Fifo), Just(SpecialKind::CharacterDevice)];
     let name = prop::sample::select(vec!["user.a", "security.capability", ACCESS_ACL]);
     prop_oneof![
         5 => (path(), prop::collection::vec(any::<u8>(), 0..4))
             .prop_map(|(path, content)| Edit::Write(path, content)),
         1 => path().prop_map(Edit::Link),
+        1 => (path(), kind).prop_map(|(path, kind)| Edit::Special(path, kind)),
         2 => path().prop_map(Edit::Directory),
         3 => path().prop_map(Edit::Remove),
         1 => (path(), 0_u32..0o1000).prop_map(|(path, mode)| Edit::Mode(path, mode)),
@@ -70,6 +74,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         Just(Call::PublishDirectory),
         Just(Call::MakeDirectory),
         Just(Call::MakeLink),
+        Just(Call::MakeSpecial),
         Just(Call::SetMetadata),
         Just(Call::HardLink),
         Just(Call::Remove),
@@ -102,7 +107,7 @@ fn apply(memory: &Memory, edit: &Edit) {
         Edit::Write(path, content) => {
             clear(path);
             // A file is written in place, as by some editors.
-            if memory.entry(path).is_none_or(|found| found.link.is_some()) {
+            if memory.entry(path).is_none_or(|found| found.kind != EntryKind::File) {
                 memory.remove(path);
             }
             memory.write(path, content);
@@ -111,6 +116,11 @@ fn apply(memory: &Memory, edit: &Edit) {
             clear(path);
             memory.remove(path);
             memory.link(path, "text");
+        }
+        Edit::Special(path, kind) => {
+            clear(path);
+            memory.remove(path);
+            memory.special(path, *kind);
         }
         Edit::Directory(path) => {
             clear(path);
@@ -131,9 +141,10 @@ fn apply(memory: &Memory, edit: &Edit) {
                 memory.hard_link(of, path);
             }
         }
-        // A symbolic link has none.
+        // Symbolic links and special files have none.
         Edit::Attribute(path, name, value)
-            if exists(path) && memory.entry(path).is_none_or(|found| found.link.is_none()) =>
+            if exists(path)
+                && memory.entry(path).is_none_or(|found| found.kind == EntryKind::File) =>
         {
             memory.set_attribute(path, name, value.as_ref().map(std::slice::from_ref));
         }
