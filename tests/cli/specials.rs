@@ -245,6 +245,22 @@ fn devices_are_named_once_where_they_cannot_be_made() {
     env.as_nobody(&env.mirror_arguments(&["--no-specials"])).unwrap().expect(0);
 }
 
+/// exfat-fuse answers with an I/O error.
+#[test]
+fn what_a_file_system_cannot_have_is_named_once() {
+    let env = Environment::new();
+    let mounted = tools::Mount::exfat(&env.root.join("image"), &env.target);
+    needs!(mounted.as_ref().map_err(Clone::clone));
+    TestTree::new().fifo("pipe").socket("d/socket").file("d/f", "2").write(&env.source);
+    for _ in 0..2 {
+        let run = env.mirror(&[]).expect(1).names("none can be made there");
+        let run = run.names("1 other special file is missing");
+        run.finished().counts(&[("files_failed", 2)]);
+    }
+    assert_eq!(fs::read(env.target.join("d/f")).expect("a file"), b"2");
+    env.mirrored(&["--no-specials"]).counts(&[("files_skipped", 2)]);
+}
+
 fn is_failure(record: &serde_json::Value) -> bool {
     record["event"] == "failed"
 }

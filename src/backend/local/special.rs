@@ -4,6 +4,7 @@
 
 use super::attributes::{SetOpen, set_unopened};
 use super::beneath::Directory;
+use super::capabilities::Kind;
 use super::metadata::{kind_of, look_at_open, metadata_of};
 use super::xattr::Before;
 use crate::backend::Intended;
@@ -44,6 +45,11 @@ pub(super) fn make(directory: &Directory, name: &[u8], entry: &Entry) -> Result<
         }
         // EPERM: no right to make devices, or a file system that has none, as others of these say.
         Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {
+            Err(Cause::SpecialRefused { kind: entry.kind, others: 0 })
+        }
+        // Programs behind FUSE may say so when they know only regular files. A disk that fails fails
+        // what comes next, too.
+        Err(Errno::IO) if directory.capabilities.kind == Kind::Other => {
             Err(Cause::SpecialRefused { kind: entry.kind, others: 0 })
         }
         // Two names are the same to the file system.
