@@ -249,6 +249,7 @@ fn devices_are_named_once_where_they_cannot_be_made() {
 #[test]
 fn what_a_file_system_cannot_have_is_named_once() {
     let env = Environment::new();
+    fs::create_dir(&env.target).expect("make the mount point");
     let mounted = tools::Mount::exfat(&env.root.join("image"), &env.target);
     needs!(mounted.as_ref().map_err(Clone::clone));
     TestTree::new().fifo("pipe").socket("d/socket").file("d/f", "2").write(&env.source);
