@@ -56,16 +56,17 @@ impl Asked {
         self.flags.load(Ordering::Relaxed)
     }
 
-    /// Counts an entry that was listed, if it has flags that its copy won't have.
-    pub(super) fn count_flagged(&self, key: &Key, stat: &Statx) {
-        if !self.counts_flagged.load(Ordering::Relaxed) || flags_of(stat).is_empty() {
-            return;
-        }
+    /// Returns whether an entry has flags that its copy won't have, and such entries are counted.
+    pub(super) fn counts(&self, stat: &Statx) -> bool {
+        self.counts_flagged.load(Ordering::Relaxed) && !flags_of(stat).is_empty()
+    }
+
+    /// Takes how many such entries a listing met so far, and the first of them. A run may list more
+    /// than once.
+    pub(super) fn met_flagged(&self, met: &(u64, Key)) {
         let mut flagged = self.flagged.lock();
-        let (count, first) = flagged.get_or_insert_with(|| (0, key.clone()));
-        *count += 1;
-        if key.as_bytes() < first.as_bytes() {
-            *first = key.clone();
+        if flagged.as_ref().is_none_or(|(count, _)| *count < met.0) {
+            *flagged = Some(met.clone());
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::backend::local::Walking;
 use crate::backend::local::beneath::{Directory, Identity, Root, open_child};
+use crate::backend::local::capabilities::Capabilities;
 use crate::backend::local::metadata::{kind, kind_of, look_at, look_through};
 use crate::backend::local::read::link_text;
 use crate::backend::local::stamp::entry;
@@ -14,6 +15,7 @@ use crate::model::names::is_legal_name;
 use crate::model::reserved::{DIRECTORY, is_temporary};
 use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key, Operation};
 use crate::spool::{Sorted, Sorter};
+use parking_lot::Mutex;
 use rustix::fs::{FileType, Mode, OFlags, RawDir, Statx, openat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -58,6 +60,8 @@ pub(super) struct Walk {
     pub(super) max_open: usize,
     pub(super) directories_ahead: AtomicUsize,
     pub(super) names_ahead: AtomicUsize,
+    /// How many entries have flags that their copies won't have, and the first.
+    flagged: Mutex<Option<(u64, Key)>>,
 }
 
 /// An open directory with sorted names.
@@ -100,6 +104,7 @@ impl Walk {
             max_open: handles(HANDLES_HELD),
             directories_ahead: AtomicUsize::new(0),
             names_ahead: AtomicUsize::new(0),
+            flagged: Mutex::default(),
         }
     }
 
@@ -361,7 +366,7 @@ impl Walk {
             _ => None,
         };
         if self.side == Side::Source {
-            directory.capabilities.asked.count_flagged(&key, &stat);
+            self.count_flagged(&directory.capabilities, &key, &stat);
         }
         let mut found = entry(&directory.capabilities, key, &stat, link);
         if is_followed {
@@ -369,6 +374,19 @@ impl Walk {
             found.ungroup();
         }
         ListItem::Entry(found)
+    }
+
+    fn count_flagged(&self, file_system: &Capabilities, key: &Key, stat: &Statx) {
+        if !file_system.asked.counts(stat) {
+            return;
+        }
+        let mut flagged = self.flagged.lock();
+        let (count, first) = flagged.get_or_insert_with(|| (0, key.clone()));
+        *count += 1;
+        if key.as_bytes() < first.as_bytes() {
+            *first = key.clone();
+        }
+        file_system.asked.met_flagged(&(*count, first.clone()));
     }
 
     /// Returns why there is nothing at a key: it was looked for because a list names it, or it was
