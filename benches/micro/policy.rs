@@ -51,6 +51,7 @@ fn decide(bencher: Bencher<'_, '_>, case: Case) {
         looks_for: vidimus::model::AttributeKinds::ALL,
         inspects: true,
         keeps_apart: true,
+        retries_apart: false,
     };
     let pair = pair(case);
     bencher

@@ -9,6 +9,7 @@
 mod capabilities;
 mod content;
 mod headers;
+mod inspected;
 pub mod layer;
 pub mod local;
 #[doc(hidden)]
@@ -19,12 +20,13 @@ pub mod object;
 pub use capabilities::Capabilities;
 pub use content::{Piece, Ranges, SMALLEST_RESUMED, range_length};
 pub use headers::Headers;
+pub use inspected::{Inspect, Inspected};
 
 use crate::filter::{Filter, IgnoreRules};
 use crate::model::entry::Completeness;
 use crate::model::{
     AttributeKinds, Attributes, Cause, Digest, ETag, Entry, EntryError, EntryKind, Error, Extras,
-    Feature, Features, FileFlags, Keeps, Key, Metadata, Notice, Stamp, Timestamp,
+    Features, FileFlags, Keeps, Key, Metadata, Notice, SettableAttributes, Stamp, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 use std::any::Any;
@@ -137,73 +139,6 @@ pub enum Reading<'a> {
     Facts(Box<Facts>),
     /// A piece of its content.
     Content(Piece<'a>),
-}
-
-/// What a closer look at an entry found than a listing gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Inspected {
-    /// Features that not every copy preserves.
-    pub features: Features,
-    /// The mode, with the group's rights reduced to those that the ACL grants: that of a copy
-    /// without the ACL.
-    pub mode: u32,
-    /// Its extended attributes and ACLs, as far as they could be read.
-    pub attributes: Attributes,
-}
-
-impl Inspected {
-    /// Returns the result for an entry about which a listing gives all there is.
-    pub fn of(entry: &Entry) -> Self {
-        Self {
-            features: Features::default(),
-            mode: entry.metadata.mode,
-            attributes: Attributes::new(AttributeKinds::ALL, Vec::new()),
-        }
-    }
-
-    /// Returns the result for an entry of a place that keeps no attributes: those that its record
-    /// tells.
-    pub fn told(entry: &Entry) -> Self {
-        let mode = entry.metadata.mode;
-        let Some(extras) = entry.extras.as_deref() else {
-            return Self { attributes: Attributes::default(), ..Self::of(entry) };
-        };
-        match (extras.apart.loaded(), extras.attributes) {
-            (Some(apart), _) => Self {
-                features: apart.features(),
-                mode: apart.mode_without_acl(mode),
-                attributes: (**apart).clone(),
-            },
-            (None, None) => {
-                Self { attributes: Attributes::new(extras.told, Vec::new()), ..Self::of(entry) }
-            }
-            // There are some, which nothing tells.
-            (None, Some(_)) => Self {
-                features: Feature::Attributes.into(),
-                mode,
-                attributes: Attributes::default(),
-            },
-        }
-    }
-
-    /// Adds the attributes that the record of an entry tells and its file system doesn't keep.
-    #[must_use]
-    pub fn with_told(mut self, entry: &Entry) -> Self {
-        let apart = entry.extras.as_ref().and_then(|extras| extras.apart.loaded());
-        if let Some(apart) = apart {
-            self.attributes.add_missing(apart);
-            apart.features().iter().for_each(|feature| self.features.add(feature));
-            self.mode = self.attributes.mode_without_acl(entry.metadata.mode);
-        }
-        self
-    }
-}
-
-/// An open file that can be inspected more closely than a listing does.
-pub trait Inspect: std::fmt::Debug {
-    /// Finds the features that not every copy preserves. What can't be read is not an error: it is
-    /// reported as a feature that is lost.
-    fn inspect(&self) -> Inspected;
 }
 
 /// What a store keeps with an object and only reading it reveals.
@@ -516,9 +451,13 @@ pub trait Target: Source {
     /// content of the new directory must be complete.
     fn remove_set_aside(&self, key: &Key) -> Result<(), Cause>;
 
-    /// Makes a symbolic link with its metadata. Returns its stamp if that is known without reading
-    /// it back.
-    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause>;
+    /// Makes a symbolic link with its metadata and attributes.
+    fn make_link(
+        &self,
+        entry: &Entry,
+        attributes: Option<&Attributes>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause>;
 
     /// Makes a named pipe, a socket or a device, with its metadata.
     ///
@@ -639,6 +578,12 @@ pub trait Target: Source {
     /// Assumes what an earlier run [found out](Target::keeps), if this run can't probe. A target
     /// whose behaviour is known ignores it.
     fn assume_keeps(&self, _keeps: Keeps) {}
+
+    /// Returns which attributes can be set of entries of the target, found out by trying; `None` if
+    /// that can't be found out, or never changes.
+    fn settable_attributes(&self) -> Option<SettableAttributes> {
+        None
+    }
 
     /// Returns the metadata that the target will have for a source's entry, given what it can keep.
     /// What can't be set is taken from the `existing` entry, if there is one.
@@ -769,8 +714,8 @@ pub trait StageDirectory {
     /// Begins a file in the directory; publishing that file makes it part of the directory.
     fn stage(&self, entry: &Entry) -> Result<Box<dyn Stage>, Cause>;
 
-    /// Makes a symbolic link with its metadata in the directory.
-    fn make_link(&self, entry: &Entry) -> Result<Written, Cause>;
+    /// Makes a symbolic link with its metadata and attributes in the directory.
+    fn make_link(&self, entry: &Entry, attributes: Option<&Attributes>) -> Result<Written, Cause>;
 
     /// Makes a special file with its metadata in the directory; see [`Target::make_special`].
     fn make_special(&self, entry: &Entry, intended: &Intended<'_>) -> Result<Written, Cause>;

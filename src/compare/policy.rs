@@ -4,6 +4,7 @@
 //! with the recorded ones; without one, the sizes and mtimes of both sides with each other.
 //! Doubtful content is hashed, and unknown entries are left alone.
 
+mod attributes;
 mod links;
 mod times;
 mod unchanged;
@@ -99,6 +100,8 @@ pub struct Policy {
     pub inspects: bool,
     /// Whether the manifest keeps attributes that the target can't.
     pub keeps_apart: bool,
+    /// Whether entries may get attributes now that earlier runs could not give them.
+    pub retries_apart: bool,
 }
 
 impl Policy {
@@ -148,24 +151,6 @@ impl Policy {
         })
     }
 
-    /// Returns the metadata that the target is to get, where it can store `wanted`. If an earlier
-    /// run removed rights of the group from the mode because the source's ACL doesn't grant them,
-    /// that mode is kept as long as the source's stamp is unchanged: a change of either changes
-    /// ctime.
-    pub fn narrowed(&self, source: &Entry, row: Option<&Row>, wanted: Metadata) -> Metadata {
-        const GROUP: u32 = 0o070;
-        let narrowed = row.filter(|row| {
-            let trust = self.options.trust;
-            !trust.ignore_ctime
-                && row.knows_source(self.from)
-                && row.source.inode().is_some()
-                && source.stamp.compare(&row.source, trust) == StampMatch::Same
-                && row.metadata.mode & !GROUP == wanted.mode & !GROUP
-                && row.metadata.mode & GROUP & !wanted.mode == 0
-        });
-        narrowed.map_or(wanted, |row| Metadata { mode: row.metadata.mode, ..wanted })
-    }
-
     /// Returns whether a leaf that is one of several names of a file, in the source or in the
     /// target, may have to be linked or to come apart: not if both sides are as they were recorded.
     /// Each name that is added to a file or taken from it changes the ctime of the others.
@@ -193,44 +178,6 @@ impl Policy {
                 && target.is_some_and(|target| is_same(target, &row.target))
         };
         !row.is_some_and(is_as_recorded)
-    }
-
-    /// Returns whether a source's directory was touched since its row was written: its ACL, for
-    /// instance, may have changed. The inode doesn't count, since a copied tree has others.
-    pub fn is_touched(&self, source: &Entry, row: &Row) -> bool {
-        let trust = StampFields { ignore_inode: true, ..self.options.trust };
-        row.knows_source(self.from)
-            && source.stamp.inode().is_some()
-            && source.stamp.compare(&row.source, trust) != StampMatch::Same
-    }
-
-    /// Returns which attributes of an entry of the source can be known.
-    pub fn known_attributes(&self, source: &Entry) -> AttributeKinds {
-        if self.inspects {
-            return self.looks_for;
-        }
-        let told = source.extras.as_ref().map(|extras| extras.told);
-        self.looks_for.and(told.unwrap_or_default())
-    }
-
-    /// Returns whether the run that wrote a row didn't look for attributes that this one preserves.
-    pub fn is_unlooked(&self, source: &Entry, row: &Row) -> bool {
-        !row.looked.cover(self.known_attributes(source))
-    }
-
-    /// Returns whether the source's record tells other attributes of an entry than the row.
-    pub fn is_retold(&self, source: &Entry, row: &Row) -> bool {
-        let Some(told) = source.extras.as_deref() else { return false };
-        let digest = match told.apart.loaded() {
-            // The row's digest is of those kinds alone that were looked for.
-            Some(apart) if self.looks_for != AttributeKinds::ALL => {
-                (**apart).clone().only(self.looks_for).digest()
-            }
-            _ => told.attributes,
-        };
-        self.looks_for != AttributeKinds::NONE
-            && told.told.cover(self.looks_for)
-            && digest != row.extras.as_ref().and_then(|extras| extras.attributes)
     }
 
     /// Returns the cause if the source's content, read as `found`, differs from the recorded one,
@@ -496,7 +443,8 @@ impl Policy {
                     || row.metadata != *wanted
                     || row.from != self.from
                     || self.is_unlooked(source, row)
-                    || self.is_retold(source, row) =>
+                    || self.is_retold(source, row)
+                    || self.may_have_other_attributes(source, existing, row) =>
             {
                 decide(Action::Record, Reason::Unchanged)
             }

@@ -3,7 +3,7 @@
 
 use super::{Context, Purpose};
 use crate::backend::Inspected;
-use crate::model::{Apart, AttributeKinds, Attributes, Entry, Feature, Features};
+use crate::model::{Apart, AttributeKinds, Attributes, Cause, Entry, Feature, Features};
 use std::sync::Arc;
 
 /// What a closer look at an entry of the source found, as far as it concerns its copy.
@@ -60,6 +60,44 @@ impl Context<'_> {
         };
         if !target_keeps {
             kept.keep_apart(self, entry);
+        }
+        kept
+    }
+}
+
+impl Context<'_> {
+    /// Finds out which attributes an entry that is mended as it was recorded gets: the recorded ones,
+    /// if what is `offered` has them. Else it gets none, and its group no rights that an ACL might
+    /// take away.
+    pub(super) fn mended(
+        &self,
+        entry: &mut Entry,
+        offered: impl FnOnce() -> Result<Inspected, Cause>,
+    ) -> Kept {
+        const GROUP: u32 = 0o070;
+        let extras = entry.extras.as_deref().cloned().unwrap_or_default();
+        let (told, recorded) = (extras.told, extras.attributes);
+        let mut kept =
+            Kept { mode_without_acl: entry.metadata.mode, apart: extras.apart, ..Kept::default() };
+        let wanted = match recorded {
+            None => Some(Attributes::new(told, Vec::new())),
+            Some(_) => offered().ok().map(|offered| offered.attributes.only(told)),
+        };
+        match wanted.filter(|wanted| wanted.digest() == recorded) {
+            Some(wanted) if told != AttributeKinds::NONE => {
+                kept.mode_without_acl = wanted.mode_without_acl(entry.metadata.mode);
+                let wanted = Arc::new(wanted);
+                if !self.target.capabilities().keeps_attributes && !wanted.is_empty() {
+                    let extras = entry.extras.get_or_insert_default();
+                    extras.apart = Apart::Loaded(Arc::clone(&wanted));
+                }
+                kept.attributes = Some(wanted);
+            }
+            _ if recorded.is_some() && !kept.apart.is_some() => {
+                entry.metadata.mode &= !GROUP;
+                kept.lost.add(Feature::UnreadAttributes);
+            }
+            _ => {}
         }
         kept
     }

@@ -297,19 +297,25 @@ impl<'c, 'a> Worker<'c, 'a> {
     }
 
     pub(super) fn link(&mut self, step: &Step, entry: Entry) -> Result<CompletedStep, EntryError> {
-        let context = self.context;
-        let (mut written, mut target_stamp) = (None, None);
+        let target = &self.context.target;
+        let InspectedEntry { mut entry, mut kept } = self.inspected(entry, None)?;
+        let attributes = kept.attributes.clone();
+        let attributes = attributes.as_deref();
+        let (mut written, mut set) = (None, MetadataSet::default());
         let made = match &self.building {
-            Some(directory) => directory.make_link(&entry).map(|made| written = Some(made)),
-            None => context
-                .target
-                .make_link(&entry, step.precondition)
-                .map(|stamp| target_stamp = stamp),
+            Some(directory) => directory.make_link(&entry, attributes).map(|made| {
+                set.lost = made.lost;
+                written = Some(made);
+            }),
+            None => target.make_link(&entry, attributes, step.precondition).map(|made| set = made),
         };
         made.map_err(|cause| EntryError::on_target(Operation::MakeLink, &entry.key, cause))?;
+        kept.lose(self.context, set.lost, &mut entry);
         let mut finished = self.finished(step, entry, Some(Action::MakeLink));
+        finished.lost = kept.lost;
+        finished.row.set_apart(kept.apart);
         finished.row.origin = Origin::Proven;
-        finished.target_stamp = target_stamp;
+        finished.target_stamp = set.stamp;
         if let Some(written) = written {
             self.made(&mut finished, written, None);
         }

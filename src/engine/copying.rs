@@ -3,7 +3,9 @@
 use super::attributes::Kept;
 use super::{Context, Purpose};
 use crate::backend::{Facts, Inspected, Piece, Stage};
-use crate::model::{Cause, Digest, Entry, ExtraDigests, Feature, InFlight, Progress, Timestamp};
+use crate::model::{
+    AttributeKinds, Cause, Digest, Entry, ExtraDigests, Feature, InFlight, Progress, Timestamp,
+};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// In bytes: files of at least this size are shown while they are copied.
@@ -40,11 +42,16 @@ impl Copying {
         inspect: impl FnOnce() -> Inspected,
     ) {
         if self.purpose != Purpose::Mirror {
+            let mut read_entry = entry.clone();
+            self.kept = context.mended(&mut read_entry, || Ok(inspect()));
+            self.read_entry = Some(read_entry);
             return;
         }
         let inspected = inspect();
         let has_holes = inspected.features.has(Feature::Holes);
-        let is_plain = inspected.attributes.is_empty() && inspected.mode == entry.metadata.mode;
+        let is_told = entry.extras.as_ref().is_some_and(|it| it.told != AttributeKinds::NONE);
+        let is_plain =
+            inspected.attributes.is_empty() && inspected.mode == entry.metadata.mode && !is_told;
         let mut read_entry = entry.clone();
         self.kept = context.kept(inspected, &mut read_entry);
         if !is_plain || has_holes {
@@ -61,7 +68,13 @@ impl Copying {
         match self.purpose {
             Purpose::Mirror => {}
             Purpose::Mend { headers: true } => return self.facts = Some(facts),
-            Purpose::Mend { headers: false } => return,
+            Purpose::Mend { headers: false } => {
+                let (mut found, mut read_entry) = (entry.clone(), entry.clone());
+                facts.apply_to(&mut found);
+                self.kept = context.mended(&mut read_entry, || Ok(Inspected::told(&found)));
+                self.read_entry = Some(read_entry);
+                return;
+            }
         }
         let mut read_entry = entry.clone();
         facts.apply_to(&mut read_entry);

@@ -3,13 +3,14 @@
 use super::attributes::Kept;
 use super::batch::{CompletedStep, Record};
 use super::commit::Committer;
+use super::mend::attributes_not_given;
 use super::{Context, Purpose, start};
 use crate::backend::{Intended, MetadataSet, Precondition};
 use crate::manifest::{Origin, PendingRow};
 use crate::model::entry::Completeness;
 use crate::model::{
     Action, AttributeKinds, Attributes, Cause, Decision, Entry, EntryError, EntryKind, Error,
-    ErrorKind, Key, Operation, Reason, Stamp,
+    ErrorKind, Feature, Key, Operation, Reason, Stamp,
 };
 use crate::plan::{Finish, spool_error};
 use crate::spool::SpoolReader;
@@ -135,13 +136,18 @@ fn finished(
     let looked = kept.attributes.as_ref().map_or(AttributeKinds::NONE, |wanted| wanted.kinds());
     let mut row = PendingRow { origin: Origin::Proven, link: None, looked, ..pending };
     row.set_apart(kept.apart);
+    let is_mended = context.purpose != Purpose::Mirror;
+    let failure_reported = is_mended && kept.lost.has(Feature::UnreadAttributes);
+    if failure_reported {
+        context.fail(attributes_not_given(&row.key));
+    }
     let is_changed = how == Finish::Update || was_inspected && set.are_attributes_changed;
     Ok(Some(CompletedStep {
         row,
         staged: None,
         done: is_changed.then(|| Decision::new(Action::UpdateMetadata, Reason::Metadata)),
         target_stamp: set.stamp,
-        failure_reported: false,
+        failure_reported,
         lost: kept.lost,
         record: match Record::of(context.purpose) {
             // Its row is still right.
@@ -203,8 +209,18 @@ pub(super) fn time_not_kept(key: &Key) -> EntryError {
 /// Finds out which attributes the target's directory is to have, and which features of the
 /// source's it lacks.
 fn inspect(context: &Context<'_>, how: &mut Finish, entry: &mut Entry) -> Result<Kept, Cause> {
-    if *how == Finish::Record || context.purpose != Purpose::Mirror {
+    if *how == Finish::Record {
         return Ok(Kept::default());
+    }
+    if context.purpose != Purpose::Mirror {
+        return Ok(match how {
+            // It is as it was, but for its time.
+            Finish::Restore => Kept::default(),
+            _ => {
+                let right = entry.clone();
+                context.mended(entry, || context.source.inspect(&right))
+            }
+        });
     }
     match context.source.inspect(entry) {
         Ok(inspected) => {

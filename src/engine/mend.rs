@@ -7,9 +7,12 @@ use super::attempt::{Attempt, Copied};
 use super::batch::{CompletedStep, Record};
 use super::copy::{Worker, prove};
 use super::hash::{ReadSide, with_retries};
-use super::now;
-use crate::backend::Source;
-use crate::model::{Action, Cause, Digest, Entry, EntryError, EntryKind, Operation};
+use super::{Context, now};
+use crate::backend::{Inspected, Intended, Source};
+use crate::model::{
+    Action, Cause, Digest, Entry, EntryError, EntryKind, Feature, Features, Key, Metadata,
+    Operation,
+};
 use crate::plan::Step;
 
 impl Worker<'_, '_> {
@@ -43,7 +46,13 @@ impl Worker<'_, '_> {
         let Copied::Staged(staged) = done.copied else {
             return Err(fail(Cause::Changed { attempts: 1 }));
         };
-        let mut finished = self.finished(step, as_recorded(&found, &entry), Some(Action::Mend));
+        let mut mended = as_recorded(&found, &entry);
+        if let Some(read) = done.read_entry {
+            mended.metadata = read.metadata;
+        }
+        let mut finished = self.finished(step, mended, Some(Action::Mend));
+        self.report_not_given(&mut finished, done.lost);
+        finished.row.set_apart(done.apart);
         prove(&mut finished.row, done.hashed, None);
         finished.row.verified_at = Some(now());
         if right.stamp.is_unknown() {
@@ -55,29 +64,80 @@ impl Worker<'_, '_> {
         Ok(finished)
     }
 
-    /// Sets the metadata of a leaf back to the recorded one.
+    /// Sets the metadata of a leaf back to the recorded one, and its attributes.
     pub(super) fn mend_metadata(
         &mut self,
         step: &Step,
         is_proven: bool,
     ) -> Result<CompletedStep, EntryError> {
+        let existing = step.target.as_ref();
         let target = &self.context.target;
-        let right = &step.source;
-        let existing = step.target.as_ref().map(|existing| &existing.metadata);
+        if target.capabilities().hard_links && existing.and_then(Entry::group).is_some() {
+            // What is set would be set of its other names, too, and they may be anybody's.
+            return match step.source.kind {
+                EntryKind::File => self.mend(step),
+                EntryKind::Symlink => self.link(step, step.source.clone()),
+                _ => self.special(step, step.source.clone()),
+            };
+        }
+        let mut right = step.source.clone();
+        let mut kept = self.context.mended(&mut right, || self.offered_attributes(step));
+        let existing = existing.map(|existing| &existing.metadata);
         let wanted = target.achievable_metadata(&right.metadata, right.kind, existing);
+        let intended = Intended { attributes: kept.attributes.as_deref(), ..(&wanted).into() };
         let set = target
-            .set_metadata(&right.key, right.kind, &(&wanted).into(), step.precondition)
+            .set_metadata(&right.key, right.kind, &intended, step.precondition)
             .map_err(|cause| EntryError::on_target(Operation::SetMetadata, &right.key, cause))?;
-        let mut finished = self.finished(step, right.clone(), Some(Action::UpdateMetadata));
-        finished.row.metadata = wanted;
-        finished.row.digest = right.recorded;
+        kept.lose(self.context, set.lost, &mut right);
+        let digest = right.recorded;
+        let mode = right.metadata.mode;
+        let mut finished = self.finished(step, right, Some(Action::UpdateMetadata));
+        self.report_not_given(&mut finished, kept.lost);
+        finished.row.set_apart(kept.apart);
+        finished.row.metadata = Metadata { mode, ..wanted };
+        finished.row.digest = digest;
         finished.target_stamp = set.stamp;
-        if right.kind == EntryKind::File && !is_proven {
+        if step.source.kind == EntryKind::File && !is_proven {
             // The target's stamp would vouch for content that was not read.
             finished.record = Record::Nothing;
         }
         Ok(finished)
     }
+
+    /// Reports that an entry could not get its recorded attributes.
+    fn report_not_given(&self, finished: &mut CompletedStep, lost: Features) {
+        finished.lost = lost;
+        if lost.has(Feature::UnreadAttributes) {
+            self.context.fail(attributes_not_given(&finished.row.key));
+            finished.failure_reported = true;
+        }
+    }
+
+    /// Returns the attributes that an entry of the target still has, or the source's.
+    fn offered_attributes(&self, step: &Step) -> Result<Inspected, Cause> {
+        let Context { source, target, .. } = self.context;
+        let recorded = step.source.extras.as_deref();
+        let is_right = |found: &Inspected| {
+            recorded.is_some_and(|recorded| {
+                found.attributes.clone().only(recorded.told).digest() == recorded.attributes
+            })
+        };
+        if target.capabilities().inspects
+            && let Some(existing) = &step.target
+            && let Ok(found) = target.inspect(existing)
+            && is_right(&found)
+        {
+            return Ok(found);
+        }
+        let found = source.look(&step.source.key)?.ok_or(Cause::Vanished)?;
+        source.inspect(&found)
+    }
+}
+
+/// Returns the error for recorded attributes that neither side has any more.
+pub(super) fn attributes_not_given(key: &Key) -> EntryError {
+    let what = "its extended attributes and ACL, as the source has others by now";
+    EntryError::on_target(Operation::SetMetadata, key, Cause::NotKept(what.to_owned()))
 }
 
 /// Looks up the source's file for a recorded one.
@@ -97,12 +157,13 @@ fn offered(source: &dyn Source, right: &Entry, expected: Digest) -> Result<Entry
         metadata = found.metadata;
         metadata.mode = source.inspect(&found)?.mode;
     }
-    Ok(Entry { metadata, recorded: Some(expected), ..found })
+    Ok(Entry { metadata, recorded: Some(expected), extras: right.extras.clone(), ..found })
 }
 
 /// Returns the source's file as found, with the recorded metadata and digest.
 fn as_recorded(found: &Entry, right: &Entry) -> Entry {
-    Entry { metadata: right.metadata, recorded: right.recorded, ..found.clone() }
+    let (metadata, recorded, extras) = (right.metadata, right.recorded, right.extras.clone());
+    Entry { metadata, recorded, extras, ..found.clone() }
 }
 
 /// Rewords an error so that the source's content isn't taken for the target's.

@@ -226,8 +226,7 @@ impl Worker<'_, '_> {
         mut entry: Entry,
         existing: Option<&Entry>,
     ) -> Result<InspectedEntry, EntryError> {
-        let is_asked = matches!(entry.kind, EntryKind::File | EntryKind::Special(_));
-        if !is_asked || self.context.purpose != Purpose::Mirror {
+        if entry.kind == EntryKind::Directory || self.context.purpose != Purpose::Mirror {
             return Ok(InspectedEntry { entry, kept: Kept::default() });
         }
         match self.context.source.inspect(&entry) {
@@ -257,7 +256,9 @@ impl Worker<'_, '_> {
         if !self.target_keeps() {
             return recorded != wanted.digest();
         }
-        let is_recorded = row.looked.cover(wanted.kinds()) && recorded == wanted.digest();
+        let lacks_some = row.extras.as_ref().is_some_and(|extras| extras.apart.is_some());
+        let is_recorded =
+            row.looked.cover(wanted.kinds()) && recorded == wanted.digest() && !lacks_some;
         let trust = self.context.policy.options.trust;
         !is_recorded || existing.stamp.compare(&row.target, trust) != StampMatch::Same
     }

@@ -79,10 +79,13 @@ impl<R: Iterator<Item = Result<Row, Error>>> Iterator for EnrichedListing<R> {
                 if entry.stamp.inode().is_some() {
                     row.tell(entry);
                 } else if with_metadata.contains(&row.from) {
-                    row.complete(&row.target, entry);
+                    if row.complete(&row.target, entry) {
+                        row.tell(entry);
+                    }
                     // There is no marker in the store that could have changed since.
                     if is_directory && entry.completeness == Completeness::Implicit {
                         (entry.metadata, entry.completeness) = (row.metadata, Completeness::Full);
+                        row.tell(entry);
                     }
                 }
                 let is_version = entry.stamp == row.target && entry.stamp.tag().is_some();
@@ -105,7 +108,11 @@ mod tests {
     use super::*;
     use crate::filter::FilterSpec;
     use crate::manifest::RecordedOptions;
-    use crate::model::{Durability, ETag, Entry, Key, Metadata, RunId, Stamp, Timestamp};
+    use crate::model::stamp::Inode;
+    use crate::model::{
+        Apart, Attribute, AttributeKinds, Attributes, Durability, ETag, Entry, Extras, Key,
+        Metadata, RunId, Stamp, Timestamp,
+    };
 
     fn source(number: i64, key_space: KeySpace) -> RecordedSource {
         RecordedSource {
@@ -122,6 +129,7 @@ mod tests {
                 key_space,
                 keeps: None,
                 preserve: crate::model::Preserve::NOTHING,
+                settable: None,
                 mapping: crate::model::MetadataMapping::default(),
             },
         }
@@ -216,5 +224,42 @@ mod tests {
         assert_eq!(enriched(Completeness::Implicit, KeySpace::Flat), (0, Completeness::Implicit));
         // Metadata that was stored since is newer than the row.
         assert_eq!(enriched(Completeness::Full, KeySpace::Tree), (0, Completeness::Full));
+    }
+
+    #[test]
+    fn what_a_file_system_lacks_is_told_of_entries_that_are_as_recorded() {
+        let stamp = |size, seconds| {
+            let time = |seconds| Timestamp { seconds, nanos: 0 };
+            // Another mount may show other inodes and changes.
+            let inode = Inode { mtime: time(seconds), ctime: time(size as i64), number: None };
+            Stamp::of_inode(size, inode)
+        };
+        let attribute = Attribute { name: (*b"user.a").into(), value: (*b"1").into() };
+        let set = Attributes::checked(vec![attribute]).unwrap();
+        let (attributes, apart) = (set.digest(), Apart::Loaded(Arc::new(set)));
+        let extras = Extras { attributes, apart, ..Extras::default() };
+        let recorded = |key: &str| {
+            let extras = Some(Box::new(extras.clone()));
+            Row { target: stamp(1, 5), source: stamp(1, 5), extras, ..row(key, "") }
+        };
+        let listed = |key: &str, size, seconds| {
+            let listed = Entry { completeness: Completeness::Full, ..entry(key, "") };
+            Ok(ListItem::Entry(Entry { stamp: stamp(size, seconds), ..listed }))
+        };
+        let listing = [listed("a", 1, 5), listed("b", 2, 5), listed("c", 1, 6), listed("d", 1, 5)];
+        let unlooked = Row { looked: AttributeKinds::NONE, ..recorded("d") };
+        let rows = [recorded("a"), recorded("b"), recorded("c"), unlooked].map(Ok);
+        let enriched = EnrichedListing::new(
+            Box::new(listing.into_iter()),
+            rows.into_iter(),
+            Arc::default(),
+            &[source(1, KeySpace::Tree)],
+            KeySpace::Tree,
+        );
+        let told = enriched.map(|item| match item {
+            Ok(ListItem::Entry(entry)) => entry.extras.is_some_and(|extras| extras.apart.is_some()),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [true, false, false, false]);
     }
 }

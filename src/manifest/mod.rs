@@ -19,7 +19,9 @@ pub use target_lock::{LockRequest, Lockable, SharedLock, TargetLock};
 
 use crate::backend::KeySpace;
 use crate::filter::FilterSpec;
-use crate::model::{Durability, Error, ErrorKind, Keeps, MetadataMapping, Preserve};
+use crate::model::{
+    Durability, Error, ErrorKind, Keeps, MetadataMapping, Preserve, SettableAttributes,
+};
 use serde::{Deserialize, Serialize};
 
 pub mod bag;
@@ -62,6 +64,9 @@ pub struct RecordedOptions {
     /// How the owners, groups and modes of the source's entries were changed.
     #[serde(default, skip_serializing_if = "MetadataMapping::is_empty")]
     pub mapping: MetadataMapping,
+    /// Which attributes could be set in the target, where entries lack some of theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settable: Option<SettableAttributes>,
 }
 
 impl RecordedOptions {

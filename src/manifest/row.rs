@@ -101,24 +101,28 @@ impl Row {
             entry.kind = self.kind;
             entry.metadata = self.metadata;
             entry.link.clone_from(&self.link);
-            entry.extras.clone_from(&self.extras);
+            entry.extras = self.extras.clone().and_then(|extras| {
+                // Of which side's entry they are depends on the row's: see `tell`.
+                Extras { attributes: None, apart: Apart::Nothing, ..*extras }.boxed()
+            });
             entry.completeness = Completeness::Full;
-            self.tell_attributes(entry);
         }
         tells
     }
 
-    /// Adds to an entry of a file system what the row has of it that the file system doesn't keep,
-    /// if the entry is the one that was recorded, by what such a file system keeps: kind, size,
-    /// time and link text.
+    /// Adds to an entry of the target what the row has of it that its place doesn't keep, if the
+    /// entry is the one that was recorded: by its tag in a store, else by what a file system keeps in
+    /// any case: kind, size, time and link text.
     pub fn tell(&self, entry: &mut Entry) {
         let is_recorded = self.kind == entry.kind
             && match entry.kind {
                 EntryKind::File => {
-                    let found = (entry.stamp.size, entry.stamp.mtime());
-                    found == (self.target.size, self.target.mtime())
+                    let found = (entry.stamp.size, entry.stamp.mtime(), entry.stamp.tag());
+                    found == (self.target.size, self.target.mtime(), self.target.tag())
                 }
-                EntryKind::Symlink => entry.link == self.link,
+                EntryKind::Symlink => {
+                    (&entry.link, entry.stamp.tag()) == (&self.link, self.target.tag())
+                }
                 EntryKind::Directory | EntryKind::Special(_) => true,
             };
         if !is_recorded {
@@ -319,11 +323,16 @@ pub(super) const VERIFY: &str =
 pub(super) const MEND: &str = "UPDATE entries SET target = ?4, extras = ?6, \
      verified_at = coalesce(?5, verified_at) WHERE key = ?1 AND kind = ?2 AND digest IS ?3";
 
-/// Binds a repaired entry to the statement [`MEND`] and executes it. A repair sets no attributes: the
-/// next run is to look for them.
+/// Binds a repaired entry to the statement [`MEND`] and executes it. The next run is to look for its
+/// attributes: a repair may not have had them all.
 pub(super) fn mend(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
-    let without =
-        |extras: Box<Extras>| Extras { attributes: None, apart: Apart::Nothing, ..*extras };
+    // A name mended in a directory is a file of its own, which the next mirror links again. What the
+    // manifest alone has stays.
+    let without = |extras: Box<Extras>| {
+        let attributes = extras.attributes.filter(|_| extras.apart.is_some());
+        let group = extras.group.filter(|_| row.target.inode().is_none());
+        Extras { attributes, group, ..*extras }
+    };
     let extras = row.extras.clone().map(without);
     statement.execute(params![
         row.key.as_bytes(),

@@ -98,6 +98,25 @@ impl AttributeKinds {
     }
 }
 
+/// Which attributes can be set of entries of a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SettableAttributes {
+    /// `user.*`.
+    pub user: bool,
+    /// Those of root: `trusted.*` and `security.*`.
+    pub root: bool,
+    /// ACLs.
+    pub acls: bool,
+}
+
+impl SettableAttributes {
+    /// Returns whether all of `others` can be set.
+    pub fn cover(self, others: Self) -> bool {
+        (self.user || !others.user) && (self.root || !others.root) && (self.acls || !others.acls)
+    }
+}
+
 /// One attribute.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Attribute {
@@ -176,6 +195,25 @@ impl Attributes {
     /// Returns the mode of an entry that has them, given that of a copy that doesn't.
     pub fn mode_with_acl(&self, mode: u32) -> u32 {
         self.get(ACCESS_ACL.as_bytes()).map_or(mode, |acl| acl::mode_with(mode, acl))
+    }
+
+    /// Returns, in words, how `found` differs from these.
+    pub fn differences(&self, found: &Self) -> Vec<String> {
+        let size = |one: &Attribute| format!("{} B", one.value.len());
+        let wanted = self.sorted.iter().filter_map(|one| match found.get(&one.name) {
+            None => Some(format!("{} {} -> none", called(&one.name), size(one))),
+            Some(value) if *value != *one.value => Some(format!("{} differs", called(&one.name))),
+            Some(_) => None,
+        });
+        let extra = found.sorted.iter().filter(|one| self.get(&one.name).is_none());
+        let extra = extra.map(|one| format!("{} none -> {}", called(&one.name), size(one)));
+        wanted.chain(extra).collect()
+    }
+
+    /// Returns the names and sizes, in words.
+    pub fn listed(&self) -> Vec<String> {
+        let each = self.sorted.iter();
+        each.map(|one| format!("{} ({} B)", called(&one.name), one.value.len())).collect()
     }
 
     /// Adds those of `others` whose names are not among these.
@@ -267,6 +305,17 @@ impl Attributes {
     }
 }
 
+/// Returns what people call an attribute.
+fn called(name: &[u8]) -> String {
+    if name == ACCESS_ACL.as_bytes() {
+        "ACL".to_owned()
+    } else if name == DEFAULT_ACL.as_bytes() {
+        "default ACL".to_owned()
+    } else {
+        format!("attribute {}", String::from_utf8_lossy(name).escape_debug())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -352,6 +401,25 @@ mod tests {
         for second in ["user.b", "user.a"] {
             assert_eq!(refused(&[("user.b", ""), (second, "")]), "attributes are out of order");
         }
+    }
+
+    #[test]
+    fn differences_are_named_one_by_one() {
+        let set = |found: &[(&str, &str)]| {
+            let found = found.iter().map(|(name, value)| attribute(name, value)).collect();
+            Attributes::new(AttributeKinds::ALL, found)
+        };
+        let one = set(&[("user.a", "1"), ("user.b", "12"), (ACCESS_ACL, "123")]);
+        let other = set(&[("user.a", "2"), ("user.b", "12"), (DEFAULT_ACL, ""), ("user.\n", "")]);
+        let expected = [
+            "ACL 3 B -> none",
+            "attribute user.a differs",
+            "default ACL none -> 0 B",
+            "attribute user.\\n none -> 0 B",
+        ];
+        assert_eq!(one.differences(&other), expected);
+        assert!(one.differences(&one).is_empty());
+        assert_eq!(one.listed()[1], "attribute user.a (1 B)");
     }
 
     #[test]

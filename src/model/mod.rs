@@ -37,7 +37,7 @@ pub mod serial;
 pub mod shell;
 pub mod stamp;
 
-pub use attributes::{Attribute, AttributeKind, AttributeKinds, Attributes};
+pub use attributes::{Attribute, AttributeKind, AttributeKinds, Attributes, SettableAttributes};
 pub use comparison::{ContentSign, DiffEntry, DiffFinding, Mismatch, Which};
 pub use decision::{Action, Check, Decision};
 pub use digest::{Digest, ExtraDigests, ExtraKinds};

@@ -499,6 +499,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let differs = match (differs, row) {
             (Differs::No, Some(row))
                 if self.with.policy.is_touched(&source, row)
+                    || self.with.policy.is_target_touched(target, row)
                     || self.with.policy.is_unlooked(&source, row)
                     || self.with.policy.is_retold(&source, row) =>
             {

@@ -138,6 +138,7 @@ fn policy(filter: Filter, surplus: Surplus, ignore_existing: bool) -> Policy {
         looks_for: crate::model::AttributeKinds::NONE,
         inspects: true,
         keeps_apart: false,
+        retries_apart: false,
     }
 }
 

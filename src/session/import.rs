@@ -194,6 +194,7 @@ impl ImportRecord {
             key_space: KeySpace::Tree,
             keeps: target.limited_keeps(),
             preserve: Preserve::NOTHING,
+            settable: None,
             mapping: MetadataMapping::default(),
         };
         let number = state.begin_run(&run, started, &options.encode()?)?;

@@ -4,6 +4,7 @@
 //! refuses dangerous runs, `published` maintains the manifest in the target; `dry_run` and
 //! `explain` report what a run would do.
 
+mod attributes;
 mod bag;
 mod checks;
 mod dry_run;
@@ -17,7 +18,7 @@ use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
 use crate::backend::layer::{BandwidthLimit, Mapper, PacedTarget};
 use crate::backend::object::StoreSettings;
-use crate::backend::{Inspected, KeySpace, Source, Target};
+use crate::backend::{KeySpace, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
@@ -33,7 +34,6 @@ use crate::manifest::{
     LockRequest, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber,
     SourceNumber, State, TargetLock, is_damage, recall,
 };
-use crate::model::entry::Completeness;
 use crate::model::hint::hint;
 use crate::model::notice::Instead;
 use crate::model::run::{Counter, RunLimit};
@@ -47,6 +47,7 @@ use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, MaxChange, Plan, Planning};
 use crate::spool::Spool;
 use crate::ticker::Ticker;
+use attributes::{can_set_more, settable};
 use bag::Bag;
 pub use bag::BagOptions;
 use parking_lot::Mutex;
@@ -228,6 +229,8 @@ struct Begun {
     root_is_new: bool,
     /// Whether no earlier recorded run from this source into the target completed.
     is_first_contact: bool,
+    /// Whether entries may get attributes that earlier runs could not give them.
+    retries_apart: bool,
 }
 
 struct Ended {
@@ -398,6 +401,11 @@ impl Session<'_> {
             keeps: sides.target.limited_keeps(),
             preserve: self.preserved(&*sides.target),
             mapping: self.options.mapping.clone(),
+            settable: settable(state, &*sides.target)?,
+        };
+        let retries_apart = match options.settable {
+            Some(settable) => can_set_more(state, settable)?,
+            None => false,
         };
         let is_first = is_dropped || state.last_run()?.is_none();
         let started = wall_clock();
@@ -407,7 +415,7 @@ impl Session<'_> {
         let mut allowed_root = None;
         let is_implied = self.places.target.capabilities().implied_directories;
         let root_is_new = !self.places.target.exists() || (is_implied && is_first);
-        let begun = Begun { number, root_is_new, is_first_contact };
+        let begun = Begun { number, root_is_new, is_first_contact, retries_apart };
         let surplus = Counter::default();
         let mut executed = self.execute(state, sides, begun, &surplus, &mut allowed_root);
         if let (Some(bag), Ok(None)) = (&bag, &executed)
@@ -423,10 +431,11 @@ impl Session<'_> {
         };
         let totals = self.progress.totals();
         let keeps = target.limited_keeps();
-        let learned = if keeps == options.keeps {
+        let could_set = settable(state, &*target)?;
+        let learned = if keeps == options.keeps && could_set == options.settable {
             Ok(())
         } else {
-            options.keeps = keeps;
+            (options.keeps, options.settable) = (keeps, could_set);
             options.encode().and_then(|options| state.set_options(number, &options))
         };
         let finished = state.finish_run(number, wall_clock(), verdict, &totals, allowed_root);
@@ -455,7 +464,7 @@ impl Session<'_> {
         &self,
         state: &State,
         Sides { source, target }: Sides,
-        Begun { number, root_is_new, is_first_contact }: Begun,
+        Begun { number, root_is_new, is_first_contact, retries_apart }: Begun,
         surplus: &Counter,
         allowed_root: &mut Option<RootIdentity>,
     ) -> Result<Option<Error>, Error> {
@@ -463,6 +472,7 @@ impl Session<'_> {
         let options = self.options;
         let _count = self.count_ahead(&source);
         let policy = self.policy(state.number()?, &*source, &*target);
+        let policy = Policy { retries_apart, ..policy };
         let source_listing =
             self.enrich(&*source, source.list(&self.listing())?, is_first_contact)?;
         let target_listing = target.list(&self.target_listing())?;
@@ -606,6 +616,7 @@ impl Session<'_> {
             looks_for: if is_tree { preserved } else { AttributeKinds::NONE },
             inspects: source.capabilities().inspects,
             keeps_apart: self.options.bag.is_none(),
+            retries_apart: false,
             has_links: target.keeps().is_none_or(|keeps| keeps.links),
             has_devices: target.capabilities().devices,
             hard_links: self.hard_links(target),
@@ -691,37 +702,4 @@ impl Session<'_> {
 fn stands_linked(target: &dyn Target, state: Option<&State>, entry: &Entry) -> Result<bool, Error> {
     let Some(state) = state else { return Ok(false) };
     engine::stands_linked(target, state, state.number()?, entry)
-}
-
-/// Returns the metadata that a run sets on a file that both sides have, if it sets more than a
-/// listing shows: the source's attributes differ from the target's, or its ACL, which the target
-/// isn't to have, grants the group less than the mode says.
-fn unlisted(
-    source: &Entry,
-    existing: &Entry,
-    from: &dyn Source,
-    to: &dyn Target,
-    looks_for: AttributeKinds,
-) -> Option<Metadata> {
-    if source.kind != EntryKind::File || existing.completeness == Completeness::NoStoredMetadata {
-        return None;
-    }
-    // If it can't be inspected, the copy itself reports why.
-    let Inspected { mode, attributes, .. } = from.inspect(source).ok()?;
-    let keeps = to.capabilities().keeps_attributes;
-    let mode = if looks_for.acls && keeps { source.metadata.mode } else { mode };
-    let wanted = Metadata { mode, ..source.metadata };
-    let wanted = to.achievable_metadata(&wanted, source.kind, Some(&existing.metadata));
-    let is_narrower = mode != source.metadata.mode && wanted != existing.metadata;
-    let looks_for = looks_for.and(attributes.kinds());
-    let differ = || {
-        if !keeps {
-            let recorded = existing.extras.as_ref().and_then(|extras| extras.attributes);
-            return Some(recorded != attributes.only(looks_for).digest());
-        }
-        let found = to.inspect(existing).ok()?.attributes.only(looks_for);
-        Some(found != attributes.only(looks_for))
-    };
-    let is_unlisted = is_narrower || looks_for != AttributeKinds::NONE && differ()?;
-    is_unlisted.then_some(wanted)
 }

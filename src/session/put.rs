@@ -364,6 +364,7 @@ fn record(
         key_space: at.key_space,
         keeps: at.target.limited_keeps(),
         preserve: Preserve::NOTHING,
+        settable: None,
         mapping: MetadataMapping::default(),
     };
     let number = state.begin_run(run, started, &options.encode()?)?;

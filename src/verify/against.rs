@@ -5,6 +5,7 @@ use super::ahead;
 use super::content_comparer::{ContentComparer, Job};
 use super::extra::Extras;
 use super::groups::Groups;
+use super::links::LinkGroups;
 use super::open::{self, NamedSource, Opened, OpenedSource, open};
 use super::{Sample, VerifyOptions};
 use crate::backend::layer::{BandwidthLimit, MappedSource, Mapper, PacedSource};
@@ -22,8 +23,8 @@ use crate::model::error::Side;
 use crate::model::hint::hint;
 use crate::model::mapping::RecordedNames;
 use crate::model::{
-    Entry, Error, ErrorKind, Key, MetadataMapping, Notice, Observer, Progress, RunId, Setting,
-    Stop, Totals,
+    Difference, Entry, Error, ErrorKind, Key, MetadataMapping, Notice, Observer, Progress, RunId,
+    Setting, Stop, Totals,
 };
 use crate::place::{Overlap, SourcePlace};
 use parking_lot::Mutex;
@@ -149,7 +150,8 @@ pub fn verify_against(
         cores: Cores::default(),
         bytes: Default::default(),
     };
-    compare(join, &comparer, options.checkers, progress, stop)?;
+    let links = LinkGroups::new(&open::spool_dir(options));
+    compare(join, &comparer, links, options.checkers, progress, stop)?;
     let notices = source.notices().into_iter().chain(target.notices());
     notices.for_each(|notice| observer.notice(notice));
     let differences = comparer.differences();
@@ -360,13 +362,15 @@ struct Scan<'c, 'a> {
     progress: &'c Progress,
     found: Found,
     extras: Extras,
+    /// The names of files with several.
+    links: LinkGroups,
     /// The directory in the place of an excluded leaf, if a mirror leaves it alone.
     protected: Option<Key>,
 }
 
 impl Scan<'_, '_> {
     /// Takes the next item; returns the files that have to be read for it.
-    fn take(&mut self, joined: Joined) -> Option<Job> {
+    fn take(&mut self, joined: Joined) -> Result<Option<Job>, Error> {
         let comparer = self.comparer;
         match joined {
             Joined::Pair(pair) => return self.pair(*pair),
@@ -384,10 +388,10 @@ impl Scan<'_, '_> {
                 comparer.observer.notice(Notice::left_out(&key, why));
             }
         }
-        None
+        Ok(None)
     }
 
-    fn pair(&mut self, pair: Pair) -> Option<Job> {
+    fn pair(&mut self, pair: Pair) -> Result<Option<Job>, Error> {
         let (comparer, progress) = (self.comparer, self.progress);
         let mut extra = |key: &Key| comparer.extra(key);
         progress.entries.add(1);
@@ -415,14 +419,22 @@ impl Scan<'_, '_> {
             (Seen::Unknown, Seen::Present(_)) => self.extras.hold(&pair.key, &mut extra),
             _ => {}
         }
-        comparer.compare(pair)
+        if let (Some(source), Some(target)) = (pair.source.entry(), pair.target.entry())
+            && source.kind == target.kind
+            && comparer.both_list_links()
+            && !comparer.is_excluded(source)
+        {
+            let file = |entry: &Entry| entry.group().map(|group| group.id);
+            self.links.add(&pair.key, [file(source), file(target)])?;
+        }
+        Ok(comparer.compare(pair))
     }
 
     /// Ends the pass after the last item.
-    fn finish(mut self) -> Found {
+    fn finish(mut self) -> (Found, LinkGroups) {
         let comparer = self.comparer;
         self.extras.leave(None, &mut |key| comparer.extra(key));
-        self.found
+        (self.found, self.links)
     }
 }
 
@@ -430,11 +442,12 @@ impl Scan<'_, '_> {
 pub(super) fn compare(
     join: impl Iterator<Item = Result<Joined, Error>>,
     comparer: &ContentComparer<'_>,
+    links: LinkGroups,
     workers: usize,
     progress: &Progress,
     stop: &Stop,
 ) -> Result<(), Error> {
-    let found = std::thread::scope(|scope| {
+    let (found, links) = std::thread::scope(|scope| {
         let (mut groups, waiting) = Groups::<Job>::new(workers);
         for _ in 0..workers {
             let waiting = waiting.clone();
@@ -451,13 +464,14 @@ pub(super) fn compare(
             progress,
             found: Found::default(),
             extras: Extras::default(),
+            links,
             protected: None,
         };
         for joined in join {
             if stop.requested() {
                 break;
             }
-            if let Some(job) = scan.take(joined?) {
+            if let Some(job) = scan.take(joined?)? {
                 let bytes = job.bytes();
                 progress.files_planned.add(u64::from(bytes > 0));
                 progress.bytes_planned.add(bytes);
@@ -469,6 +483,11 @@ pub(super) fn compare(
         progress.plan_final.store(true, Ordering::Relaxed);
         Ok::<_, Error>(found)
     })?;
+    if !stop.requested() {
+        links.finish(|key, torn| {
+            comparer.differs(key, &Difference::Metadata(torn.words().to_owned()));
+        })?;
+    }
     if found.target && !found.source && !stop.requested() {
         return Err(Error::new(
             ErrorKind::Refused,

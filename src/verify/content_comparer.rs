@@ -10,8 +10,8 @@ use crate::model::error::Side;
 use crate::model::key::Escaped;
 use crate::model::run::Counter;
 use crate::model::{
-    Cause, Difference, Digest, Entry, EntryError, EntryKind, Event, Features, Finding, Keeps, Key,
-    Metadata, Observer, Operation, Progress, Stop,
+    Cause, Difference, Digest, Entry, EntryError, EntryKind, Event, Feature, Features, Finding,
+    Keeps, Key, Metadata, Observer, Operation, Progress, Stop,
 };
 use parking_lot::Mutex;
 use std::fmt;
@@ -116,9 +116,9 @@ impl ContentComparer<'_> {
             return Some(Job { source, target });
         }
         // A file that isn't read isn't inspected either.
-        let lost =
-            if are_files { Features::default() } else { self.lost_or_fail(&source, &target)? };
-        if !self.compare_whole(&source, &target, lost) || !are_files {
+        let attributes =
+            if are_files { Vec::new() } else { self.attributes_or_fail(&source, &target)? };
+        if !self.compare_whole(&source, &target, attributes) || !are_files {
             return None;
         }
         if is_of_size {
@@ -148,37 +148,46 @@ impl ContentComparer<'_> {
         self.differs(key, &Difference::Extra);
     }
 
-    /// Returns features of the source's entry that the target's lacks, if both sides can be
-    /// inspected.
-    fn lost(&self, source: &Entry, target: &Entry) -> Result<Features, EntryError> {
+    /// Returns, in words, how the attributes of both entries differ, if both sides have some.
+    fn attributes(&self, source: &Entry, target: &Entry) -> Result<Vec<String>, EntryError> {
         if source.kind != target.kind || !self.both_inspect() {
-            return Ok(Features::default());
+            return Ok(Vec::new());
         }
         let inspect = |side: Side, entry: &Entry| {
             self.side(side)
                 .inspect(entry)
-                .map(|inspected| inspected.features)
                 .map_err(|cause| EntryError::new(Operation::Read, side, &entry.key, cause))
         };
-        let features = inspect(Side::Source, source)?;
-        if features.is_empty() {
-            return Ok(features);
+        let (source, target) = (inspect(Side::Source, source)?, inspect(Side::Target, target)?);
+        let kinds = source.attributes.kinds().and(target.attributes.kinds());
+        let (wanted, found) = (source.attributes.only(kinds), target.attributes.only(kinds));
+        let mut differences = wanted.differences(&found);
+        let are_unread = |inspected: Features| inspected.has(Feature::UnreadAttributes);
+        for (side, features) in [("source", source.features), ("target", target.features)] {
+            if are_unread(features) {
+                differences.push(format!("{} in the {side}", Feature::UnreadAttributes));
+            }
         }
-        Ok(features.without(inspect(Side::Target, target)?))
+        Ok(differences)
     }
 
     fn both_inspect(&self) -> bool {
         self.source.capabilities().inspects && self.target.capabilities().inspects
     }
 
-    /// Does the same; returns `None` after reporting a failure.
-    fn lost_or_fail(&self, source: &Entry, target: &Entry) -> Option<Features> {
-        self.lost(source, target).inspect_err(|error| self.fail(error)).ok()
+    /// Returns whether both sides' listings tell which names are of one file.
+    pub(super) fn both_list_links(&self) -> bool {
+        [self.source.capabilities(), self.target.capabilities()].iter().all(|it| it.lists_metadata)
     }
 
-    /// Compares kind, link text and metadata of entries that are fully known, and counts features
-    /// that were `lost`. Returns whether both have the same kind.
-    fn compare_whole(&self, source: &Entry, target: &Entry, lost: Features) -> bool {
+    /// Does the same as [`attributes`](Self::attributes); returns `None` after reporting a failure.
+    fn attributes_or_fail(&self, source: &Entry, target: &Entry) -> Option<Vec<String>> {
+        self.attributes(source, target).inspect_err(|error| self.fail(error)).ok()
+    }
+
+    /// Compares kind, link text and metadata of entries that are fully known, of which these
+    /// `attributes` differ. Returns whether both have the same kind.
+    fn compare_whole(&self, source: &Entry, target: &Entry, attributes: Vec<String>) -> bool {
         if source.kind != target.kind {
             let what = format!("{} -> {}", source.kind, target.kind);
             self.differs(&source.key, &Difference::Metadata(what));
@@ -228,9 +237,7 @@ impl ContentComparer<'_> {
             };
             tally::metadata(&is_right, found, &mut differ);
         }
-        if !lost.is_empty() {
-            differences.push(format!("{lost} -> none"));
-        }
+        differences.extend(attributes);
         if !differences.is_empty() {
             self.differs(&source.key, &Difference::Metadata(differences.join(", ")));
         }
@@ -263,7 +270,7 @@ impl ContentComparer<'_> {
             // The content needn't be read.
             one = self.looked(Side::Source, one)?;
             other = self.looked(Side::Target, other)?;
-            let is_one_kind = self.compare_whole(&one, &other, self.lost(&one, &other)?);
+            let is_one_kind = self.compare_whole(&one, &other, self.attributes(&one, &other)?);
             if is_one_kind && one.kind == EntryKind::File {
                 self.differs(&key, &Difference::Content { source: None, target: None });
             }
@@ -288,8 +295,8 @@ impl ContentComparer<'_> {
         }
         one = self.looked_at_rest(Side::Source, one)?;
         other = self.looked_at_rest(Side::Target, other)?;
-        let lost = self.lost(&one, &other)?;
-        if !self.compare_whole(&one, &other, lost) || one.kind != EntryKind::File {
+        let attributes = self.attributes(&one, &other)?;
+        if !self.compare_whole(&one, &other, attributes) || one.kind != EntryKind::File {
             return Ok(());
         }
         if expected == found {
@@ -388,7 +395,7 @@ impl ContentComparer<'_> {
         }
     }
 
-    fn differs(&self, key: &Key, difference: &Difference) {
+    pub(super) fn differs(&self, key: &Key, difference: &Difference) {
         let counted = self.extras_count || *difference != Difference::Extra;
         self.count(|totals| match difference {
             Difference::Missing => totals.missing += 1,

@@ -17,6 +17,7 @@ mod content_comparer;
 mod expected;
 mod extra;
 mod groups;
+mod links;
 mod open;
 mod published;
 mod record;
@@ -227,7 +228,9 @@ pub fn verify(
         from.source.set_key_space(expected.key_space);
     }
     let listing = OrderChecked::new(target.list(&expected.listing())?, Side::Target);
-    let mut scan = Scan::new(listing, rows, unsettled(&expected, overtaken_since, options));
+    let unsettled = unsettled(&expected, overtaken_since, options);
+    let scan = Scan::new(listing, rows, unsettled);
+    let mut scan = scan.with_links(&open::spool_dir(options));
     let bandwidth = BandwidthLimit::new(&options.limits, stop);
     let paced = PacedSource::around(&*target, bandwidth.as_ref());
     let extras_count = expected.deletes || options.strict;

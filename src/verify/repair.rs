@@ -81,6 +81,7 @@ impl Mending<'_> {
             looks_for: crate::model::AttributeKinds::NONE,
             inspects: false,
             keeps_apart: false,
+            retries_apart: false,
         };
         let repair_observer = RepairObserver { tally, state: Mutex::default() };
         let spool_dir = super::open::spool_dir(options);

@@ -1,6 +1,7 @@
 //! A pass through the target's listing and the rows, side by side.
 
 use super::extra::Extras;
+use super::links::LinkGroups;
 use super::tally::{Job, Tally};
 use super::unsettled::Unsettled;
 use crate::backend::ListItem;
@@ -9,6 +10,7 @@ use crate::manifest::Row;
 use crate::model::{Entry, Error, Key, Progress, Stop};
 use std::cmp::Ordering;
 use std::iter::Peekable;
+use std::path::Path;
 
 /// The entry and the row of a key.
 struct Found {
@@ -25,7 +27,14 @@ pub(super) struct Scan<L: Iterator, R: Iterator> {
     extras: Extras,
     /// Finds differences that may be the work of a killed run.
     unsettled: Unsettled,
+    /// The names of files with several, if they are compared.
+    links: Option<LinkGroups>,
+    /// The directory on which a file system is mounted that was met last.
+    mount: Option<Key>,
 }
+
+/// The most names of a file that every file system allows.
+const FEW_NAMES: u32 = 32_000;
 
 impl<L, R> Scan<L, R>
 where
@@ -39,7 +48,28 @@ where
             unknown: Unknown::default(),
             extras: Extras::default(),
             unsettled,
+            links: None,
+            mount: None,
         }
+    }
+
+    /// Compares hard links, too, of which `dir` holds what doesn't fit in memory.
+    #[must_use]
+    pub(super) fn with_links(self, dir: &Path) -> Self {
+        Self { links: Some(LinkGroups::new(dir)), ..self }
+    }
+
+    /// Adds a recorded name of a file with several, on either side. What lies on another file system
+    /// that is mounted in the target can't be linked there.
+    fn add_links(&mut self, entry: &Entry, row: &Row) -> Result<(), Error> {
+        let Some(links) = &mut self.links else { return Ok(()) };
+        let is_elsewhere =
+            self.mount.as_ref().is_some_and(|mount| entry.key.is_within(mount.as_bytes()));
+        let has_few = [row.group(), entry.group()].iter().flatten().all(|it| it.names < FEW_NAMES);
+        if entry.kind != row.kind || entry.stamp.inode().is_none() || is_elsewhere || !has_few {
+            return Ok(());
+        }
+        links.add(&entry.key, [row.group(), entry.group()].map(|group| group.map(|it| it.id)))
     }
 
     /// Goes through entries and rows; calls `take` with each file to be hashed.
@@ -75,11 +105,17 @@ where
                 (Some(entry), Some(_)) => self.extras.hold(&entry.key, extra),
                 (None, _) => {}
             }
+            if let (Some(entry), Some(row), false) = (&entry, &row, is_unsettled) {
+                self.add_links(entry, row)?;
+            }
             if let Some(job) = tally.compare(entry, row, is_unsettled) {
                 take(job)?;
             }
         }
-        Ok(())
+        match self.links.take().filter(|_| !stop.requested()) {
+            Some(links) => links.finish(|key, torn| tally.torn(key, torn)),
+            None => Ok(()),
+        }
     }
 
     /// Takes a part of the target that is unknown: the directories around it aren't extra.
@@ -125,8 +161,8 @@ where
                     tally.fail_to_list(&error);
                 }
                 Some(ListItem::LeftOut(key, _) | ListItem::Excluded(key)) => self.hold(&key, tally),
-                Some(ListItem::Leftover(_) | ListItem::MountPoint(_) | ListItem::Ignores(..))
-                | None => {}
+                Some(ListItem::MountPoint(key)) => self.mount = Some(key),
+                Some(ListItem::Leftover(_) | ListItem::Ignores(..)) | None => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Comparison of the entry at a key with its row, and the counts of a verification.
 
 use super::broken::Broken;
+use super::links::Torn;
 use super::{Depth, VerifyTotals};
 use crate::backend::{Source, Target};
 use crate::engine::{Cores, ReadSide, Wanted};
@@ -10,8 +11,9 @@ use crate::model::entry::Completeness;
 use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{
-    Cause, DeviceNumber, Difference, Digest, ETag, Entry, EntryError, EntryKind, Event, ExtraKinds,
-    Finding, Key, Metadata, Observer, Operation, Progress, Stamp, Stop, Timestamp,
+    AttributeKinds, Cause, DeviceNumber, Difference, Digest, ETag, Entry, EntryError, EntryKind,
+    Event, ExtraKinds, Feature, Finding, Key, Metadata, Observer, Operation, Progress, Stamp, Stop,
+    Timestamp,
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
@@ -114,6 +116,11 @@ impl Tally<'_> {
     pub(super) fn extra(&self, key: &Key) {
         self.count(|totals| totals.entries += 1);
         self.differs(key, &Difference::Extra);
+    }
+
+    /// Counts and reports a name that isn't of one file with the same names as was recorded.
+    pub(super) fn torn(&self, key: &Key, torn: Torn) {
+        self.differs(key, &Difference::Metadata(torn.words().to_owned()));
     }
 
     /// Counts and reports an entry without a row that may be the work of a killed run.
@@ -273,7 +280,40 @@ impl Tally<'_> {
             ..*recorded
         };
         metadata(&is_right, found, &mut differ);
+        differences.extend(self.attributes(entry, row));
         (!differences.is_empty()).then(|| differences.join(", "))
+    }
+
+    /// Returns, in words, that the attributes of an entry aren't those recorded. Nothing is asked of
+    /// an entry with the recorded stamp: a change of them changes the ctime.
+    fn attributes(&self, entry: &Entry, row: &Row) -> Option<String> {
+        let extras = row.extras.as_deref();
+        let is_asked = row.looked != AttributeKinds::NONE
+            // What the entry lacks is not told apart from what it lost.
+            && !extras.is_some_and(|extras| extras.apart.is_some())
+            && self.target.capabilities().inspects
+            && entry.stamp.inode().is_some()
+            && entry.stamp != row.target;
+        if !is_asked {
+            return None;
+        }
+        let found = self.target.inspect(entry).inspect_err(|cause| {
+            let cause = cause.clone();
+            self.fail(&EntryError::on_target(Operation::Read, entry.key.clone(), cause));
+        });
+        let found = found.ok()?;
+        if found.features.has(Feature::UnreadAttributes) {
+            return Some(Feature::UnreadAttributes.to_string());
+        }
+        let found = found.attributes.only(row.looked);
+        let user = rustix::process::geteuid();
+        // Others than root don't see all that root recorded.
+        let sees_all = user.is_root() || user.as_raw() == entry.metadata.uid;
+        if !sees_all || found.digest() == extras.and_then(|extras| extras.attributes) {
+            return None;
+        }
+        let listed = if found.is_empty() { "none".to_owned() } else { found.listed().join(", ") };
+        Some(format!("attributes as recorded -> {listed}"))
     }
 
     /// Hashes a file; returns whether its content is the recorded one.
@@ -477,7 +517,11 @@ fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
 
 /// Returns the entry that a row describes, with the target's stamp.
 fn recorded(row: &Row) -> Entry {
-    let Row { key, kind, metadata, target: stamp, link, digest, extras, born, .. } = row.clone();
+    let Row { key, kind, metadata, target: stamp, link, digest, mut extras, born, .. } =
+        row.clone();
+    if row.looked != AttributeKinds::NONE {
+        extras.get_or_insert_default().told = row.looked;
+    }
     Entry {
         key,
         kind,

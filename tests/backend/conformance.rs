@@ -213,7 +213,9 @@ fn names_are_any_bytes(Fixture { source, target, .. }: &Fixture) {
 
 fn stamps_are_listed_as_they_stand(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/f", b"g"]);
-    target.make_link(&link("d/l", b"nowhere/\xff"), Precondition::Absent).expect("make a link");
+    target
+        .make_link(&link("d/l", b"nowhere/\xff"), None, Precondition::Absent)
+        .expect("make a link");
     for side in [&**source, &**target] {
         for item in list_with(side, &everything()) {
             let vidimus::backend::ListItem::Entry(listed) = item else { panic!("{item:?}") };
@@ -226,7 +228,9 @@ fn stamps_are_listed_as_they_stand(Fixture { source, target, .. }: &Fixture) {
 
 fn entries_are_listed_as_they_stand(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/f", b"g"]);
-    target.make_link(&link("d/l", b"nowhere/\xff"), Precondition::Absent).expect("make a link");
+    target
+        .make_link(&link("d/l", b"nowhere/\xff"), None, Precondition::Absent)
+        .expect("make a link");
     for side in [&**source, &**target] {
         for item in list_with(side, &everything()) {
             let vidimus::backend::ListItem::Entry(listed) = item else { panic!("{item:?}") };
@@ -408,7 +412,8 @@ fn directories_are_whole(Fixture { source, target, .. }: &Fixture) {
     assert!(staged.publish().expect("publish the file").is_none());
     let file_written = staged.written();
     drop(staged);
-    let link_written = building.make_link(&link("d/n/l", b"text")).expect("make a link in it");
+    let link_written =
+        building.make_link(&link("d/n/l", b"text"), None).expect("make a link in it");
     // What is dropped in it, or taken already, is no part of it.
     drop(building.stage(&file("d/n/dropped", b"x")).expect("stage"));
     let short = building
@@ -418,10 +423,10 @@ fn directories_are_whole(Fixture { source, target, .. }: &Fixture) {
         .map(drop);
     assert_eq!(cause(short), "ShortWrite { written: 0, expected: 1 }");
     assert_eq!(cause(building.stage(&listed).map(drop)), "NameTaken");
-    assert_eq!(cause(building.make_link(&link("d/n/f", b"x"))), "NameTaken");
+    assert_eq!(cause(building.make_link(&link("d/n/f", b"x"), None)), "NameTaken");
     for name in ["d/n/..", "d/n/."] {
         assert_eq!(cause(building.stage(&file(name, b"x")).map(drop)), "IllegalName");
-        assert_eq!(cause(building.make_link(&link(name, b"x"))), "IllegalName");
+        assert_eq!(cause(building.make_link(&link(name, b"x"), None)), "IllegalName");
     }
     assert!(matches!(source.look(&key("d/n/")), Ok(None)));
     let mut staged = building.finish().expect("finish the directory");
@@ -452,7 +457,7 @@ fn dropped_directories_leave_nothing(Fixture { target, .. }: &Fixture) {
                 .publish()
                 .expect("publish");
         }
-        building.make_link(&link("n/l", b"a")).expect("make a link");
+        building.make_link(&link("n/l", b"a"), None).expect("make a link");
         if finished {
             drop(building.finish().expect("finish"));
         } else {
@@ -466,7 +471,7 @@ fn new_entries_overwrite_nothing(Fixture { target, .. }: &Fixture) {
     let mut late =
         staged(&**target, &file("late", b"mine"), b"mine", Precondition::Absent).expect("stage");
     fill(&**target, &[b"d/", b"f", b"late"]);
-    target.make_link(&link("l", b"text"), Precondition::Absent).expect("make a link");
+    target.make_link(&link("l", b"text"), None, Precondition::Absent).expect("make a link");
     assert_eq!(cause(late.publish()), "NameTaken");
     drop(late);
     for name in ["d", "f", "l"] {
@@ -476,7 +481,7 @@ fn new_entries_overwrite_nothing(Fixture { target, .. }: &Fixture) {
             "NameTaken",
             "{name}"
         );
-        let made = target.make_link(&link(name, b"mine"), Precondition::Absent);
+        let made = target.make_link(&link(name, b"mine"), None, Precondition::Absent);
         assert_eq!(cause(made), "NameTaken", "{name}");
         let made = target.make_directory(&directory, Precondition::Absent);
         assert_eq!(cause(made), "NameTaken", "{name}");
@@ -492,14 +497,14 @@ fn new_entries_overwrite_nothing(Fixture { target, .. }: &Fixture) {
 
 fn new_leaves_overwrite_no_leaf(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"f"]);
-    target.make_link(&link("l", b"text"), Precondition::Absent).expect("make a link");
+    target.make_link(&link("l", b"text"), None, Precondition::Absent).expect("make a link");
     for name in ["f", "l"] {
         assert_eq!(
             cause(put(&**target, name, b"mine", Precondition::Absent)),
             "NameTaken",
             "{name}"
         );
-        let made = target.make_link(&link(name, b"mine"), Precondition::Absent);
+        let made = target.make_link(&link(name, b"mine"), None, Precondition::Absent);
         assert_eq!(cause(made), "NameTaken", "{name}");
     }
     assert_eq!(content(&**target, "f"), b"f");
@@ -510,8 +515,8 @@ fn leaves_replace_leaves(Fixture { target, .. }: &Fixture) {
     put(&**target, "f", b"file", Precondition::Absent).expect("put");
     put(&**target, "f", b"other", Precondition::Leaf).expect("a file over a file");
     assert_eq!(content(&**target, "f"), b"other");
-    target.make_link(&link("f", b"one"), Precondition::Leaf).expect("a link over a file");
-    target.make_link(&link("f", b"two"), Precondition::Leaf).expect("a link over a link");
+    target.make_link(&link("f", b"one"), None, Precondition::Leaf).expect("a link over a file");
+    target.make_link(&link("f", b"two"), None, Precondition::Leaf).expect("a link over a link");
     assert_eq!(look(&**target, "f").link.as_deref(), Some(&b"two"[..]));
     put(&**target, "f", b"again", Precondition::Leaf).expect("a file over a link");
     assert_eq!(content(&**target, "f"), b"again");
@@ -520,7 +525,7 @@ fn leaves_replace_leaves(Fixture { target, .. }: &Fixture) {
 
 fn directories_replace_leaves(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"f", b"d/", b"d/x"]);
-    target.make_link(&link("l", b"d"), Precondition::Absent).expect("make a link");
+    target.make_link(&link("l", b"d"), None, Precondition::Absent).expect("make a link");
     let mut aside = Vec::new();
     for name in ["f/", "l/"] {
         let made = target.make_directory(&key(name), Precondition::Leaf);
@@ -546,7 +551,7 @@ fn leaves_replace_empty_directories(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"e/", b"g/"]);
     put(&**target, "e", b"file", Precondition::EmptyDirectory).expect("a file over a directory");
     target
-        .make_link(&link("g", b"t"), Precondition::EmptyDirectory)
+        .make_link(&link("g", b"t"), None, Precondition::EmptyDirectory)
         .expect("a link over a directory");
     assert_eq!(keys(&**target), [".", "e", "g"]);
     assert_eq!(content(&**target, "e"), b"file");
@@ -556,18 +561,18 @@ fn leaves_replace_no_full_ones(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/x"]);
     let file = put(&**target, "d", b"file", Precondition::EmptyDirectory);
     assert_eq!(cause(file), "DirectoryStands");
-    let made = target.make_link(&link("d", b"t"), Precondition::EmptyDirectory);
+    let made = target.make_link(&link("d", b"t"), None, Precondition::EmptyDirectory);
     assert_eq!(cause(made), "DirectoryStands");
     for place in [Precondition::Absent, Precondition::Leaf] {
         assert!(put(&**target, "d", b"file", place).is_err(), "{place:?}");
-        assert!(target.make_link(&link("d", b"t"), place).is_err(), "{place:?}");
+        assert!(target.make_link(&link("d", b"t"), None, place).is_err(), "{place:?}");
     }
     assert_eq!(keys(&**target), [".", "d/", "d/x"]);
 }
 
 fn metadata_is_kept(Fixture { source, target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/f"]);
-    target.make_link(&link("d/l", b"text"), Precondition::Absent).expect("make a link");
+    target.make_link(&link("d/l", b"text"), None, Precondition::Absent).expect("make a link");
     assert_eq!(look(&**source, "d/l").metadata.mtime, link("", b"").metadata.mtime);
     let times = [(1_000_000_000, 1), (-1, 999_999_999), (-1_000_000_000, 0), (0, 0)];
     for (mode, (seconds, nanos)) in [0o600, 0o755, 0o444, 0o777].into_iter().zip(times) {
@@ -640,7 +645,7 @@ fn special_files_are_kept(Fixture { source, target, .. }: &Fixture) {
 
 fn what_is_removed_is_gone(Fixture { target, .. }: &Fixture) {
     fill(&**target, &[b"d/", b"d/x", b"e/", b"f"]);
-    target.make_link(&link("l", b"d"), Precondition::Absent).expect("make a link");
+    target.make_link(&link("l", b"d"), None, Precondition::Absent).expect("make a link");
     for name in ["e/", "f", "l"] {
         let entry = look(&**target, name);
         target.remove(&entry).expect("remove what stands");
@@ -719,7 +724,7 @@ fn only_temporaries_are_swept(Fixture { target, .. }: &Fixture) {
     let under_way =
         staged(&**target, &file("d/n", b"x"), b"x", Precondition::Absent).expect("stage");
     let building = target.stage_directory(&key("d/m/")).expect("stage a directory");
-    building.make_link(&link("d/m/l", b"text")).expect("make a link");
+    building.make_link(&link("d/m/l", b"text"), None).expect("make a link");
     let built = building.finish().expect("finish");
     for item in list_with(&**target, &everything()) {
         if let vidimus::backend::ListItem::Leftover(key) = item {
@@ -734,7 +739,7 @@ fn only_temporaries_are_swept(Fixture { target, .. }: &Fixture) {
 fn barriers_succeed(Fixture { target, .. }: &Fixture) {
     target.barrier().expect("nothing to sync");
     fill(&**target, &[b"d/", b"d/f"]);
-    target.make_link(&link("l", b"d"), Precondition::Absent).expect("make a link");
+    target.make_link(&link("l", b"d"), None, Precondition::Absent).expect("make a link");
     target.barrier().expect("sync what was made");
     let wanted = entry("d/f", EntryKind::File, 0).metadata;
     let wanted = target.achievable_metadata(&wanted, EntryKind::File, None);

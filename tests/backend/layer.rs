@@ -10,7 +10,8 @@ use vidimus::backend::{
     Staged, Target, WriteAt, Written,
 };
 use vidimus::model::{
-    Cause, Digest, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata, Notice, Stamp,
+    Attributes, Cause, Digest, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata, Notice,
+    SettableAttributes, Stamp,
 };
 
 /// Forwards all that it is asked to what it lies around.
@@ -151,8 +152,13 @@ impl Target for Layer<dyn Target> {
         self.0.remove_set_aside(key)
     }
 
-    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
-        self.0.make_link(entry, precondition)
+    fn make_link(
+        &self,
+        entry: &Entry,
+        attributes: Option<&Attributes>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        self.0.make_link(entry, attributes, precondition)
     }
 
     fn make_special(
@@ -233,6 +239,10 @@ impl Target for Layer<dyn Target> {
 
     fn assume_keeps(&self, keeps: Keeps) {
         self.0.assume_keeps(keeps);
+    }
+
+    fn settable_attributes(&self) -> Option<SettableAttributes> {
+        self.0.settable_attributes()
     }
 
     fn achievable_metadata(

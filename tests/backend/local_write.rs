@@ -32,7 +32,7 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
         let put = move |target: &LocalTarget, name: &[u8]| put(target, name, b"mine", place);
         all.push((format!("publish {place:?}"), Box::new(put)));
         let made = move |target: &LocalTarget, name: &[u8]| {
-            target.make_link(&link(name, b"mine"), place).map(drop)
+            target.make_link(&link(name, b"mine"), None, place).map(drop)
         };
         all.push((format!("make link {place:?}"), Box::new(made)));
         let made = move |target: &LocalTarget, name: &[u8]| {
@@ -42,7 +42,7 @@ fn mutations(listed: &Entry) -> Vec<(String, Mutation)> {
     }
     let built = move |target: &LocalTarget, name: &[u8]| {
         let building = target.stage_directory(&directory(name))?;
-        building.make_link(&link([name, b"/l"].concat(), b"mine"))?;
+        building.make_link(&link([name, b"/l"].concat(), b"mine"), None)?;
         building.finish()?.publish()
     };
     all.push(("build a directory".to_owned(), Box::new(built)));
@@ -114,7 +114,7 @@ fn names_of_255_bytes_are_legal() {
     let name = |letter: &[u8]| letter.repeat(255);
     put(&target, name(b"f"), b"x", Precondition::Absent).expect("put");
     put(&target, name(b"f"), b"y", Precondition::Leaf).expect("replace");
-    target.make_link(&link(name(b"l"), b"t"), Precondition::Absent).expect("make a link");
+    target.make_link(&link(name(b"l"), b"t"), None, Precondition::Absent).expect("make a link");
     target
         .make_directory(&key([&name(b"d")[..], b"/"].concat()), Precondition::Absent)
         .expect("make");
@@ -259,7 +259,7 @@ fn a_link_is_replaced_and_removed_itself_never_what_it_leads_to() {
     lead_out();
     target.make_directory(&key("l/"), Precondition::Leaf).expect("a directory over a link");
     lead_out();
-    target.make_link(&link("l", b"x"), Precondition::Leaf).expect("a link over a link");
+    target.make_link(&link("l", b"x"), None, Precondition::Leaf).expect("a link over a link");
     lead_out();
     let wanted = entry("", EntryKind::Symlink, 0).metadata;
     target
@@ -335,7 +335,7 @@ fn set_id_bits_outlast_a_change_of_owner() {
         assert_eq!(look(&target, "s").metadata, wanted, "a new file");
     }
     let owned = Entry { metadata: Metadata { mode: 0, uid: 9, gid: 8, mtime }, ..link("l", b"t") };
-    target.make_link(&owned, Precondition::Absent).expect("make a link");
+    target.make_link(&owned, None, Precondition::Absent).expect("make a link");
     let found = look(&target, "l").metadata;
     assert_eq!((found.uid, found.gid, found.mtime), (9, 8, mtime));
 }
@@ -357,7 +357,7 @@ fn entries_of_a_directory_that_passes_its_group_on_get_their_own() {
         }
         let name = format!("d/l{gid}");
         target
-            .make_link(&Entry { metadata: wanted, ..link(&name, b"t") }, Precondition::Absent)
+            .make_link(&Entry { metadata: wanted, ..link(&name, b"t") }, None, Precondition::Absent)
             .expect("link");
         assert_eq!(look(&target, &name).metadata.gid, gid, "{name}");
     }

@@ -138,6 +138,39 @@ fn a_change_of_attributes_copies_no_content_and_what_the_source_lost_goes() {
     env.mirrored(&[]).counts(&UNCHANGED);
 }
 
+/// Users' attributes belong to files and directories alone.
+#[test]
+fn symbolic_links_and_pipes_keep_those_of_root() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    let tree = TestTree::new().symlink("l", "nowhere").symlink("d/new/l", "x").fifo("p");
+    tree.file("d/new/x", "1").write(&env.source);
+    const LEAVES: [&str; 3] = ["l", "d/new/l", "p"];
+    for name in LEAVES {
+        set(&env.source.join(name), "trusted.a", name.as_bytes());
+    }
+    let are_the_same = || {
+        for name in LEAVES {
+            let [source, target] = [&env.source, &env.target].map(|root| root.join(name));
+            assert_eq!(attributes(&source), attributes(&target), "{name}");
+        }
+    };
+    env.age();
+    env.mirrored(&[]).counts(&[("attributes_lost", 0)]);
+    are_the_same();
+    env.mirrored(&[]).counts(&UNCHANGED);
+    for name in LEAVES {
+        set(&env.source.join(name), "trusted.a", b"other");
+    }
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 3)]);
+    are_the_same();
+    set(&env.target.join("l"), "trusted.stranger", b"1");
+    env.verify(&[]).expect(3).names("attribute trusted.stranger (1 B)");
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 1)]);
+    are_the_same();
+    env.verify(&[]).expect(0);
+}
+
 #[test]
 fn an_acl_that_a_new_entry_inherits_in_the_target_is_replaced() {
     let env = Environment::new();
@@ -235,6 +268,105 @@ fn a_file_that_is_given_away_keeps_its_capability() {
 }
 
 #[test]
+fn what_somebody_changed_of_a_directory_of_the_target_is_set_right() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    with_attributes(&env);
+    env.age();
+    env.mirrored(&[]);
+    env.mirrored(&[]).counts(&UNCHANGED);
+    env.age();
+    set(&env.target.join("d"), "user.stranger", b"1");
+    rustix::fs::removexattr(env.target.join("e"), "user.comment").unwrap();
+    set(&env.target.join("plain"), "user.stranger", b"12");
+    let verified = env.verify(&[]).expect(3).names("attributes as recorded -> ");
+    verified.names("attribute user.stranger (1 B)").names("attribute user.stranger (2 B)");
+    let against = ["verify", text(&env.target), "--against", text(&env.source)];
+    let against = env.vidimus(&against).expect(3);
+    against.names("metadata plain: attribute user.stranger none -> 2 B").names("3 entries");
+    against.names("metadata e/: attribute user.comment 9 B -> none");
+    env.verify(&["--repair-from", text(&env.source)]).expect(0);
+    are_the_same(&env);
+    set(&env.target.join("d"), "user.stranger", b"1");
+    rustix::fs::removexattr(env.target.join("e"), "user.comment").unwrap();
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 2)]);
+    are_the_same(&env);
+    env.mirrored(&[]).counts(&UNCHANGED);
+}
+
+/// What a repair doesn't give, nobody gets rights by.
+#[test]
+fn a_repair_gives_the_recorded_attributes_or_takes_the_groups_rights() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    with_attributes(&env);
+    env.age();
+    env.mirrored(&[]);
+    let damage = || {
+        fs::write(env.target.join("acl"), "X").unwrap();
+        fs::remove_dir_all(env.target.join("e")).unwrap();
+        std::os::unix::fs::chown(env.target.join("program"), Some(9), None).unwrap();
+    };
+    damage();
+    env.verify(&["--repair-from", text(&env.source)]).expect(0);
+    are_the_same(&env);
+    damage();
+    for name in ["acl", "e"] {
+        set_acl(&env.source.join(name), "-b");
+    }
+    env.verify(&["--repair-from", text(&env.source)]);
+    let mode = |name: &str| env.target.join(name).metadata().unwrap().mode() & 0o7777;
+    assert_eq!((mode("acl"), mode("e")), (0o600, 0o705));
+}
+
+/// Nothing is written through a link, and a name that was mended is linked again.
+#[test]
+fn a_repair_of_a_linked_file_makes_a_new_one() {
+    let env = Environment::new();
+    TestTree::new().file("a", "1").mode(0o640).link("b", "a").file("c", "2").write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    let snapshot = env.root.join("snapshot");
+    fs::hard_link(env.target.join("c"), &snapshot).unwrap();
+    fs::set_permissions(&snapshot, fs::Permissions::from_mode(0o604)).unwrap();
+    fs::write(env.target.join("a"), "X").unwrap();
+    env.verify(&["--repair-from", text(&env.source)]).expect(0);
+    assert_eq!(snapshot.metadata().unwrap().mode() & 0o7777, 0o604);
+    env.mirrored(&[]);
+    TestTree::new().file("a", "1").mode(0o640).link("b", "a").file("c", "2").assert_at(&env.target);
+}
+
+#[test]
+fn a_verification_names_hard_links_that_are_separate_files() {
+    let env = Environment::new();
+    let tree = TestTree::new().file("a", "1").link("b", "a").link("c", "a").file("d", "1");
+    tree.write(&env.source);
+    // A name elsewhere is none of the mirror's.
+    fs::hard_link(env.source.join("d"), env.root.join("elsewhere")).unwrap();
+    env.age();
+    env.mirrored(&[]);
+    let against = ["verify", text(&env.target), "--against", text(&env.source)];
+    env.verify(&[]).expect(0);
+    env.vidimus(&against).expect(0);
+    fs::hard_link(env.source.join("a"), env.source.join("e")).unwrap();
+    let explained = env.vidimus(&["explain", "source", text(&env.target), "e"]).expect(0);
+    explained.names("one of 4 names").names("would be made a hard link");
+    fs::remove_file(env.source.join("e")).unwrap();
+    env.mirrored(&[]);
+    let at = |name: &str| env.target.join(name);
+    fs::copy(at("c"), at("new")).unwrap();
+    fs::rename(at("new"), at("c")).unwrap();
+    fs::remove_file(at("d")).unwrap();
+    fs::hard_link(at("b"), at("d")).unwrap();
+    for run in [env.verify(&[]).expect(3), env.vidimus(&against).expect(3)] {
+        let run = run.names("a: hard links -> separate files");
+        let run = run.names("c: hard links -> separate files");
+        let run = run.names("a: separate files -> hard links");
+        run.names("d: separate files -> hard links").is_silent_about("b: ");
+    }
+}
+
+#[test]
 fn files_that_another_tool_copied_are_given_their_attributes() {
     let env = Environment::new();
     needs!(all_kinds(&env), tools::tool("rsync"));
@@ -248,24 +380,48 @@ fn files_that_another_tool_copied_are_given_their_attributes() {
 }
 
 #[test]
-fn an_attribute_for_which_there_is_no_room_fails_one_entry_and_not_the_run() {
+fn an_attribute_for_which_a_file_has_no_room_ends_no_run() {
     needs!(tools::strace());
-    let env = Environment::new();
-    needs!(all_kinds(&env));
-    TestTree::new().file("a", "1").file("b", "2").file("c", "3").write(&env.source);
-    set(&env.source.join("b"), "user.a", b"1");
-    env.age();
-    for error in ["ENOSPC", "E2BIG", "EDQUOT"] {
+    // A file has room for little on ext4, and ENOSPC says so, too.
+    for (error, code) in [("ENOSPC", 0), ("E2BIG", 0), ("EDQUOT", 1)] {
+        let env = Environment::new();
+        needs!(all_kinds(&env));
+        TestTree::new().file("a", "1").file("b", "2").file("c", "3").write(&env.source);
+        set(&env.source.join("b"), "user.a", b"1");
+        env.age();
         let inject = format!("inject=fsetxattr:error={error}");
         let failing = ["-e", "trace=fsetxattr", "-e", &*inject];
-        let run = env.strace(&failing, &env.mirror_arguments(&[])).expect(1);
-        run.names("user.a").finished().counts(&[("files_failed", 1)]);
+        let run = env.strace(&failing, &env.mirror_arguments(&[])).expect(code).finished();
+        run.counts(&[("files_failed", u64::try_from(code).unwrap()), ("attributes_kept_apart", 1)]);
         for name in ["a", "b", "c"] {
             assert!(env.target.join(name).exists(), "{name}");
         }
+        env.mirrored(&[]).counts(&[("files_copied", 0)]);
+        assert_eq!(attributes(&env.target.join("b")), attributes(&env.source.join("b")));
     }
-    env.mirrored(&[]).counts(&[("files_copied", 0)]);
-    assert_eq!(attributes(&env.target.join("b")), attributes(&env.source.join("b")));
+}
+
+/// On ext4 a file has room for 4 KiB of attributes.
+#[test]
+fn names_of_a_file_whose_attributes_have_no_room_stay_linked() {
+    let env = Environment::new();
+    needs!(all_kinds(&env));
+    let mounted = tools::Mount::ext4(&env.root.join("image"), &env.target, 20);
+    needs!(mounted.as_ref().map_err(Clone::clone));
+    let big = env.root.join("big");
+    fs::create_dir(&big).unwrap();
+    let on_xfs = tools::Mount::xfs(&env.root.join("xfs"), &big);
+    needs!(on_xfs.as_ref().map_err(Clone::clone));
+    let source = big.join("s");
+    TestTree::new().file("a", "1").link("b", "a").write(&source);
+    set(&source.join("a"), "user.large", &[b'x'; 60_000]);
+    env.age();
+    let arguments = ["mirror", "--json", text(&source), text(&env.target)];
+    for copied in [1, 0] {
+        let run = env.vidimus(&arguments).expect(0).finished();
+        run.counts(&[("files_copied", copied), ("files_failed", 0)]);
+        assert_eq!(env.target.join("a").metadata().unwrap().nlink(), 2);
+    }
 }
 
 #[test]
@@ -303,6 +459,12 @@ fn what_the_target_cannot_keep_the_manifest_keeps() {
     fs::remove_dir_all(&env.state).unwrap();
     fs::create_dir(&env.state).unwrap();
     restored("by the manifest");
+    // Now the target can keep them.
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 2)]);
+    for key in ["a", "b"] {
+        assert_eq!(attributes(&env.target.join(key)), attributes(&env.source.join(key)), "{key}");
+    }
+    env.mirrored(&[]).counts(&UNCHANGED);
 }
 
 const APART_OF_TWO: [(&str, u64); 4] =

@@ -21,7 +21,8 @@ fn with_attributes() -> TestTree {
     tree = tree.attribute("security.capability", CAPABILITY).attribute("trusted.t", "t");
     tree = tree.file("more", "5").attribute("user.more", vec![b'x'; 1_900]);
     tree = tree.dir("d").default_acl(DEFAULT_ACL).file("d/large", vec![6; 9 << 20]);
-    tree = tree.attribute("user.large", "l").file("d/huge", "7");
+    tree = tree.attribute("user.large", "l").symlink("d/l", "nowhere").attribute("trusted.l", "1");
+    tree = tree.file("d/huge", "7");
     for number in 0..20_u8 {
         tree = tree.attribute(format!("user.{number:02}"), vec![number; 60_000]);
     }

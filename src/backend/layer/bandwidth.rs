@@ -12,7 +12,8 @@ use crate::backend::{
 };
 use crate::limits::{Bandwidth, LimitOptions};
 use crate::model::{
-    Cause, Digest, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata, Notice, Stamp, Stop,
+    Attributes, Cause, Digest, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata, Notice,
+    SettableAttributes, Stamp, Stop,
 };
 use std::any::Any;
 use std::ops::Range;
@@ -280,8 +281,13 @@ impl Target for PacedTarget {
         self.inner.remove_set_aside(key)
     }
 
-    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
-        self.inner.make_link(entry, precondition)
+    fn make_link(
+        &self,
+        entry: &Entry,
+        attributes: Option<&Attributes>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        self.inner.make_link(entry, attributes, precondition)
     }
 
     fn make_special(
@@ -362,6 +368,10 @@ impl Target for PacedTarget {
 
     fn assume_keeps(&self, keeps: Keeps) {
         self.inner.assume_keeps(keeps);
+    }
+
+    fn settable_attributes(&self) -> Option<SettableAttributes> {
+        self.inner.settable_attributes()
     }
 
     fn achievable_metadata(
@@ -473,8 +483,8 @@ impl StageDirectory for PacedDirectory {
         Ok(Box::new(PacedStage { inner, limit }))
     }
 
-    fn make_link(&self, entry: &Entry) -> Result<Written, Cause> {
-        self.inner.make_link(entry)
+    fn make_link(&self, entry: &Entry, attributes: Option<&Attributes>) -> Result<Written, Cause> {
+        self.inner.make_link(entry, attributes)
     }
 
     fn make_special(&self, entry: &Entry, intended: &Intended<'_>) -> Result<Written, Cause> {

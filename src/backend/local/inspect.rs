@@ -3,7 +3,7 @@
 
 use super::beneath::Root;
 use super::holes::may_have_holes;
-use super::metadata::{kind_of, look_at_open};
+use super::metadata::{kind_of, look_at_open, path_of_handle};
 use super::{special, xattr};
 use crate::backend::{Inspect, Inspected};
 use crate::model::acl;
@@ -64,8 +64,9 @@ impl Inspect for OpenFile<'_> {
 
 /// Inspects a file or directory; see [`Source::inspect`](crate::backend::Source::inspect).
 pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
-    if entry.kind == EntryKind::Symlink {
-        return Ok(Inspected::of(entry));
+    // A symbolic link can have those of root alone.
+    if entry.kind == EntryKind::Symlink && !rustix::process::geteuid().is_root() {
+        return Ok(Inspected::of(entry).with_told(entry));
     }
     if entry.kind == EntryKind::Directory {
         let directory = root.descend(entry.key.as_bytes())?;
@@ -74,6 +75,12 @@ pub(super) fn inspect(root: &Root, entry: &Entry) -> Result<Inspected, Cause> {
     }
     let name = legal(&entry.key)?;
     let parent = root.descend(entry.key.parent())?;
+    if entry.kind == EntryKind::Symlink {
+        let path = [path_of_handle(&*parent).as_bytes(), b"/", name].concat();
+        let (mode, names) = (entry.metadata.mode, xattr::names_of_leaf(&path));
+        let found = Inspected::from_parts(mode, names, |of| xattr::value_of_leaf(&path, of));
+        return Ok(found.with_told(entry));
+    }
     if let EntryKind::Special(_) = entry.kind {
         let found = special::handle(&parent, name, entry.kind, root.no_follow());
         let (file, stat) = found.map_err(|cause| match cause {

@@ -6,12 +6,13 @@ use super::attributes::{SetOpen, set_unopened};
 use super::beneath::Directory;
 use super::capabilities::Kind;
 use super::metadata::{kind_of, look_at_open, metadata_of};
-use super::xattr::Before;
+use super::xattr::{self, Before, Given};
 use crate::backend::Intended;
-use crate::model::{Cause, DeviceNumber, Entry, EntryKind, SpecialKind};
+use crate::model::{Attributes, Cause, DeviceNumber, Entry, EntryKind, SpecialKind};
 use rustix::fs::{FileType, Mode, OFlags, Statx, makedev, mknodat, openat};
 use rustix::io::Errno;
 use std::fs::File;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 
 /// The device number that overlay file systems give what stands for a deleted entry.
@@ -73,6 +74,25 @@ pub(super) fn handle(
     let file = File::from(openat(directory, name, flags, Mode::empty())?);
     let stat = look_at_open(&file)?;
     if kind_of(&stat) == kind { Ok((file, stat)) } else { Err(Cause::TargetChanged) }
+}
+
+/// Gives a symbolic link its attributes, which only root can: users' belong to files and
+/// directories.
+pub(super) fn give_link(
+    directory: &Directory,
+    name: &[u8],
+    before: Before,
+    attributes: Option<&Attributes>,
+) -> Result<Given, Cause> {
+    let Some(wanted) = attributes.filter(|wanted| before != Before::New || !wanted.is_empty())
+    else {
+        return Ok(Given::default());
+    };
+    if !rustix::process::geteuid().is_root() {
+        return Ok(Given { lost: wanted.features(), ..Given::default() });
+    }
+    let (link, _) = handle(directory, name, EntryKind::Symlink)?;
+    Ok(xattr::give(link.as_fd(), before, wanted))
 }
 
 /// Sets the metadata of a special file that was just made, as far as it can have it.

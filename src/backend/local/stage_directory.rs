@@ -11,10 +11,11 @@ use super::shared::Shared;
 use super::special;
 use super::stage::{Hidden, LocalStage, written_of};
 use super::stamp::look_afresh;
+use super::xattr::Before;
 use crate::backend::{Intended, Stage, StageDirectory, StagedDirectory, Written};
 use crate::model::names::legal;
 use crate::model::reserved::TemporaryName;
-use crate::model::{Cause, Entry, EntryKind, Key, Timestamp};
+use crate::model::{Attributes, Cause, Entry, EntryKind, Key, Timestamp};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -79,7 +80,7 @@ impl StageDirectory for LocalStageDirectory {
         }
     }
 
-    fn make_link(&self, entry: &Entry) -> Result<Written, Cause> {
+    fn make_link(&self, entry: &Entry, attributes: Option<&Attributes>) -> Result<Written, Cause> {
         let name = legal(&entry.key)?;
         let (shared, directory) = (&self.unpublished.shared, &self.directory);
         let text = entry.link.as_deref().unwrap_or_default();
@@ -89,12 +90,12 @@ impl StageDirectory for LocalStageDirectory {
         }
         let mut hidden = Hidden::member(directory, name);
         let set = shared.set_new_link(directory, name, &entry.metadata);
-        let written = written_of(
-            &directory.capabilities,
-            &look_afresh(&directory.capabilities, &**directory, name)?,
-        );
+        let given = special::give_link(directory, name, Before::New, attributes)?;
+        let found = look_afresh(&directory.capabilities, &**directory, name)?;
+        let written = written_of(&directory.capabilities, &found);
         hidden.publish()?;
-        set.map(|()| written)
+        set?;
+        given.checked().map(|set| Written { lost: set.lost, ..written })
     }
 
     fn make_special(&self, entry: &Entry, intended: &Intended<'_>) -> Result<Written, Cause> {

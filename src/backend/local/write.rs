@@ -14,7 +14,7 @@ use super::shared::Shared;
 use super::stage::{Hidden, LocalStage};
 use super::stage_directory::{LocalStageDirectory, sweep_directory};
 use super::xattr::Before;
-use super::{LocalSource, Walking, read, special};
+use super::{LocalSource, Walking, read, special, xattr};
 use crate::backend::{
     self, Donor, FlagsSet, Inspected, Intended, ListItem, ListOptions, Listing, MetadataSet,
     Precondition, Ranges, ReadError, Sink, Source, Stage, StageDirectory, Target,
@@ -26,7 +26,8 @@ use crate::model::reserved::{
     DIRECTORY, MANIFEST, TemporaryName, is_of_put, is_set_aside, is_temporary,
 };
 use crate::model::{
-    Cause, Durability, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata, Notice, Stamp,
+    Attributes, Cause, Durability, Entry, EntryKind, Error, FileFlags, Keeps, Key, Metadata,
+    Notice, SettableAttributes, Stamp,
 };
 use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, mkdirat, symlinkat, unlinkat};
 use rustix::io::Errno;
@@ -114,8 +115,9 @@ impl LocalTarget {
             let wanted = &kept.achievable(*wanted, kind, Some(&metadata_of(&stat)));
             if kind == EntryKind::Symlink {
                 set_link(parent, name, &metadata_of(&stat), wanted)?;
+                let given = special::give_link(parent, name, Before::Unknown, intended.attributes)?;
                 shared.syncing.entries_changed(parent)?;
-                return Ok(MetadataSet::default());
+                return given.checked();
             }
             let (file, is_path_handle) = match kind {
                 EntryKind::Special(_) => {
@@ -298,7 +300,12 @@ impl Target for LocalTarget {
         })
     }
 
-    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
+    fn make_link(
+        &self,
+        entry: &Entry,
+        attributes: Option<&Attributes>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
         let shared = &self.shared;
         let text = entry.link.as_deref().unwrap_or_default();
         shared.parent(&entry.key, |parent, _| {
@@ -306,8 +313,9 @@ impl Target for LocalTarget {
             symlinkat(text, &**parent, &temporary[..])?;
             let mut link = Hidden::temporary(shared, &entry.key, temporary, precondition);
             let set = shared.set_new_link(parent, &temporary, &entry.metadata);
+            let given = special::give_link(parent, &temporary, Before::New, attributes)?;
             link.publish()?;
-            set.map(|()| None)
+            set.and(given.checked())
         })
     }
 
@@ -456,6 +464,10 @@ impl Target for LocalTarget {
 
     fn assume_keeps(&self, keeps: Keeps) {
         self.shared.root.directory().capabilities.set_keeps(keeps);
+    }
+
+    fn settable_attributes(&self) -> Option<SettableAttributes> {
+        xattr::settable(&**self.shared.root.directory())
     }
 
     fn achievable_metadata(

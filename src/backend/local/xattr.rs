@@ -1,13 +1,15 @@
 //! Extended attributes and ACLs: reading them, and giving an entry those that it is to have.
 
 use super::metadata::path_of_handle;
-use crate::model::attributes::LARGEST_SET;
+use crate::backend::MetadataSet;
+use crate::model::attributes::{ACCESS_ACL, LARGEST_SET};
 use crate::model::{
     Attribute, AttributeKind, AttributeKinds, Attributes, Cause, Feature, Features,
+    SettableAttributes,
 };
 use rustix::fs::{
-    XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, getxattr, listxattr, removexattr,
-    setxattr,
+    Mode, OFlags, XattrFlags, fgetxattr, flistxattr, fremovexattr, fsetxattr, fstatvfs, getxattr,
+    lgetxattr, listxattr, llistxattr, openat, removexattr, setxattr,
 };
 use rustix::io::{Errno, Result};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,6 +26,17 @@ pub(super) fn names(file: BorrowedFd<'_>) -> Result<Vec<u8>> {
         Err(Errno::BADF) => listxattr(path_of_handle(file), buffer),
         other => other,
     })
+}
+
+/// Returns the names of the attributes of a directory's leaf, which is neither opened nor followed,
+/// each followed by a NUL.
+pub(super) fn names_of_leaf(path: &[u8]) -> Result<Vec<u8>> {
+    read(|buffer| llistxattr(path, buffer))
+}
+
+/// Returns the value of one attribute of such a leaf.
+pub(super) fn value_of_leaf(path: &[u8], name: &[u8]) -> Result<Vec<u8>> {
+    read(|buffer| lgetxattr(path, name, buffer))
 }
 
 /// Returns the value of one attribute.
@@ -90,17 +103,32 @@ impl Given {
         self.is_acl_changed |= AttributeKind::of(name) == Some(AttributeKind::Acl);
     }
 
+    /// Returns what a link that has no other metadata to set got.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub(super) fn checked(self) -> Result<MetadataSet, Cause> {
+        let Self { lost, is_changed, failed, .. } = self;
+        let set = MetadataSet { stamp: None, are_attributes_changed: is_changed, lost };
+        failed.map_or(Ok(set), Err)
+    }
+
     /// Records a failure.
     pub(super) fn fail(&mut self, cause: impl Into<Cause>) {
         self.failed.get_or_insert_with(|| cause.into());
     }
 
-    fn refused(&mut self, name: &[u8], value: &[u8], error: Errno) {
+    fn refused(&mut self, file: BorrowedFd<'_>, name: &[u8], value: &[u8], error: Errno) {
         match error {
-            // The file system has none of this namespace, or only root may set them.
-            Errno::NOTSUP | Errno::PERM => self.lost.add(feature_of(name)),
-            // A file has room for a few KiB on ext4, and a quota counts them: the disk isn't full.
-            Errno::NOSPC | Errno::TOOBIG | Errno::RANGE | Errno::DQUOT => {
+            // The file system has none of this namespace, only root may set them, or they are too
+            // large for it.
+            Errno::NOTSUP | Errno::PERM | Errno::TOOBIG | Errno::RANGE => {
+                self.lost.add(feature_of(name));
+            }
+            // A file has room for a few KiB of them on ext4.
+            Errno::NOSPC if has_space(file) => self.lost.add(feature_of(name)),
+            // This entry fails and not the run: others may need no more room.
+            Errno::NOSPC | Errno::DQUOT => {
                 self.lost.add(feature_of(name));
                 let name = String::from_utf8_lossy(name).escape_debug().to_string();
                 let bytes = value.len();
@@ -114,6 +142,12 @@ impl Given {
             }
         }
     }
+}
+
+/// Returns whether a file system has room for more than the largest attribute.
+fn has_space(file: BorrowedFd<'_>) -> bool {
+    let most = 2 * LARGEST as u64;
+    fstatvfs(file).is_ok_and(|found| found.f_bavail.saturating_mul(found.f_frsize) > most)
 }
 
 /// Returns what an entry without the attribute lacks.
@@ -147,7 +181,7 @@ pub(super) fn give(file: BorrowedFd<'_>, before: Before, wanted: &Attributes) ->
         }
         match set(file, name, value) {
             Ok(()) => given.changed(name),
-            Err(error) => given.refused(name, value, error),
+            Err(error) => given.refused(file, name, value, error),
         }
     }
     given
@@ -201,9 +235,27 @@ pub(super) fn give_capability(file: BorrowedFd<'_>, value: &[u8]) -> Given {
     let mut given = Given::default();
     match set(file, CAPABILITY, value) {
         Ok(()) => given.changed(CAPABILITY),
-        Err(error) => given.refused(CAPABILITY, value, error),
+        Err(error) => given.refused(file, CAPABILITY, value, error),
     }
     given
+}
+
+/// Finds out which attributes can be set of entries of a directory's file system, by a file without
+/// a name; `None` if it can't have one.
+pub(super) fn settable(directory: impl AsFd) -> Option<SettableAttributes> {
+    /// `u::rw-,u:0:rw-,g::r--,m::rw-,o::---`
+    const ACL: [u8; 44] = [
+        2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 0, 0, 0, 0, 4, 0, 4, 0, 255, 255,
+        255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255,
+    ];
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = openat(directory, c".", flags, Mode::from_raw_mode(0o600)).ok()?;
+    let is_set = |name: &str, value: &[u8]| set(file.as_fd(), name.as_bytes(), value).is_ok();
+    Some(SettableAttributes {
+        user: is_set("user.vidimus", b"1"),
+        root: is_set("trusted.vidimus", b"1"),
+        acls: is_set(ACCESS_ACL, &ACL),
+    })
 }
 
 /// Returns whether new entries of a directory inherit an ACL.

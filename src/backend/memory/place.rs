@@ -222,8 +222,13 @@ impl Target for MemoryPlace {
         Ok(())
     }
 
-    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
-        make_link(&self.memory, entry, precondition).map(|()| None)
+    fn make_link(
+        &self,
+        entry: &Entry,
+        attributes: Option<&Attributes>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        make_link(&self.memory, entry, attributes, precondition).map(|()| MetadataSet::default())
     }
 
     fn make_special(

@@ -7,7 +7,7 @@ use crate::backend::{
 };
 use crate::model::names::legal;
 use crate::model::reserved::temporary_name;
-use crate::model::{Cause, Digest, Entry, EntryKind, Features, Key, Metadata};
+use crate::model::{Attributes, Cause, Digest, Entry, EntryKind, Features, Key, Metadata};
 
 /// The first half of temporary names.
 const TOKEN: u32 = 0x6d65_6d00;
@@ -173,9 +173,10 @@ impl Staged for MemoryStaged {
 pub(super) fn make_link(
     memory: &Memory,
     entry: &Entry,
+    attributes: Option<&Attributes>,
     precondition: Precondition,
 ) -> Result<(), Cause> {
-    make_leaf(memory, &entry.key, precondition, |name| write_link(memory, entry, name))
+    make_leaf(memory, &entry.key, precondition, |name| write_link(memory, entry, attributes, name))
 }
 
 /// Makes a special file.
@@ -219,13 +220,21 @@ fn write_special(
     disk.entry(hidden_key).ok_or_else(|| rustix::io::Errno::NOENT.into())
 }
 
-fn write_link(memory: &Memory, entry: &Entry, hidden_key: &Key) -> Result<Entry, Cause> {
+fn write_link(
+    memory: &Memory,
+    entry: &Entry,
+    attributes: Option<&Attributes>,
+    hidden_key: &Key,
+) -> Result<Entry, Cause> {
     let mut disk = memory.call(Call::MakeLink, &entry.key)?;
     disk.create(hidden_key, EntryKind::Symlink, entry.link.as_deref().unwrap_or_default())?;
     let keeps = &memory.0.options.keeps;
     disk.update(hidden_key, |node| {
         let wanted = Metadata { mode: node.metadata.mode, ..entry.metadata };
         node.metadata = keeps.achievable(wanted, EntryKind::Symlink, Some(&node.metadata));
+        if let Some(attributes) = attributes {
+            node.attributes = with_attributes(&node.attributes, attributes);
+        }
     });
     disk.entry(hidden_key).ok_or_else(|| rustix::io::Errno::NOENT.into())
 }
@@ -259,8 +268,8 @@ impl StageDirectory for MemoryDirectory {
         Ok(Box::new(MemoryStage::begin(&self.memory, &entry.key, hidden, size)?))
     }
 
-    fn make_link(&self, entry: &Entry) -> Result<Written, Cause> {
-        let found = write_link(&self.memory, entry, &self.member(entry)?)?;
+    fn make_link(&self, entry: &Entry, attributes: Option<&Attributes>) -> Result<Written, Cause> {
+        let found = write_link(&self.memory, entry, attributes, &self.member(entry)?)?;
         Ok(Written { stamp: found.stamp, metadata: found.metadata, lost: Features::default() })
     }
 

@@ -233,6 +233,7 @@ fn content_type(key: &[u8], kind: EntryKind) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Attribute;
 
     fn at(seconds: i64, nanos: u32) -> Timestamp {
         Timestamp { seconds, nanos }
@@ -255,6 +256,68 @@ mod tests {
                 assert_eq!((facts.digest, facts.completeness), (Some(digest), Completeness::Full));
                 assert_eq!(facts.extras.as_deref(), Some(&extras));
             }
+        }
+    }
+
+    /// Returns extras with attributes of `size` bytes in all, or a little more.
+    fn with_attributes(size: usize) -> Extras {
+        let acl = [
+            &[2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 7, 0, 1, 0, 0, 0][..],
+            &[4, 0, 4, 0, 255, 255, 255, 255, 16, 0, 7, 0, 255, 255, 255, 255],
+            &[32, 0, 0, 0, 255, 255, 255, 255],
+        ];
+        let found = [("system.posix_acl_access", acl.concat()), ("user.a", vec![7; size])];
+        let found = found
+            .map(|(name, value)| Attribute { name: name.as_bytes().into(), value: value.into() });
+        let set = Attributes::checked(found.to_vec()).expect("valid");
+        let (attributes, apart) = (set.digest(), Apart::Loaded(Arc::new(set)));
+        Extras { attributes, apart, ..Extras::default() }
+    }
+
+    #[test]
+    fn attributes_are_beside_an_object_if_they_fit() {
+        let metadata = Metadata { mode: 0o640, ..Metadata::default() };
+        for (size, fits) in [(0, true), (1_000, true), (1_500, false), (100_000, false)] {
+            let extras = with_attributes(size);
+            let set = extras.apart.loaded().expect("attributes");
+            let sent = headers(b"a", EntryKind::File, &metadata, Some(&extras), None);
+            let bytes = sent.user.iter().map(|(name, value)| PREFIX + name.len() + value.len());
+            assert!(bytes.sum::<usize>() <= LARGEST, "{size}");
+            assert_eq!(lost(&sent, Some(set)).is_empty(), fits, "{size}");
+            let facts = facts(sent.clone(), EntryKind::File, Metadata::default());
+            let found = facts.extras.as_deref().expect("extras");
+            assert_eq!(found.attributes, extras.attributes);
+            assert_eq!(found.apart.loaded(), Some(set).filter(|_| fits));
+            // With its ACL it has the mode of that.
+            assert_eq!(facts.metadata.mode, if fits { 0o670 } else { 0o640 });
+            let mut none = sent;
+            put_attributes(&mut none, &Attributes::default());
+            assert!(none.user.iter().all(|(name, _)| !name.contains("attributes")));
+        }
+    }
+
+    #[test]
+    fn attributes_that_nobody_wrote_so_are_none() {
+        let extras = with_attributes(1);
+        let sent = headers(b"a", EntryKind::File, &Metadata::default(), Some(&extras), None);
+        let encoded = |name: &str| {
+            let mut bytes = (name.len() as u16).to_le_bytes().to_vec();
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(&[0; 4]);
+            BASE64_STANDARD.encode(bytes)
+        };
+        let foreign = ["system.foo", "security.selinux", "x"].map(encoded);
+        for value in foreign.into_iter().chain(["*".to_owned(), "AA==".to_owned(), "YQ".repeat(99)])
+        {
+            let mut headers = sent.clone();
+            put(&mut headers, ATTRIBUTE_SET, value.clone());
+            let facts = facts(headers, EntryKind::File, Metadata::default());
+            let found = facts.extras.expect("the digest");
+            assert_eq!(
+                (found.apart, found.told),
+                (Apart::Nothing, AttributeKinds::NONE),
+                "{value}"
+            );
         }
     }
 

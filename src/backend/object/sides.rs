@@ -14,7 +14,9 @@ use crate::backend::{
 };
 use crate::model::entry::Completeness;
 use crate::model::error::Side;
-use crate::model::{Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp};
+use crate::model::{
+    Attributes, Cause, Entry, EntryKind, Error, Keeps, Key, Metadata, Notice, Stamp,
+};
 use std::any::Any;
 use std::sync::Arc;
 
@@ -140,15 +142,15 @@ impl ObjectTarget {
     }
 
     /// Writes a leaf that is no file.
-    fn put_leaf(&self, entry: &Entry, precondition: Precondition) -> Result<Stamp, Cause> {
+    fn put_leaf(&self, entry: &Entry, precondition: Precondition) -> Result<MetadataSet, Cause> {
         let key = &entry.key;
         self.keep_replaced(key, precondition)?;
-        let stamp = self.place().put_leaf(entry, precondition)?;
+        let set = self.place().put_leaf(entry, precondition)?;
         if precondition == Precondition::EmptyDirectory {
             let marker = Key::child(key.parent(), key.name(), true);
             self.delete(&self.place().object_key(&marker)?)?;
         }
-        Ok(stamp)
+        Ok(set)
     }
 
     /// Removes entries that need not be kept, or are.
@@ -313,8 +315,13 @@ impl Target for ObjectTarget {
         self.delete(&self.place().object_key(key)?)
     }
 
-    fn make_link(&self, entry: &Entry, precondition: Precondition) -> Result<Option<Stamp>, Cause> {
-        self.put_leaf(entry, precondition).map(Some)
+    fn make_link(
+        &self,
+        entry: &Entry,
+        _attributes: Option<&Attributes>,
+        precondition: Precondition,
+    ) -> Result<MetadataSet, Cause> {
+        self.put_leaf(entry, precondition)
     }
 
     fn make_special(
@@ -323,8 +330,7 @@ impl Target for ObjectTarget {
         _intended: &Intended<'_>,
         precondition: Precondition,
     ) -> Result<MetadataSet, Cause> {
-        let stamp = self.put_leaf(entry, precondition)?;
-        Ok(MetadataSet { stamp: Some(stamp), ..MetadataSet::default() })
+        self.put_leaf(entry, precondition)
     }
 
     fn set_metadata(

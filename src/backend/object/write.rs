@@ -516,7 +516,7 @@ impl BucketPrefix {
         &self,
         entry: &Entry,
         precondition: Precondition,
-    ) -> Result<Stamp, Cause> {
+    ) -> Result<MetadataSet, Cause> {
         let object = self.object_key(&entry.key)?;
         let text = entry.link.as_deref().unwrap_or_default();
         let (metadata, extras, digest) =
@@ -524,6 +524,9 @@ impl BucketPrefix {
         let headers = headers(&object, entry.kind, metadata, extras, Some(&digest));
         let body = Bytes::copy_from_slice(text);
         let tag = self.put_whole(&object, &body.into(), &headers, precondition)?;
-        Ok(Stamp::of_object(text.len() as u64, tag))
+        let apart = extras.and_then(|extras| extras.apart.loaded());
+        let lost = lost(&headers, apart.map(|apart| &**apart));
+        let stamp = Some(Stamp::of_object(text.len() as u64, tag));
+        Ok(MetadataSet { stamp, are_attributes_changed: false, lost })
     }
 }

@@ -128,8 +128,11 @@ impl Report {
         let pair = &explained.pair;
         let row = pair.row.as_ref();
         self.line("key", &pair.key.to_string());
+        let [of_source, of_target] = &explained.attributes;
         self.side("source", &pair.source, row.map(|row| row.source), row, true);
+        self.attributes(of_source);
         self.side("target", &pair.target, row.map(|row| row.target), row, false);
+        self.attributes(of_target);
         match row {
             Some(row) => self.row(row, explained),
             None => self.line("record", "none"),
@@ -198,6 +201,13 @@ impl Report {
                 "",
                 "the recorded stamp was taken within a clock tick of a change: it is not trusted",
             );
+        }
+    }
+
+    /// Prints the extended attributes and ACLs of a side's entry, if it has some.
+    fn attributes(&self, attributes: &[String]) {
+        if !attributes.is_empty() {
+            self.line("", &attributes.join(", "));
         }
     }
 

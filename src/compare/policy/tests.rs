@@ -119,6 +119,7 @@ impl Case {
             looks_for,
             inspects: true,
             keeps_apart: true,
+            retries_apart: false,
         };
         let pair = Pair { key, source, target, row, conflict };
         let achievable = |metadata: &Metadata, _, _: Option<&Metadata>| achievable(metadata);

@@ -146,6 +146,7 @@ impl Scene {
             looks_for: if self.keeps_all { AttributeKinds::ALL } else { AttributeKinds::NONE },
             inspects: true,
             keeps_apart: false,
+            retries_apart: false,
             options: self.policy,
             filter,
             surplus: if self.delete.is_some() { Surplus::Delete } else { Surplus::Keep },

@@ -33,6 +33,7 @@ fn publishing(run: &RunId) -> Publishing {
             key_space: crate::backend::KeySpace::Tree,
             keeps: None,
             preserve: crate::model::Preserve::NOTHING,
+            settable: None,
             mapping: crate::model::MetadataMapping::default(),
         },
         totals: Totals::default(),

@@ -1,6 +1,7 @@
 //! Attributes that entries of the target don't have themselves.
 
-use super::State;
+use super::{IS_LISTED, State};
+use crate::manifest::RunRecord;
 use crate::manifest::row::Row;
 use crate::model::{Apart, Attributes, AttributesDigest, Error, Extras};
 use rusqlite::{OptionalExtension as _, params};
@@ -23,6 +24,14 @@ impl State {
         let ask = |query: &str| self.connection.query_row(query, [], |row| row.get::<_, bool>(0));
         let known = ask(table).and_then(|has_table| if has_table { ask(any) } else { Ok(false) });
         known.map_err(|error| self.failed("read", error))
+    }
+
+    /// Returns the source's latest run that did everything.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be read.
+    pub fn last_complete_run(&self) -> Result<Option<RunRecord>, Error> {
+        self.run_of_source(&format!("verdict = 'complete' AND NOT {IS_LISTED}"))
     }
 
     /// Loads the attributes that a row's entry doesn't have itself. Where they are lost, so is what

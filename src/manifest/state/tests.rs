@@ -8,9 +8,12 @@ use crate::manifest::database::with_suffix;
 use crate::manifest::journal::Journal;
 use crate::manifest::{ManifestMode, Origin, Verified, is_damage};
 use crate::model::stamp::Inode;
+use crate::model::{
+    Apart, Attribute, Attributes, EntryKind, ExtraDigests, Extras, Metadata, Stamp,
+};
 use crate::model::{Birth, Digest};
-use crate::model::{EntryKind, ExtraDigests, Metadata, Stamp};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::sync::Arc;
 
 const SOURCE: &str = "/source";
 const TARGET: &str = "/target";
@@ -396,6 +399,50 @@ fn what_was_verified_is_recorded_and_is_no_change() {
     ];
     assert_eq!(all(&state), expected);
     assert_eq!(state.changed().unwrap(), 0);
+}
+
+/// Returns a row whose entry lacks an attribute of this name.
+fn lacking(key: &str, name: &str) -> Row {
+    let attribute = Attribute { name: name.as_bytes().into(), value: (*b"1").into() };
+    let set = Attributes::checked(vec![attribute]).unwrap();
+    let (attributes, apart) = (set.digest(), Apart::Loaded(Arc::new(set)));
+    let extras = Extras { attributes, apart, ..Extras::default() };
+    Row { extras: Some(Box::new(extras)), ..row(key) }
+}
+
+#[test]
+fn attributes_that_entries_lack_are_kept_once_while_rows_refer_to_them() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(!open(dir.path()).knows_more_than_target().unwrap());
+    let rows = [lacking("a", "user.a"), lacking("b", "user.a"), lacking("c", "user.c"), row("d")];
+    fill(dir.path(), &rows);
+    let state = open(dir.path());
+    assert!(state.knows_more_than_target().unwrap());
+    let loaded = |mut row: Row| {
+        assert!(row.extras.as_ref().is_none_or(|extras| extras.apart.loaded().is_none()));
+        state.load_attributes(&mut row).unwrap();
+        let apart = row.extras.and_then(|extras| extras.apart.loaded().cloned());
+        apart.map(|apart| apart.listed().join(", "))
+    };
+    let of = |name: &str| Some(format!("attribute {name} (1 B)"));
+    let found: Vec<_> = all(&state).into_iter().map(loaded).collect();
+    assert_eq!(found, [of("user.a"), of("user.a"), of("user.c"), None]);
+    let used = rows[0].extras.as_ref().and_then(|extras| extras.attributes);
+    state.keep_attributes(&used.into_iter().collect()).unwrap();
+    let found: Vec<_> = all(&state).into_iter().map(loaded).collect();
+    assert_eq!(found, [of("user.a"), of("user.a"), None, None], "nothing is claimed that is lost");
+}
+
+#[test]
+fn attributes_of_root_close_the_manifest() {
+    let dir = tempfile::tempdir().unwrap();
+    let open_to_all = ManifestMode::new(0o644).unwrap();
+    for (name, expected) in [("user.a", open_to_all), ("trusted.a", ManifestMode::PRIVATE)] {
+        let metadata = Metadata { mode: 0o755, ..Metadata::default() };
+        fill(dir.path(), &[Row { metadata, ..lacking("a", name) }]);
+        let narrowed = open(dir.path()).narrow(open_to_all, 0, RowSelection::All).unwrap();
+        assert_eq!(narrowed, expected, "{name}");
+    }
 }
 
 #[test]

@@ -113,6 +113,7 @@ impl Scene {
             looks_for: crate::model::AttributeKinds::NONE,
             inspects: true,
             keeps_apart: false,
+            retries_apart: false,
         };
         let listing = ListOptions { filter, only: None, key_space: KeySpace::Tree };
         let listed = |side, place: &dyn crate::backend::Source| {

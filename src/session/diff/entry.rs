@@ -5,7 +5,8 @@ use crate::manifest::Row;
 use crate::model::entry::Completeness;
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
-    ContentSign, DeviceNumber, DiffEntry, Entry, EntryKind, Keeps, Key, Mismatch, Timestamp,
+    AttributeKinds, AttributesDigest, ContentSign, DeviceNumber, DiffEntry, Entry, EntryKind,
+    Keeps, Key, Mismatch, Timestamp,
 };
 use std::fmt;
 
@@ -27,6 +28,17 @@ pub(super) struct SideEntry {
     pub(super) is_read: bool,
     /// The listed entry, for reading its content, if it has no digest.
     pub(super) listed: Option<Box<Entry>>,
+    /// Its extended attributes and ACLs, if a manifest tells which it has.
+    pub(super) attributes: Option<Recorded>,
+}
+
+/// The recorded digest of an entry's extended attributes and ACLs, if it has some.
+pub(super) type Recorded = Option<AttributesDigest>;
+
+/// Returns the attributes that a row tells.
+fn attributes_of(row: &Row) -> Option<Recorded> {
+    let recorded = row.extras.as_ref().and_then(|extras| extras.attributes);
+    (row.looked == AttributeKinds::ALL).then_some(recorded)
 }
 
 /// Where knowledge of an entry comes from.
@@ -61,6 +73,7 @@ impl SideEntry {
     /// contains, and metadata of objects that others stored is a guess.
     pub(super) fn by_row(row: Row, key_space: KeySpace) -> Self {
         let device = row.device();
+        let attributes = attributes_of(&row).filter(|_| key_space == KeySpace::Tree);
         let Row { key, kind, digest, target, metadata, link, .. } = row;
         let size = target.size;
         let (kind, metadata) = match key_space {
@@ -75,6 +88,7 @@ impl SideEntry {
             is_touched: false,
             is_read: false,
             listed: None,
+            attributes,
         }
     }
 
@@ -122,6 +136,7 @@ impl SideEntry {
             has_row: row.is_some(),
             is_touched,
             is_read: false,
+            attributes: row.filter(|_| key_space == KeySpace::Tree).and_then(attributes_of),
             listed: can_be_read.then(|| Box::new(entry)),
         }
     }
@@ -246,6 +261,15 @@ fn metadata(
     if !leaves_mtime && !is_mtime_kept {
         differ("mtime", &one.mtime, &other.mtime);
     }
+    if let (Some(one), Some(other)) = (a.attributes, b.attributes)
+        && one != other
+    {
+        words.push(match (one, other) {
+            (Some(_), None) => "attributes -> none".to_owned(),
+            (None, _) => "none -> attributes".to_owned(),
+            (Some(_), Some(_)) => "attributes differ".to_owned(),
+        });
+    }
     (!words.is_empty()).then(|| words.join(", "))
 }
 
@@ -279,6 +303,7 @@ mod tests {
             is_touched: false,
             is_read: false,
             listed: None,
+            attributes: None,
         }
     }
 
@@ -326,6 +351,22 @@ mod tests {
 
     fn content(sign: ContentSign) -> Vec<Mismatch> {
         vec![Mismatch::Content(sign)]
+    }
+
+    #[test]
+    fn attributes_that_manifests_tell_are_compared() {
+        let with = |attributes| SideEntry { attributes, ..row(Some(1)) };
+        let [one, other] = [1, 2].map(|byte| with(Some(Some(AttributesDigest([byte; 16])))));
+        let words = |a: &SideEntry, b: &SideEntry| match &compare(a, b, ALL).1[..] {
+            [] => String::new(),
+            [Mismatch::Metadata(words)] => words.clone(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(words(&one, &one), "");
+        assert_eq!(words(&one, &other), "attributes differ");
+        assert_eq!(words(&one, &with(Some(None))), "attributes -> none");
+        assert_eq!(words(&with(Some(None)), &one), "none -> attributes");
+        assert_eq!(words(&one, &with(None)), "", "nobody looked");
     }
 
     #[test]

@@ -138,6 +138,7 @@ mod tests {
             is_touched: false,
             is_read: false,
             listed: None,
+            attributes: None,
         }
     }
 

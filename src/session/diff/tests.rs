@@ -68,6 +68,7 @@ fn published(place: &Path, version: u8) {
         key_space: KeySpace::Tree,
         keeps: None,
         preserve: crate::model::Preserve::NOTHING,
+        settable: None,
         mapping: crate::model::MetadataMapping::default(),
     };
     let (verdict, totals) = (Verdict::Complete, Totals::default());

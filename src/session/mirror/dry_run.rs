@@ -191,7 +191,7 @@ impl Session<'_> {
         };
         let sets_unlisted = |step: &Step| {
             let sets = step.target.as_ref().and_then(|existing| {
-                super::unlisted(&step.source, existing, &**source, &**target, looks_for)
+                super::attributes::unlisted(&step.source, existing, &**source, &**target, looks_for)
             });
             sets.is_some()
         };

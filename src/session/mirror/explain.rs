@@ -8,7 +8,7 @@ use super::sides::{Rows, RowsToJoin};
 use super::{MirrorOptions, Running, Session, places};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
-use crate::compare::{Conflict, Join, Pair, ReadAhead, RecordedRows, Seen};
+use crate::compare::{Conflict, HardLinks, Join, Pair, ReadAhead, RecordedRows, Seen};
 use crate::filter::{MatchedRule, NameList};
 use crate::listing::OrderChecked;
 use crate::manifest::published::{Head, History, ManifestReader, Publication, Published, trace};
@@ -85,6 +85,8 @@ pub struct Explained {
     pub wanted: Option<Metadata>,
     /// For a directory that is kept: whether its metadata differs.
     pub differs: Option<Differs>,
+    /// The extended attributes and ACLs of the source's entry, and of the target's, in words.
+    pub attributes: [Vec<String>; 2],
 }
 
 impl Explained {
@@ -261,6 +263,7 @@ impl Session<'_> {
                         _ => None,
                     };
                     let mut explained = self.explained(*pair, copied_by, sides);
+                    self.link_to_others(&mut explained, state.as_ref(), sides)?;
                     self.apply_bars_above(&mut explained, sides)?;
                     explanation.keys.push(explained);
                 }
@@ -291,6 +294,28 @@ impl Session<'_> {
         }
         self.add_notices_of_other_options(&mut explanation)?;
         Ok(Some(explanation))
+    }
+
+    /// Decides to link a leaf that a run would make, if another name of its file stands in the target.
+    fn link_to_others(
+        &self,
+        explained: &mut Explained,
+        state: Option<&State>,
+        sides: Listed<'_>,
+    ) -> Result<(), Error> {
+        let makes = matches!(
+            explained.action(),
+            Some(Action::Copy { .. } | Action::MakeLink | Action::MakeSpecial)
+        );
+        if let Some(source) = explained.pair.source.entry()
+            && makes
+            && source.group().is_some()
+            && self.hard_links(sides.to) == HardLinks::Made
+            && super::stands_linked(sides.to, state, source)?
+        {
+            explained.decision = Ok(Decision::new(Action::Link, Reason::HardLink));
+        }
+        Ok(())
     }
 
     /// Adds notices of options in which the latest run differed.
@@ -564,7 +589,7 @@ impl Session<'_> {
         let existing = pair.target.entry().map(|target| &target.metadata);
         let unlisted = match (action, pair.source.entry(), pair.target.entry()) {
             (Some(Action::Adopt | Action::Record), Some(source), Some(target)) => {
-                super::unlisted(source, target, sides.from, sides.to, policy.looks_for)
+                super::attributes::unlisted(source, target, sides.from, sides.to, policy.looks_for)
             }
             _ => None,
         };
@@ -576,7 +601,14 @@ impl Session<'_> {
             pair.source.entry().map(|source| holds(&source.metadata, source.kind, existing));
         let wanted = unlisted.or(wanted);
         let barred_by = None;
+        let attributes = [(sides.from, &pair.source), (sides.to as &dyn Source, &pair.target)];
+        // What can't be read, a run reports.
+        let attributes = attributes.map(|(side, seen)| {
+            let found = seen.entry().and_then(|entry| side.inspect(entry).ok());
+            found.map(|found| found.attributes.listed()).unwrap_or_default()
+        });
         Explained {
+            attributes,
             pair,
             copied_by,
             matched_rule,

@@ -50,7 +50,8 @@ fn compare_with(scene: &Scene, filter: Filter, sample: Option<Sample>) -> Compar
         cores: Cores::default(),
         bytes: Default::default(),
     };
-    let outcome = compare(join.unwrap(), &comparer, 2, &progress, &stop);
+    let links = crate::verify::links::LinkGroups::new(&std::env::temp_dir());
+    let outcome = compare(join.unwrap(), &comparer, links, 2, &progress, &stop);
     let totals = comparer.totals.into_inner();
     Compared { lines: listener.lines(), totals, refusal: outcome.err() }
 }

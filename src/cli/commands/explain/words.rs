@@ -345,6 +345,9 @@ pub(super) fn entry(entry: &Entry) -> String {
     if entry.kind == EntryKind::File {
         parts.push(exact(entry.stamp.size));
     }
+    if let Some(group) = entry.group().filter(|group| group.names > 1) {
+        parts.push(format!("one of {} names", group.names));
+    }
     match entry.stamp.evidence {
         Evidence::Inode(Inode { mtime, ctime, number }) => {
             parts.push(format!("mtime {mtime}"));
