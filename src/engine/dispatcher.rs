@@ -135,7 +135,7 @@ fn work_off(
 ) -> Result<Option<Error>, Error> {
     let Remainder { deletions, tally, after_deletion, links, directories, broke_off } = remainder;
     let Context { progress, observer, .. } = *context;
-    let unrecorded = match state {
+    let touched = match state {
         Some(state) => links::make(context, links, state, committer)?,
         None => None,
     };
@@ -170,8 +170,8 @@ fn work_off(
     let names = successors.put_in_place(context, settled.deletions, committer)?;
     if let Some(state) = state {
         let of_successors = links::make(context, names, state, committer)?;
-        for unrecorded in unrecorded.into_iter().chain(of_successors) {
-            unrecorded.record(context, state, committer)?;
+        for touched in touched.into_iter().chain(of_successors) {
+            touched.record(context, state, committer)?;
         }
     }
     super::finish::directories(context, directories, committer)?;

@@ -2,9 +2,10 @@
 //!
 //! When all steps are done, each name that waits is given to the file of another name of the same
 //! source file: to one that this run put in place, or to one that stands as it was recorded. Names
-//! that the target has of one file and the source of several come apart. What linking, and deleting
-//! other names, changes of a file is its ctime, so that the rows of all of them are written when
-//! deletions are done.
+//! that the target has of one file and the source of several come apart. A name that was linked is
+//! recorded at once, with what is known of its file: the name that this was found by may be deleted
+//! next. What linking, and deleting other names, changes of a file is its ctime, so that all of them
+//! get fresh stamps when deletions are done.
 
 use super::Context;
 use super::commit::Committer;
@@ -15,16 +16,20 @@ use crate::compare::{Pair, Seen};
 use crate::manifest::{PendingRow, Row, SourceNumber, State};
 use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{
-    Action, Decision, Entry, EntryError, EntryKind, Error, Feature, GroupId, Key, Operation,
-    Outcome, Reason, Stamp,
+    Action, Check, Decision, Entry, EntryError, EntryKind, Error, Feature, GroupId, Key, Operation,
+    Outcome, Progress, Reason, Stamp,
 };
 use crate::plan::links::{Follower, Links, Role, SharedName};
 use crate::plan::{Step, spool_error};
-use crate::spool::{Sorted, Sorter, Spool};
+use crate::spool::{Sorted, Sorter};
 use std::collections::{HashSet, VecDeque};
 
-/// In bytes: as much of what is recorded at the end stays in memory.
-const SPOOL_MEMORY: usize = 256 << 10;
+/// In bytes: as much of the keys that get fresh stamps at the end stays in memory.
+const SORTER_MEMORY: usize = 256 << 10;
+
+/// The most names of a file that are linked before they are recorded: each link changes the stamps
+/// of all.
+const LINKED: usize = 1_024;
 
 /// The most files of which is remembered that they were found as recorded, in some 4 MiB. Of others
 /// whose ctime changes, the content is read once more.
@@ -62,20 +67,21 @@ pub(super) fn stays_linked(
     entry: &Entry,
 ) -> Result<bool, Error> {
     let Some(group) = entry.group() else { return Ok(false) };
-    let standing = standing(context, state, group.id, entry, &HashSet::new())?;
-    Ok(standing.iter().any(|row| matches!(context.source.look(&row.key), Ok(Some(_)))))
+    let takes = |row: &Row| matches!(context.source.look(&row.key), Ok(Some(_)));
+    Ok(!standing(context, state, group.id, entry, &HashSet::new(), takes)?.is_empty())
 }
 
 /// Returns rows of names of the same file as an entry of the source, of those that stand in the
 /// target as they were recorded, with the stamps that they have now. Names of a file that this run
 /// made, or `found` to be as recorded, stand also if nothing of it but the ctime changed since: the
-/// run took other names from it. If this run made such a file, names of earlier files are left out.
+/// run took other names from it. Those that this run recorded come first. `takes` chooses among them.
 fn standing(
     context: &Context<'_>,
     state: &State,
     file: GroupId,
     entry: &Entry,
     found: &HashSet<u64>,
+    mut takes: impl FnMut(&Row) -> bool,
 ) -> Result<VecDeque<Row>, Error> {
     let mut rows = state.rows_of(file, |row| {
         if row.from != context.policy.from || !is_same_file(&row, entry) {
@@ -86,11 +92,10 @@ fn standing(
             || number_of(&row.target).is_some_and(|number| found.contains(&number));
         let stands = now.stamp.is_still(&row.target)
             || is_known && differs_in_ctime(context, &now, &row.target);
-        (now.kind == row.kind && stands).then_some(Row { target: now.stamp, ..row })
+        let row = (now.kind == row.kind && stands).then_some(Row { target: now.stamp, ..row });
+        row.filter(&mut takes)
     })?;
-    if rows.iter().any(|row| row.run == context.run) {
-        rows.retain(|row| row.run == context.run);
-    }
+    rows.make_contiguous().sort_by_key(|row| row.run != context.run);
     Ok(rows)
 }
 
@@ -118,15 +123,11 @@ fn is_same_file(row: &Row, entry: &Entry) -> bool {
         }
 }
 
-/// What has to be recorded when all names are made and others deleted.
-pub(super) struct Unrecorded {
-    /// Keys whose rows are right but for the target's stamp.
-    touched: Sorter,
-    /// Names that were linked: the length of another name's key, that key, and the source's entry.
-    linked: Spool,
-}
+/// Keys whose rows are right but for the target's stamp, which is taken when all names are made and
+/// others deleted.
+pub(super) struct Touched(Sorter);
 
-/// Makes the names that wait; returns what is to be recorded of them, if there are any.
+/// Makes the names that wait; returns whose stamps are to be taken later, if there are any.
 ///
 /// # Errors
 /// Fails if the state or the spools can't be read.
@@ -135,7 +136,7 @@ pub(super) fn make(
     links: Links,
     state: &State,
     committer: &mut Committer<'_>,
-) -> Result<Option<Unrecorded>, Error> {
+) -> Result<Option<Touched>, Error> {
     let none = Links::new(context.spool_dir);
     let learned = std::mem::replace(&mut *context.learned_links.lock(), none);
     if links.count + learned.count == 0 {
@@ -148,19 +149,17 @@ pub(super) fn make(
         state,
         committer,
         worker: Worker::new(context, 0),
-        unrecorded: Unrecorded {
-            touched: Sorter::new(context.spool_dir, SPOOL_MEMORY),
-            linked: Spool::new(context.spool_dir, SPOOL_MEMORY),
-        },
+        linked: Vec::new(),
+        touched: Sorter::new(context.spool_dir, SORTER_MEMORY),
         found: HashSet::new(),
     };
     linking.take_apart(links.shared.finish().map_err(spool_error)?)?;
     linking.follow(links.followers.finish().map_err(spool_error)?)?;
     linking.follow(learned.followers.finish().map_err(spool_error)?)?;
-    let Linking { committer, unrecorded, .. } = linking;
-    // Deletions wait for what was copied here, too.
+    let Linking { committer, touched, .. } = linking;
+    // Deletions wait for what was copied and recorded here, too.
     committer.flush();
-    Ok(Some(unrecorded))
+    Ok(Some(Touched(touched)))
 }
 
 struct Linking<'l, 'k, 'c, 'a> {
@@ -168,7 +167,9 @@ struct Linking<'l, 'k, 'c, 'a> {
     state: &'l State,
     committer: &'l mut Committer<'k>,
     worker: Worker<'c, 'a>,
-    unrecorded: Unrecorded,
+    /// Names that were linked and are not recorded yet, each with a stamp of its file.
+    linked: Vec<(PendingRow, Stamp)>,
+    touched: Sorter,
     /// Inode numbers of the target's files that this run found to be as they were recorded, or
     /// recorded as it found them: at most [`FOUND`].
     found: HashSet<u64>,
@@ -181,7 +182,9 @@ struct Leading {
     standing: VecDeque<Row>,
     /// The one that is open.
     open: Option<OpenName>,
-    /// Whether a name was made by itself since these were found.
+    /// Inode numbers of files that can have no more names.
+    full: HashSet<u64>,
+    /// Whether there may be others than those that were found.
     is_outdated: bool,
 }
 
@@ -253,23 +256,26 @@ impl Linking<'_, '_, '_, '_> {
     /// Gives the names that follow their files.
     fn follow(&mut self, mut followers: Sorted) -> Result<(), Error> {
         let mut leading: Option<Leading> = None;
-        while let Some(record) = followers.next().map_err(spool_error)? {
-            if self.context.is_over() {
-                return Ok(());
-            }
+        while !self.context.is_over()
+            && let Some(record) = followers.next().map_err(spool_error)?
+        {
             let follower = Follower::decode(record).ok_or_else(spool_damaged)?;
             let leading = match &mut leading {
                 Some(leading) if leading.file == follower.file => leading,
-                other => other.insert(Leading {
-                    file: follower.file,
-                    standing: VecDeque::new(),
-                    open: None,
-                    is_outdated: true,
-                }),
+                other => {
+                    self.record_linked()?;
+                    other.insert(Leading {
+                        file: follower.file,
+                        standing: VecDeque::new(),
+                        open: None,
+                        full: HashSet::new(),
+                        is_outdated: true,
+                    })
+                }
             };
             self.give(leading, follower)?;
         }
-        Ok(())
+        self.record_linked()
     }
 
     fn give(&mut self, leading: &mut Leading, mut follower: Follower) -> Result<(), Error> {
@@ -294,22 +300,38 @@ impl Linking<'_, '_, '_, '_> {
                 }
                 continue;
             }
+            if self.is_better_known(row, key)? {
+                self.check(leading, &follower.source)?;
+                continue;
+            }
             if follower.place == Precondition::Leaf && matches!(file.has_name(key), Ok(true)) {
-                context.progress.files_unchanged.add(1);
-                let is_symlink = follower.source.kind == EntryKind::Symlink;
-                context.progress.links_unchanged.add(u64::from(is_symlink));
-                let donor = row.key.clone();
-                return self.linked(&donor, &follower.source);
+                let row = row.clone();
+                self.count_unchanged(&follower.source);
+                let Follower { source, target, .. } = follower;
+                let own = self.state.row(&source.key)?;
+                let tells = |row: &Row| (row.digest, row.metadata, row.looked);
+                let is_recorded = own.as_ref().is_some_and(|own| tells(own) == tells(&row))
+                    && !context.policy.links_changed(&source, target.as_ref(), own.as_ref());
+                if is_recorded {
+                    return self.touched(&source.key);
+                }
+                return self.linked(row, source);
             }
             match file.link(key, follower.place) {
                 Ok(Linked::Done) => {
                     context.progress.hard_links_made.add(1);
                     let kind = Some(follower.source.kind);
                     context.report(|| Outcome::new(key, kind, Action::Link, Reason::HardLink));
-                    let donor = row.key.clone();
-                    return self.linked(&donor, &follower.source);
+                    let row = row.clone();
+                    return self.linked(row, follower.source);
                 }
-                Ok(Linked::Full) => leading.open = None,
+                Ok(Linked::Full) => {
+                    // There may be more files than were found at once.
+                    let number = number_of(&row.target);
+                    let is_new = number.is_some_and(|number| leading.full.insert(number));
+                    leading.is_outdated |= is_new && leading.standing.is_empty();
+                    leading.open = None;
+                }
                 // A name that was made by itself may be on the same file system as this one.
                 Ok(Linked::Impossible) => (leading.open, is_impossible) = (None, true),
                 Err(cause) => {
@@ -338,7 +360,11 @@ impl Linking<'_, '_, '_, '_> {
                 }
                 self.committer.flush();
                 let Self { context, state, found, .. } = self;
-                leading.standing = standing(context, state, leading.file, entry, found)?;
+                // One name of each file that can have more.
+                let mut files = leading.full.clone();
+                let takes =
+                    |row: &Row| number_of(&row.target).is_none_or(|number| files.insert(number));
+                leading.standing = standing(context, state, leading.file, entry, found, takes)?;
                 continue;
             };
             // One that changed since it was looked at is none to give names to.
@@ -348,6 +374,34 @@ impl Linking<'_, '_, '_, '_> {
             }
         }
         Ok(leading.open.as_ref())
+    }
+
+    /// Returns whether the content of a name has a digest on record, and that of the file which it
+    /// is given to was adopted without one.
+    fn is_better_known(&self, donor: &Row, key: &Key) -> Result<bool, Error> {
+        let is_unproven = donor.kind == EntryKind::File && donor.digest.is_none();
+        Ok(is_unproven && self.state.row(key)?.is_some_and(|row| row.digest.is_some()))
+    }
+
+    /// Compares the content of the open file with the source's, and copies it if it differs.
+    fn check(&mut self, leading: &mut Leading, name: &Entry) -> Result<(), Error> {
+        let Some(OpenName { row, .. }) = leading.open.take() else { return Ok(()) };
+        leading.standing.clear();
+        if let Ok(Some(target)) = self.context.target.look(&row.key) {
+            let Progress { files_adopted, adopted_without_digest, .. } = self.context.progress;
+            if row.run == self.context.run && adopted_without_digest.get() > 0 {
+                // It isn't adopted after all.
+                files_adopted.sub(1);
+                adopted_without_digest.sub(1);
+            }
+            let source = Entry { key: row.key.clone(), ..name.clone() };
+            let decision = Decision::new(Action::Check(Check::EachOther), Reason::SourceDoubtful);
+            let (target, row) = (Some(target), Some(row));
+            let precondition = Precondition::Leaf;
+            let step = Step { decision, source, target, row, precondition };
+            leading.is_outdated = self.carry_out(&step);
+        }
+        Ok(())
     }
 
     /// Makes a name a file of its own, as if it had no other.
@@ -373,6 +427,12 @@ impl Linking<'_, '_, '_, '_> {
             context.target.achievable_metadata(metadata, kind, existing)
         };
         let decision = match context.policy.decide(&pair, achievable) {
+            Ok(Decision { action: Action::Keep, .. })
+                if !context.policy.links_changed(&source, Some(&target), row.as_ref()) =>
+            {
+                self.count_unchanged(&source);
+                return Ok(());
+            }
             Ok(Decision { action: Action::Keep, reason }) => Decision::new(Action::Record, reason),
             Ok(decision) => decision,
             Err(cause) => {
@@ -408,26 +468,51 @@ impl Linking<'_, '_, '_, '_> {
         false
     }
 
-    fn touched(&mut self, key: &Key) -> Result<(), Error> {
-        self.unrecorded.touched.push(key.as_bytes()).map_err(spool_error)
+    fn count_unchanged(&self, entry: &Entry) {
+        let progress = self.context.progress;
+        progress.files_unchanged.add(1);
+        progress.links_unchanged.add(u64::from(entry.kind == EntryKind::Symlink));
     }
 
-    fn linked(&mut self, donor: &Key, entry: &Entry) -> Result<(), Error> {
+    fn touched(&mut self, key: &Key) -> Result<(), Error> {
+        self.touched.push(key.as_bytes()).map_err(spool_error)
+    }
+
+    /// Takes a name for one of the file of another name that has this row.
+    fn linked(&mut self, donor: Row, mut entry: Entry) -> Result<(), Error> {
         if !entry.flags().is_empty() {
-            self.context.seal(entry);
+            self.context.seal(&entry);
         }
-        let mut record = (donor.as_bytes().len() as u32).to_le_bytes().to_vec();
-        record.extend_from_slice(donor.as_bytes());
-        record.extend_from_slice(&entry.encode());
-        self.unrecorded.linked.push(&record).map_err(spool_error)
+        let attributes = donor.extras.as_ref().and_then(|extras| extras.attributes);
+        entry.set_attributes(attributes);
+        let row = PendingRow {
+            digest: donor.digest,
+            extra: donor.extra,
+            origin: donor.origin,
+            source_racy: donor.source_racy,
+            verified_at: donor.verified_at,
+            looked: donor.looked,
+            ..PendingRow::of(entry, donor.metadata, self.context.recorded_by())
+        };
+        self.linked.push((row, donor.target));
+        if self.linked.len() < LINKED { Ok(()) } else { self.record_linked() }
+    }
+
+    /// Records the names that were linked, with the stamps that their files have now.
+    fn record_linked(&mut self) -> Result<(), Error> {
+        for (row, stamp) in std::mem::take(&mut self.linked) {
+            self.touched(&row.key)?;
+            self.committer.refresh(row, stamp);
+        }
+        Ok(())
     }
 }
 
-impl Unrecorded {
-    /// Records the names, with the stamps that their files have when nothing more changes these.
+impl Touched {
+    /// Records the stamps that the files have now, when nothing more changes these.
     ///
     /// # Errors
-    /// Fails if the state or the spools can't be read.
+    /// Fails if the state or the sorter can't be read.
     pub(super) fn record(
         self,
         context: &Context<'_>,
@@ -435,55 +520,25 @@ impl Unrecorded {
         committer: &mut Committer<'_>,
     ) -> Result<(), Error> {
         committer.flush();
-        let mut touched = self.touched.finish().map_err(spool_error)?;
+        let mut touched = self.0.finish().map_err(spool_error)?;
         let mut last = None;
-        while let Some(record) = touched.next().map_err(spool_error)? {
-            if context.is_over() {
-                return Ok(());
-            }
+        while !context.is_over()
+            && let Some(record) = touched.next().map_err(spool_error)?
+        {
             let key = Key::new(record);
             if last.as_ref() == Some(&key) {
                 continue;
             }
             if let Some(row) = state.row(&key)? {
-                let written = row.target;
-                committer.refresh(row.into(), written);
+                let found = context.target.look(&key);
+                let is_right = matches!(&found, Ok(Some(now)) if now.stamp.is_still(&row.target));
+                if !is_right {
+                    let recorded = row.target;
+                    committer.refresh(row.into(), recorded);
+                }
             }
             last = Some(key);
         }
-        let mut linked = self.linked.into_reader().map_err(spool_error)?;
-        let mut donor: Option<Row> = None;
-        while let Some(record) = linked.next().map_err(spool_error)? {
-            if context.is_over() {
-                return Ok(());
-            }
-            let (key, mut entry) = decode(record).ok_or_else(spool_damaged)?;
-            if donor.as_ref().is_none_or(|donor| donor.key != key) {
-                donor = state.row(&key)?;
-            }
-            if let Some(donor) = &donor {
-                let by = context.recorded_by();
-                let of_donor = PendingRow::from(donor.clone());
-                let attributes = of_donor.extras.as_ref().and_then(|extras| extras.attributes);
-                entry.set_attributes(attributes);
-                let row = PendingRow {
-                    digest: of_donor.digest,
-                    extra: of_donor.extra,
-                    origin: of_donor.origin,
-                    source_racy: of_donor.source_racy,
-                    verified_at: of_donor.verified_at,
-                    looked: of_donor.looked,
-                    ..PendingRow::of(entry, of_donor.metadata, by)
-                };
-                committer.refresh(row, donor.target);
-            }
-        }
         Ok(())
     }
-}
-
-fn decode(record: &[u8]) -> Option<(Key, Entry)> {
-    let (length, rest) = record.split_first_chunk::<4>()?;
-    let (key, entry) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-    Some((Key::new(key), Entry::decode(entry)?))
 }

@@ -424,19 +424,19 @@ impl State {
     pub fn rows_of(
         &self,
         file: GroupId,
-        take: impl Fn(Row) -> Option<Row>,
+        mut take: impl FnMut(Row) -> Option<Row>,
     ) -> Result<VecDeque<Row>, Error> {
         let query = format!(
             "SELECT {} FROM links JOIN entries USING (key) WHERE id = ?1",
             row::columns(VERSION)
         );
-        let read = || {
+        let mut read = || {
             let mut statement = self.connection.prepare_cached(&query)?;
             let mut found = statement.query([file.0 as i64])?;
             let mut rows = VecDeque::new();
             while let Some(row) = found.next()?.filter(|_| rows.len() < NAMES) {
                 let is_of_file = |row: &Row| row.group().is_some_and(|group| group.id == file);
-                rows.extend(row::decode(row).filter(is_of_file).and_then(&take));
+                rows.extend(row::decode(row).filter(is_of_file).and_then(&mut take));
             }
             Ok(rows)
         };

@@ -1,10 +1,10 @@
 //! Names of hard-linked files: one of them is carried out like any other entry, the rest wait until
 //! that is in its place.
 //!
-//! Only names take part about which something changed ([`Policy::links_changed`]), or for which
-//! there is something to do that gives a file with several names in the target a new inode: all
-//! others are as they were recorded. A name that is added to a file or taken from it changes the
-//! ctime of all others, so that they take part together.
+//! Only names take part about which something changed ([`Policy::links_changed`]), for which there
+//! is something to do that gives a file with several names in the target a new inode, or which are
+//! not names of one file in the target: all others are as they were recorded. A name that is added
+//! to a file or taken from it changes the ctime of all others, so that they take part together.
 //!
 //! [`Policy::links_changed`]: crate::compare::Policy::links_changed
 
@@ -12,7 +12,7 @@ use super::{Planning, spool_error};
 use crate::backend::Precondition;
 use crate::compare::{HardLinks, Seen};
 use crate::manifest::Row;
-use crate::model::{Action, Cause, Decision, Entry, Error, GroupId, Reason};
+use crate::model::{Action, Cause, Decision, Entry, Error, GroupId, LinkGroup, Reason};
 use crate::spool::{Sorter, Spool, SpoolReader};
 use std::collections::HashMap;
 use std::path::Path;
@@ -93,10 +93,32 @@ pub(super) enum Held {
 struct Leader {
     /// Names that were not met yet.
     left: u32,
-    /// Whether one of its names is carried out, or stands in the target.
-    is_led: bool,
-    /// The target's file of that name, if it stays.
-    target: Option<GroupId>,
+    lead: Lead,
+}
+
+/// What other names of a file follow.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lead {
+    /// No name so far.
+    Nothing,
+    /// A name that stands in the target, no matter which.
+    Standing,
+    /// A name that is carried out or stands in the target: the target's file, if it stays and has
+    /// several names.
+    Name(Option<GroupId>),
+}
+
+impl Lead {
+    /// Returns whether the leading name is one of this file of the target, as it is now.
+    fn is_of(self, file: Option<GroupId>) -> bool {
+        file.is_some() && self == Self::Name(file)
+    }
+}
+
+impl Leader {
+    fn first(group: LinkGroup, lead: Lead) -> Self {
+        Self { left: group.names.checked_sub(1).unwrap_or(u32::MAX), lead }
+    }
 }
 
 /// What a plan knows of files with several names.
@@ -254,7 +276,7 @@ impl LinkPlan {
         let is_due = file.is_some() && decision.action != Action::Keep;
         if policy.hard_links != HardLinks::Made
             || !puts_in_place(decision)
-            || !(is_changed || is_due)
+            || !is_changed && !is_due && self.stands_together(source, file)
         {
             return Ok(Held::Now(decision));
         }
@@ -316,15 +338,16 @@ impl LinkPlan {
         );
         if let Some(leader) = self.leaders.get_mut(&group.id) {
             leader.left = leader.left.saturating_sub(1);
-            let (is_led, of_leader) = (leader.is_led, leader.target);
+            let lead = leader.lead;
+            let is_led = lead != Lead::Nothing;
             if !is_led && !is_new {
-                (leader.is_led, leader.target) = (true, target.filter(|_| stays));
+                leader.lead = Lead::Name(target.filter(|_| stays));
             }
-            if leader.left == 0 && leader.is_led {
+            if leader.left == 0 && leader.lead != Lead::Nothing {
                 self.leaders.remove(&group.id);
             }
             return Ok(if is_led || is_new {
-                (Role::Follower, target.is_none() || of_leader != target)
+                (Role::Follower, !lead.is_of(target))
             } else {
                 (Role::Leader, false)
             });
@@ -334,15 +357,39 @@ impl LinkPlan {
         let has_room = self.leaders.len() < LEADERS;
         let is_led = stands || !has_room || !is_new || with.is_first_contact;
         if has_room {
-            let left = group.names.checked_sub(1).unwrap_or(u32::MAX);
-            let target = target.filter(|_| stays && !stands);
-            self.leaders.insert(group.id, Leader { left, is_led, target });
+            let lead = match (stands, is_led) {
+                (true, _) => Lead::Standing,
+                (false, true) => Lead::Name(target.filter(|_| stays)),
+                (false, false) => Lead::Nothing,
+            };
+            self.leaders.insert(group.id, Leader::first(group, lead));
         }
         Ok(match (stands, is_led) {
             (true, _) => (Role::Follower, true),
             (false, true) => (Role::Leader, false),
             (false, false) => (Role::Undecided, true),
         })
+    }
+
+    /// Lets other names follow one that stands as it was recorded. Returns false instead if an
+    /// earlier name of the source's file is one of another file in the target.
+    fn stands_together(&mut self, source: &Entry, file: Option<GroupId>) -> bool {
+        let Some(group) = source.group() else { return true };
+        let lead = Lead::Name(file);
+        let Some(leader) = self.leaders.get_mut(&group.id) else {
+            if self.leaders.len() < LEADERS {
+                self.leaders.insert(group.id, Leader::first(group, lead));
+            }
+            return true;
+        };
+        if matches!(leader.lead, Lead::Name(_)) && !leader.lead.is_of(file) {
+            return false;
+        }
+        *leader = Leader { left: leader.left.saturating_sub(1), lead };
+        if leader.left == 0 {
+            self.leaders.remove(&group.id);
+        }
+        true
     }
 
     /// Returns the next name that is carried out after all, because the target has no other of its
@@ -359,8 +406,8 @@ impl LinkPlan {
         while let Some(record) = names.next().map_err(spool_error)? {
             let name = Follower::decode(record).ok_or_else(damaged)?;
             match self.leaders.get_mut(&name.file) {
-                Some(leader) if !leader.is_led => {
-                    leader.is_led = true;
+                Some(leader) if leader.lead == Lead::Nothing => {
+                    leader.lead = Lead::Name(None);
                     return Ok(Some(name));
                 }
                 _ => self.links.follow(&name).map_err(spool_error)?,
@@ -395,7 +442,7 @@ fn damaged() -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Extras, Key, LinkGroup, Metadata};
+    use crate::model::{Extras, Key, Metadata};
 
     #[test]
     fn names_come_back_by_file_and_as_they_were_pushed() {

@@ -1,7 +1,7 @@
 //! Hard links: names of one file in the source are names of one file in the target.
 
 use crate::common::environment::text;
-use crate::common::tree::Closeness;
+use crate::common::tree::{Closeness, set_mtime_of};
 use crate::common::{Environment, Snapshot, TestTree, assert_mirrored, tools};
 use crate::needs;
 use std::fs;
@@ -223,6 +223,66 @@ fn linked_files_stay_linked_when_only_their_metadata_has_to_change() {
     env.age();
     env.mirrored(&["--size-only"]).counts(&[("hard_links_made", 1), ("hard_links_lost", 0)]);
     env.mirrored(&["--checksum"]).counts(&[("files_copied", 0), ("hard_links_made", 0)]);
+    settled(&env);
+}
+
+/// Renaming a directory leaves the files in it as they are, so that their new names are linked to
+/// the old ones, which are then deleted.
+#[test]
+fn a_renamed_directory_keeps_what_is_known_of_linked_files() {
+    let env = Environment::new();
+    groups().write(&env.source);
+    env.age();
+    env.mirrored(&["--delete"]);
+    env.age();
+    env.mirrored(&["--delete"]);
+    for (old, new) in [("d", "f"), ("e", "b")] {
+        fs::rename(env.source.join(old), env.source.join(new)).expect("rename");
+        env.age();
+        env.mirrored(&["--delete", "--max-delete", "100%"]).counts(&[("files_adopted", 0)]);
+        env.verify(&["--strict"]).expect(0);
+        settled(&env);
+    }
+}
+
+/// The name without a record comes first.
+#[test]
+fn a_name_that_was_linked_on_both_sides_is_proven_by_its_file() {
+    for is_damaged in [false, true] {
+        let env = Environment::new();
+        TestTree::new().file("z", "content").mtime(1, 0).write(&env.source);
+        env.age();
+        env.mirrored(&[]);
+        for root in [&env.source, &env.target] {
+            fs::hard_link(root.join("z"), root.join("a")).expect("link");
+        }
+        if is_damaged {
+            fs::write(env.target.join("z"), "CONTENT").expect("damage");
+            set_mtime_of(&env.target.join("z"), 1, 0);
+        }
+        env.age();
+        let run = env.mirrored(&[]);
+        run.counts(&[("files_copied", u64::from(is_damaged)), ("adopted_without_digest", 0)]);
+        settled(&env);
+    }
+}
+
+/// What a repair leaves, for one: each name is as it is recorded.
+#[test]
+fn names_that_became_files_of_their_own_are_linked_again() {
+    let env = Environment::new();
+    groups().write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    for name in ["a", "d/a", "e/a", "d/two", "z"] {
+        let path = env.target.join(name);
+        let size = path.metadata().expect("look").len() as usize;
+        fs::write(&path, "?".repeat(size)).expect("damage");
+    }
+    env.age();
+    env.verify(&["--repair-from", text(&env.source)]).expect(0);
+    env.age();
+    env.mirrored(&["--delete"]);
     settled(&env);
 }
 

@@ -236,13 +236,19 @@ impl Memory {
         self.disk().remove_all(path.as_bytes());
     }
 
-    /// Renames a leaf and replaces a leaf of that name.
+    /// Renames a leaf and replaces a leaf of that name, or a directory (path with a final `/`) to a
+    /// new name.
     ///
     /// # Panics
     /// If the rename fails.
     pub fn rename(&self, from: &str, to: &str) {
         let [from, to] = [from, to].map(|path| Key::new(path.as_bytes()));
-        let renamed = self.disk().rename_over(&from, &to);
+        let mut disk = self.disk();
+        let renamed = if from.is_directory() {
+            disk.rename_directory(&from, &to)
+        } else {
+            disk.rename_over(&from, &to)
+        };
         renamed.unwrap_or_else(|cause| panic!("cannot rename {from:?} to {to:?}: {cause}"));
     }
 

@@ -5,5 +5,6 @@ mod changes;
 mod conflicts;
 mod deletion;
 mod durability;
+mod links;
 mod model;
 pub(crate) mod scene;
