@@ -132,6 +132,7 @@ fn large_file_mirrored(bencher: Bencher<'_, '_>) {
             sign: None,
             manifest_mode: None,
             markers: true,
+            renames: true,
             holes: Holes::default(),
             durability: Durability::None,
             transfers: 1,

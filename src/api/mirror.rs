@@ -52,6 +52,7 @@ impl Mirror {
             sign: None,
             manifest_mode: None,
             markers: true,
+            renames: true,
             holes: Holes::default(),
             durability: Durability::default(),
             transfers: None,
@@ -143,6 +144,7 @@ pub struct MirrorBuilder {
     sign: Option<SecretKey>,
     manifest_mode: Option<ManifestMode>,
     markers: bool,
+    renames: bool,
     holes: Holes,
     durability: Durability,
     transfers: Option<u16>,
@@ -286,6 +288,13 @@ impl MirrorBuilder {
     /// default; without it each name is copied by itself.
     pub fn hard_links(mut self, hard_links: bool) -> Self {
         self.policy.preserve.links = hard_links;
+        self
+    }
+
+    /// Renames files in the target that were moved in the source, instead of copying them, where they
+    /// are deleted under their old names; by default they are renamed.
+    pub fn renames(mut self, renames: bool) -> Self {
+        self.renames = renames;
         self
     }
 
@@ -475,6 +484,7 @@ impl MirrorBuilder {
             sign: self.sign,
             manifest_mode: self.manifest_mode,
             markers: self.markers,
+            renames: self.renames,
             holes: self.holes,
             durability: self.durability,
             transfers: environment::at_least_one("transfers", self.transfers)

@@ -52,9 +52,20 @@ pub struct Capabilities {
     pub hard_links: bool,
     /// Devices can be made, as far as that is known without trying.
     pub devices: bool,
+    /// How a file is given another name ([`Target::rename`](super::Target::rename)).
+    pub renames: Renames,
     /// The best number of entries for one [`Target::remove_all`](super::Target::remove_all), at
     /// least 1.
     pub delete_batch: usize,
+}
+
+/// How a file of a target is given another name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renames {
+    /// It is renamed.
+    InPlace,
+    /// The store copies it; it has to be deleted under its old name.
+    ByCopy,
 }
 
 impl Capabilities {
@@ -77,6 +88,7 @@ impl Capabilities {
         needs_barrier: false,
         hard_links: true,
         devices: true,
+        renames: Renames::InPlace,
         delete_batch: 1,
     };
 
@@ -101,6 +113,7 @@ impl Capabilities {
             needs_barrier: false,
             hard_links: false,
             devices: true,
+            renames: Renames::ByCopy,
             delete_batch,
         }
     }

@@ -17,7 +17,7 @@ pub mod local;
 pub mod memory;
 pub mod object;
 
-pub use capabilities::Capabilities;
+pub use capabilities::{Capabilities, Renames};
 pub use content::{Piece, Ranges, SMALLEST_RESUMED, range_length};
 pub use headers::Headers;
 pub use inspected::{Inspect, Inspected};
@@ -477,6 +477,17 @@ pub trait Target: Source {
     /// [`Cause::TargetChanged`] if it is another leaf.
     fn donor(&self, _key: &Key, _recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
         Err(Cause::TargetChanged)
+    }
+
+    /// Renames a file to a key at which nothing is, if it is still the one listed. Returns the entry
+    /// under its new key; `None` if it can't be renamed there: then it has to be copied. Where it is
+    /// [renamed by a copy](Renames::ByCopy) it stays under its old key, too.
+    ///
+    /// # Errors
+    /// [`Cause::TargetChanged`] if another entry has the name by now, [`Cause::NameTaken`] if
+    /// something is at the new key.
+    fn rename(&self, _listed: &Entry, _to: &Key) -> Result<Option<Entry>, Cause> {
+        Ok(None)
     }
 
     /// Sets those of an entry's mode, owner, group, mtime and attributes that differ from what is

@@ -158,6 +158,7 @@ fn mirror_builder(
         .by_name(by_name)
         .hard_links(!flags.no_hard_links)
         .specials(!flags.no_specials)
+        .renames(!flags.no_renames)
         .extended_attributes(!flags.no_xattrs)
         .acls(!flags.no_acls)
         .atimes(flags.atimes)

@@ -175,7 +175,7 @@ impl Worker<'_, '_> {
 
     /// Hashes the source's content. Content that changed without its stamp is read once more and
     /// then reported as damaged.
-    fn hash_source(&mut self, step: &Step) -> Result<(Entry, Hashed), EntryError> {
+    pub(super) fn hash_source(&mut self, step: &Step) -> Result<(Entry, Hashed), EntryError> {
         let context = self.context;
         let mut is_silent = false;
         loop {

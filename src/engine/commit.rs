@@ -291,6 +291,8 @@ impl<'a> Committer<'a> {
                 progress.bytes_copied.add(size);
             }
             Some(Action::MakeSpecial) => progress.files_copied.add(1),
+            // It was counted and reported when it was renamed.
+            Some(Action::Rename) => finished.done = None,
             Some(Action::MakeLink) => {
                 progress.files_copied.add(1);
                 progress.links_copied.add(1);

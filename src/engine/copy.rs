@@ -27,6 +27,13 @@ pub(super) enum Work {
         /// The steps for its entries.
         members: Vec<Step>,
     },
+    /// A file to rename.
+    Rename {
+        /// The step, whose target is the file under its old name.
+        step: Step,
+        /// The number of its deletion among all planned.
+        deletion: u64,
+    },
 }
 
 /// Whether a planned copy moved its bytes.
@@ -68,6 +75,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                         done.add_directory(directory);
                     }
                 }
+                Work::Rename { step, deletion } => self.rename(step, deletion, &mut done),
             }
         }
         done
@@ -140,7 +148,8 @@ impl<'c, 'a> Worker<'c, 'a> {
             | Action::Sweep
             | Action::Forget
             | Action::AfterDeletion
-            | Action::Link => Err(EntryError::on_target(
+            | Action::Link
+            | Action::Rename => Err(EntryError::on_target(
                 Operation::MakeDirectory,
                 &step.source.key,
                 Cause::NoParent,

@@ -23,9 +23,9 @@ pub(super) struct Settled {
     pub(super) refusal: Option<Error>,
 }
 
-/// Decides about the planned deletions: `allow` may refuse them, and they wait if a copy failed.
+/// Decides about the planned deletions: `allow` may refuse them. Whether they
+/// [wait](Settled::wait_for_copies) is decided later.
 pub(super) fn settle(
-    progress: &Progress,
     observer: &dyn Observer,
     options: Option<&DeleteOptions>,
     tally: &DeletionTally,
@@ -33,7 +33,9 @@ pub(super) fn settle(
     allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
 ) -> Settled {
     let settled = |deletions| Settled { deletions, refusal: None };
-    let Some(options) = options else { return settled(None) };
+    if options.is_none() {
+        return settled(None);
+    }
     if broke_off {
         observer.observe(&Event::Notice(Notice::NothingDeleted));
         return settled(None);
@@ -42,9 +44,7 @@ pub(super) fn settle(
         observer.observe(&Event::Refused(refused.report()));
         return Settled { deletions: Some(Status::Refused), refusal: Some(refused) };
     }
-    let mut settled = settled(Some(Status::Done));
-    settled.wait_for_copies(progress, Some(options), tally);
-    settled
+    settled(Some(Status::Done))
 }
 
 impl Settled {

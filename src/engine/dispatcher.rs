@@ -3,18 +3,11 @@
 use super::batch::{Batch, Batches, Ending};
 use super::commit::Committer;
 use super::copy::{Work, Worker};
-use super::delete::{delete, for_each_planned, settle};
-use super::links;
-use super::partials::Partials;
-use super::set_aside::{self, Deletions, SetAside, Since};
-use super::successors::Successors;
+use super::set_aside::{SetAside, Since};
 use super::{Context, start};
 use crate::backend::Precondition;
-use crate::manifest::State;
-use crate::model::{
-    Action, Cause, Entry, EntryError, Error, ErrorKind, Key, Operation, Outcome, Reason, Status,
-};
-use crate::plan::{DeleteOptions, DeletionTally, Planned, Remainder, Step, Steps};
+use crate::model::{Action, Cause, EntryError, Error, ErrorKind, Key, Operation, Outcome, Reason};
+use crate::plan::{Planned, Remainder, Step, Steps};
 use crossbeam_channel::{Sender, bounded};
 
 /// The most steps in a group: enough to keep the cost of handing over low, few enough to keep all
@@ -30,23 +23,19 @@ const WHOLE_BYTES: u64 = 32 << 20;
 /// Groups that wait for each worker: this bounds the memory for steps.
 const GROUPS_WAITING: usize = 4;
 
-/// Executes a plan: all steps, then what had to wait for them: first the names of hard-linked
-/// files, which need the state that the committer writes to. Entries are deleted if `allow`
-/// permits it and no copy failed; the same holds for leaves set aside for directories. Returns the
-/// error of `allow` if it refused.
+/// Starts the workers and the commit stage, and calls `feed` with a dispatcher that hands out work
+/// to them. When all of it is done, returns what that returned, the leaves that were set aside, and
+/// the committer, which has put in place all that its batches were full of.
 ///
 /// # Errors
-/// The error that stopped the plan; one that stopped the engine is in [`Context::fatal`]. Rows that
-/// were recorded before remain.
-pub fn execute<P: Steps>(
+/// Fails if a thread ended unexpectedly.
+pub(super) fn with_workers<'k, T>(
     context: &Context<'_>,
-    plan: P,
-    committer: Committer<'_>,
-    (state, deletes): (Option<&State>, Option<&DeleteOptions>),
-    allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
-) -> Result<Option<Error>, Error> {
+    committer: Committer<'k>,
+    feed: impl FnOnce(&mut Dispatcher<'_, '_>) -> T,
+) -> Result<Worked<'k, T>, Error> {
     let batches = Batches::default();
-    let (done, mut committer) = std::thread::scope(|scope| {
+    std::thread::scope(|scope| {
         let (groups, waiting) = bounded::<Vec<Work>>(context.transfers * GROUPS_WAITING);
         let ending = Ending(&batches);
         let committing = start(scope, "commit", || committer.work(&batches))?;
@@ -75,7 +64,7 @@ pub fn execute<P: Steps>(
             failed_directory: None,
             set_aside: SetAside::new(context.spool_dir),
         };
-        let remainder = dispatcher.run(plan);
+        let result = feed(&mut dispatcher);
         let Dispatcher { set_aside, groups, .. } = dispatcher;
         drop(groups);
         let broken = || Error::new(ErrorKind::Unusable, "a worker thread stopped unexpectedly");
@@ -85,32 +74,21 @@ pub fn execute<P: Steps>(
         }
         drop(ending);
         let committer = committing.join().map_err(|_| broken());
-        whole.and_then(|()| Ok(((remainder, set_aside), committer?)))
-    })?;
-    let (remainder, set_aside) = done;
-    // Even if the plan failed, what was done is put in place. Directories' times are set after
-    // that.
-    committer.place();
-    let removes = deletes.is_some() || !set_aside.is_empty();
-    if remainder.is_err() || removes || context.is_over() {
-        // Nothing is removed before its successor is durable.
-        committer.flush();
-    }
-    let remainder = remainder?;
-    let refusal = match remainder.filter(|_| !context.is_over()) {
-        Some(remainder) => {
-            let waiting = Waiting { remainder, set_aside };
-            work_off(context, waiting, &mut committer, (state, deletes), allow)?
-        }
-        None => None,
-    };
-    committer.flush();
-    context.report_refusals();
-    Ok(refusal)
+        whole.and_then(|()| Ok(Worked { result, set_aside, committer: committer? }))
+    })
+}
+
+/// What is left when the workers have ended.
+pub(super) struct Worked<'k, T> {
+    /// What the function returned that fed them.
+    pub(super) result: T,
+    /// Leaves that made room for directories.
+    pub(super) set_aside: SetAside,
+    pub(super) committer: Committer<'k>,
 }
 
 /// Removes a temporary file of a killed run.
-fn sweep(context: &Context<'_>, key: &Key) {
+pub(super) fn sweep(context: &Context<'_>, key: &Key) {
     match context.target.sweep(key) {
         Ok(()) => {
             context.progress.leftovers_swept.add(1);
@@ -125,70 +103,9 @@ fn sweep(context: &Context<'_>, key: &Key) {
     }
 }
 
-/// Does what had to wait for all steps; returns the error of `allow` if it refused.
-fn work_off(
-    context: &Context<'_>,
-    Waiting { remainder, set_aside }: Waiting,
-    committer: &mut Committer<'_>,
-    (state, deletes): (Option<&State>, Option<&DeleteOptions>),
-    allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
-) -> Result<Option<Error>, Error> {
-    let Remainder { deletions, tally, after_deletion, links, directories, broke_off } = remainder;
-    let Context { progress, observer, .. } = *context;
-    let touched = match state {
-        Some(state) => links::make(context, links, state, committer)?,
-        None => None,
-    };
-    for key in context.partials.map(Partials::take_left).unwrap_or_default() {
-        // Most of them were put in their place, or dropped.
-        if !matches!(context.target.look(&key), Ok(None)) {
-            sweep(context, &key);
-        }
-    }
-    let mut settled = settle(progress, observer, deletes, &tally, broke_off, allow);
-    let mut successors = Successors::new(after_deletion, context.spool_dir);
-    if settled.deletions == Some(Status::Done) {
-        successors.stage(context, committer, state)?;
-        settled.wait_for_copies(progress, deletes, &tally);
-    }
-    // Leaves set aside in directories that are to be deleted are removed before these.
-    let planned = Deletions { options: deletes, status: settled.deletions };
-    set_aside::remove(context, set_aside.finish()?, planned, committer)?;
-    match settled.deletions {
-        Some(Status::Done) => delete(context, deletions, committer)?,
-        Some(status) if observer.wants_changes() => {
-            let tell = |entry: &Entry| {
-                context.report(|| {
-                    Outcome::new(&entry.key, Some(entry.kind), Action::Delete, Reason::Extra)
-                        .with_status(status)
-                });
-            };
-            for_each_planned(deletions, tell)?;
-        }
-        _ => {}
-    }
-    let names = successors.put_in_place(context, settled.deletions, committer)?;
-    if let Some(state) = state {
-        let of_successors = links::make(context, names, state, committer)?;
-        for touched in touched.into_iter().chain(of_successors) {
-            touched.record(context, state, committer)?;
-        }
-    }
-    super::finish::directories(context, directories, committer)?;
-    if let Some(state) = state {
-        super::seal::seal(context, state, committer)?;
-    }
-    Ok(settled.refusal)
-}
-
-/// What has to wait for all steps.
-struct Waiting {
-    remainder: Remainder,
-    set_aside: SetAside,
-}
-
-struct Dispatcher<'c, 'a> {
-    context: &'c Context<'a>,
+/// Hands out work to the workers.
+pub(super) struct Dispatcher<'c, 'a> {
+    pub(super) context: &'c Context<'a>,
     groups: Sender<Vec<Work>>,
     batches: &'c Batches,
     group: Vec<Work>,
@@ -234,7 +151,7 @@ impl NewDirectory {
 
 impl Dispatcher<'_, '_> {
     /// Executes the plan; returns `None` if the run was stopped before its end.
-    fn run<P: Steps>(&mut self, mut plan: P) -> Result<Option<Remainder>, Error> {
+    pub(super) fn run<P: Steps>(&mut self, mut plan: P) -> Result<Option<Remainder>, Error> {
         while let Some(planned) = plan.next().transpose()? {
             match planned {
                 Planned::Step(step) => self.step(*step)?,
@@ -315,7 +232,16 @@ impl Dispatcher<'_, '_> {
         is_within
     }
 
-    fn lone(&mut self, step: Step) -> Result<(), Error> {
+    /// Hands out a file to rename.
+    pub(super) fn rename(&mut self, step: Step, deletion: u64) {
+        // Its content is read.
+        self.bytes += step.source.size();
+        self.steps += 1;
+        self.add(Work::Rename { step, deletion });
+    }
+
+    /// Hands out a step by itself.
+    pub(super) fn lone(&mut self, step: Step) -> Result<(), Error> {
         let key = &step.source.key;
         if self.is_in_failed_directory(key) {
             self.context.fail(EntryError::on_target(Operation::Write, key, Cause::NoParent));
@@ -362,7 +288,7 @@ impl Dispatcher<'_, '_> {
         }
     }
 
-    fn hand_over(&mut self) {
+    pub(super) fn hand_over(&mut self) {
         (self.steps, self.bytes) = (0, 0);
         if !self.group.is_empty() {
             let group = std::mem::take(&mut self.group);

@@ -4,8 +4,8 @@
 //! else in groups to workers (`copy`, `check`, `update`; `attempt` with `copying` and `holes`;
 //! `hash`, `ranges` with `zeros`, `tag`; `partials` for files whose copying is stopped).
 //! Finished steps are collected in a `batch`, which the `commit` stage makes durable, puts in place
-//! and records. When all steps are done, `delete` (except what `collisions` spares), `set_aside`,
-//! `successors` and `finish` do what had to wait. `mend` repairs what a verification found, by a
+//! and records. `stages` is the order of a run: when all steps are done, `renames`, `links`, `delete`
+//! (except what `collisions` spares), `set_aside`, `successors` and `finish` do what had to wait. `mend` repairs what a verification found, by a
 //! plan of its own. The engine never prints, never exits, and reads no environment.
 
 mod ahead;
@@ -28,8 +28,10 @@ mod partials;
 mod preview;
 mod ranges;
 mod refusals;
+mod renames;
 mod seal;
 mod set_aside;
+mod stages;
 mod successors;
 mod tag;
 #[cfg(test)]
@@ -40,13 +42,14 @@ mod zeros;
 pub use ahead::CountAhead;
 pub use collisions::Collisions;
 pub use commit::{Committer, not_kept};
-pub use dispatcher::execute;
 pub use hash::{BUFFER, Cores, Hashed, ReadSide, Wanted};
 pub use holes::Holes;
 pub use links::stands_linked;
 pub use partials::Partials;
 pub use preview::Preview;
 pub use refusals::Refusals;
+pub use renames::{moved_from, renames_done};
+pub use stages::execute;
 
 use crate::backend::layer::BandwidthLimit;
 use crate::backend::{Intended, Precondition, Source, Target};
@@ -62,7 +65,7 @@ use crate::model::{
 };
 use crate::plan::links::{Follower, Links};
 use crate::plan::spool_error;
-use crate::spool::Spool;
+use crate::spool::{Sorter, Spool};
 use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::path::Path;
@@ -129,6 +132,8 @@ pub struct Context<'a> {
     /// Entries whose flags are set when all else is done, if the target's flags are set by calls of
     /// their own and the run keeps them.
     pub seals: Option<Mutex<Spool>>,
+    /// Numbers of the deletions whose place a rename took, each in 8 bytes (big-endian).
+    pub renamed: Mutex<Sorter>,
     /// The directory of spool files.
     pub spool_dir: &'a Path,
     /// The files whose copying was stopped, if runs go on with them.

@@ -1,19 +1,24 @@
 //! A dry run: reads the plan and reports the same outcomes as its execution would.
 
-use super::delete::{for_each_planned, preview_deletions, settle};
+use super::delete::{Settled, for_each_planned, preview_deletions, settle};
 use super::finish::{spool_damaged, time_not_kept};
 use super::refusals::Refusals;
+use super::renames::renames_done;
 use super::set_aside::{self, Deletions, SetAside, Since, Successor};
 use super::successors::not_deleted_cause;
+use crate::backend::Renames;
 use crate::compare::join::Joined;
+use crate::model::stamp::StampFields;
 use crate::model::{
     Action, Decision, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation,
     Outcome, Progress, Reason, Status, Stop,
 };
 use crate::plan::links::Follower;
+use crate::plan::moves::{MatchedMoves, Move, Moves, without};
 use crate::plan::{
     DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Step, spool_error,
 };
+use std::path::Path;
 
 /// A dry run.
 pub struct Preview<'a> {
@@ -25,6 +30,10 @@ pub struct Preview<'a> {
     pub stop: &'a Stop,
     /// What the user asked for; `None` if nothing is deleted.
     pub deletes: Option<&'a DeleteOptions>,
+    /// How the target renames files.
+    pub renames: Renames,
+    /// The directory of spool files.
+    pub spool_dir: &'a Path,
     /// Returns whether a temporary file belongs to a run that is under way, and is left alone.
     pub under_way: &'a dyn Fn(&Key) -> bool,
     /// Returns whether a run would set what a listing doesn't show of a file that is otherwise taken
@@ -45,7 +54,7 @@ impl Preview<'_> {
         mut plan: Plan<'_, J>,
         allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
     ) -> Result<Option<Error>, Error> {
-        let mut set_aside = SetAside::new(plan.spool_dir());
+        let mut set_aside = SetAside::new(self.spool_dir);
         while let Some(planned) = plan.next().transpose()? {
             match planned {
                 Planned::SetAside { key, is_deleted } => {
@@ -81,7 +90,10 @@ impl Preview<'_> {
         set_aside: SetAside,
         allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
     ) -> Result<Option<Error>, Error> {
-        let Remainder { deletions, tally, mut after_deletion, links, mut directories, broke_off } =
+        let broke_off = remainder.broke_off;
+        let settle = |tally: &_| settle(self.observer, self.deletes, tally, broke_off, allow);
+        let (remainder, mut settled) = self.moves(remainder, settle)?;
+        let Remainder { deletions, tally, mut after_deletion, links, mut directories, .. } =
             remainder;
         let mut followers = links.followers.finish().map_err(spool_error)?;
         while let Some(record) = followers.next().map_err(spool_error)? {
@@ -93,7 +105,7 @@ impl Preview<'_> {
             }
         }
         let (progress, options) = (self.progress, self.deletes);
-        let settled = settle(progress, self.observer, options, &tally, broke_off, allow);
+        settled.wait_for_copies(progress, options, &tally);
         let mut set_aside = set_aside.finish()?;
         let planned = Deletions { options, status: settled.deletions };
         while let Some((key, since)) = set_aside.next()? {
@@ -126,6 +138,55 @@ impl Preview<'_> {
             self.observer.observe(&Event::Failed(error));
         }
         Ok(settled.refusal)
+    }
+
+    /// Reports what would become of files that may only have to be renamed.
+    fn moves(
+        &self,
+        remainder: Remainder,
+        settle: impl FnOnce(&DeletionTally) -> Settled,
+    ) -> Result<(Remainder, Settled), Error> {
+        if remainder.moves.count == 0 {
+            let settled = settle(&remainder.tally);
+            return Ok((remainder, settled));
+        }
+        let Remainder { moves, deletions, tally, broke_off, .. } = remainder;
+        let rest = Moves::new(self.spool_dir, StampFields::default());
+        let matched = moves.matched(deletions, tally, broke_off, self.spool_dir)?;
+        let settled = settle(&matched.tally);
+        let are_renamed = settled.deletions == Some(Status::Done);
+        let MatchedMoves { mut moves, mut copies, deletions, tally: least, .. } = matched;
+        let mut renamed = renames_done(self.spool_dir).into_inner();
+        while let Some(record) = moves.next().map_err(spool_error)? {
+            let Move { deletion, source, target } =
+                Move::decode(record).ok_or_else(spool_damaged)?;
+            if are_renamed {
+                renamed.push(&deletion.to_be_bytes()).map_err(spool_error)?;
+                let kind = Some(source.kind);
+                let outcome = Outcome::new(&source.key, kind, Action::Rename, Reason::Moved);
+                self.report(outcome.renamed_from(&target.key));
+            } else {
+                self.copy(&source);
+            }
+        }
+        while let Some(record) = copies.next().map_err(spool_error)? {
+            self.copy(&Entry::decode(record).ok_or_else(spool_damaged)?);
+        }
+        let renamed = renamed.finish().map_err(spool_error)?;
+        let deletions = match self.renames {
+            Renames::InPlace => without(deletions, renamed, self.spool_dir)?,
+            Renames::ByCopy => deletions,
+        };
+        let tally = if are_renamed { least } else { tally };
+        Ok((Remainder { deletions, tally, moves: rest, ..remainder }, settled))
+    }
+
+    /// Reports that a new file would be copied.
+    fn copy(&self, source: &Entry) {
+        self.progress.plan_copy(source);
+        let action = Action::Copy { unless: None };
+        let outcome = Outcome::new(&source.key, Some(source.kind), action, Reason::New);
+        self.report(outcome.moving(source.size()));
     }
 
     /// Reports what would become of a leaf that waits for the directory in its place to be deleted.

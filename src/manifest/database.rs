@@ -28,7 +28,7 @@ const CHANGED: &str = "CREATE TABLE changed (
 /// The application id of the files: "vdms" in ASCII.
 const APPLICATION: i64 = 0x7664_6d73;
 /// How long to wait for another connection: for a checkpoint, or another process that verifies.
-const BUSY: Duration = Duration::from_secs(30);
+pub(super) const BUSY: Duration = Duration::from_secs(30);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Access {

@@ -30,12 +30,15 @@ use crate::model::{Error, ErrorKind, GroupId, Key, Notice, RunId, Timestamp, Tot
 use pairs::{Obstacle, Pair};
 use rusqlite::{Connection, OptionalExtension as _, params};
 use rustix::fs::FlockOperation;
+use stamped::ByStamp;
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// The name of the source of streams from standard input. No other source has it: paths are
@@ -45,6 +48,8 @@ pub const STREAM: &str = "-";
 pub const IMPORTED: &str = "a list of digests";
 /// Pages of the log (of 4 KiB) after which it is written back into the file: 32 MiB.
 const LOG_PAGES: u32 = 8_192;
+/// How long a writer waits for another connection.
+const WRITER_PATIENCE: Duration = Duration::from_mins(15);
 /// Whether a run was limited to the names of a list.
 const IS_LISTED: &str = "(json_extract(options, '$.filter.is_listed') IS 1)";
 
@@ -62,6 +67,7 @@ pub struct State {
     connection: Connection,
     /// The temporary directory of a state that was converted from older files for reading only.
     scratch: Option<TempDir>,
+    by_stamp: Cell<ByStamp>,
 }
 
 /// A state opened for writing.
@@ -179,6 +185,7 @@ impl State {
             access: Access::Write,
             connection: open().map_err(|error| self.failed("write", error))?,
             scratch: None,
+            by_stamp: Cell::default(),
         })
     }
 
@@ -504,6 +511,8 @@ impl State {
     pub fn writer(&self) -> Result<Writer, Error> {
         let connection =
             connect(&self.path, self.access).map_err(|error| self.failed("write", error))?;
+        // The index by stamps is made while rows are written.
+        connection.busy_timeout(WRITER_PATIENCE).map_err(|error| self.failed("write", error))?;
         // Pages that are rewritten often within a run are written back to the file once.
         connection
             .pragma_update(None, "wal_autocheckpoint", LOG_PAGES)
@@ -600,6 +609,7 @@ impl State {
             access: Access::Write,
             connection,
             scratch: None,
+            by_stamp: Cell::default(),
         })
     }
 
@@ -633,7 +643,8 @@ impl State {
         let connection = open().map_err(|trouble| refusal(path, trouble))?;
         let (path, target) = (path.to_owned(), target.to_owned());
         let source = String::new();
-        Ok(Self { path, source, target, access, connection, scratch })
+        let by_stamp = Cell::default();
+        Ok(Self { path, source, target, access, connection, scratch, by_stamp })
     }
 
     /// Converts files of older versions in a temporary directory.
@@ -684,6 +695,7 @@ mod lazy;
 mod pages;
 mod pairs;
 mod publication;
+mod stamped;
 mod taking_in;
 #[cfg(test)]
 mod tests;

@@ -50,6 +50,8 @@ pub enum Action {
     MakeSpecial,
     /// Make the entry another name of a file that the target has (a hard link).
     Link,
+    /// Give an entry of the target this name, under which the source has it now.
+    Rename,
     /// Create the directory.
     MakeDirectory,
     /// Keep the existing directory; its metadata is compared once everything in it is done.
@@ -112,6 +114,7 @@ impl Action {
             Self::MakeLink => "make_link",
             Self::MakeSpecial => "make_special",
             Self::Link => "link",
+            Self::Rename => "rename",
             Self::MakeDirectory => "make_directory",
             Self::KeepDirectory => "keep_directory",
             Self::Delete => "delete",
@@ -138,6 +141,7 @@ impl Action {
             Self::MakeLink => "make link",
             Self::MakeSpecial => "make special",
             Self::Link => "link",
+            Self::Rename => "rename",
             Self::MakeDirectory => "make directory",
             Self::Delete => "delete",
             Self::RemoveSetAside | Self::Sweep => "sweep",

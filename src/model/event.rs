@@ -26,6 +26,9 @@ pub struct Outcome {
     pub status: Status,
     /// Bytes of content copied; 0 if none.
     pub bytes: u64,
+    /// The key that an entry had in the target before it was renamed.
+    #[serde(flatten, with = "serial::from")]
+    pub from: Option<Key>,
 }
 
 /// Whether the decided action was carried out.
@@ -44,13 +47,19 @@ impl Outcome {
     /// Makes the outcome of an action that moves no content.
     pub fn new(key: &Key, kind: Option<EntryKind>, action: Action, reason: Reason) -> Self {
         let decision = Decision::new(action, reason);
-        Self { key: key.clone(), kind, decision, status: Status::Done, bytes: 0 }
+        Self { key: key.clone(), kind, decision, status: Status::Done, bytes: 0, from: None }
     }
 
     /// Sets the number of bytes of content that were copied.
     #[must_use]
     pub fn moving(self, bytes: u64) -> Self {
         Self { bytes, ..self }
+    }
+
+    /// Sets the key from which the entry was renamed.
+    #[must_use]
+    pub fn renamed_from(self, key: &Key) -> Self {
+        Self { from: Some(key.clone()), ..self }
     }
 
     /// Sets the status.
@@ -70,9 +79,13 @@ impl Outcome {
 }
 
 impl fmt::Display for Outcome {
-    /// Prints as in `copy a/b (new)`.
+    /// Prints as in `copy a/b (new)` and `rename a/b (moved from c)`.
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{} {} ({})", self.word(), self.key, self.decision.reason)
+        write!(out, "{} {} ({}", self.word(), self.key, self.decision.reason)?;
+        if let Some(from) = &self.from {
+            write!(out, " from {from}")?;
+        }
+        out.write_str(")")
     }
 }
 

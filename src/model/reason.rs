@@ -86,11 +86,13 @@ pub enum Reason {
     DeviceNumber,
     /// A special file, which the options leave out.
     NoSpecials,
+    /// The source had it under another name.
+    Moved,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::New,
         Self::Size,
         Self::Mtime,
@@ -128,6 +130,7 @@ impl Reason {
         Self::UnsafeLink,
         Self::DeviceNumber,
         Self::NoSpecials,
+        Self::Moved,
     ];
 }
 
@@ -177,6 +180,7 @@ impl Reason {
             Self::UnsafeLink => "the link leads out of the source",
             Self::DeviceNumber => "device number differs",
             Self::NoSpecials => "a special file, which the options leave out",
+            Self::Moved => "moved",
         })
     }
 }
@@ -195,7 +199,7 @@ mod tests {
     #[test]
     fn the_list_of_all_is_complete() {
         // A variant added at the end of the enum must be added to the list, too.
-        assert_eq!(Reason::NoSpecials as usize + 1, Reason::ALL.len());
+        assert_eq!(Reason::Moved as usize + 1, Reason::ALL.len());
         assert!(Reason::ALL.iter().enumerate().all(|(at, reason)| *reason as usize == at));
     }
 }

@@ -116,6 +116,8 @@ totals! {
     links_unchanged,
     /// Names that were made other names of a file in the target (hard links).
     hard_links_made,
+    /// Files renamed in the target, because the source's were moved.
+    files_renamed,
     /// Files found in the target and taken as they are, without a digest.
     files_adopted,
     /// Of these, symbolic links.
@@ -246,6 +248,7 @@ impl Totals {
     pub fn changed_anything(&self) -> bool {
         self.files_copied
             + self.hard_links_made
+            + self.files_renamed
             + self.files_deleted
             + self.metadata_updated
             + self.directories_created

@@ -85,6 +85,43 @@ pub mod link {
     }
 }
 
+/// The former key of an entry as the field `from` or `from_base64`, to be flattened; neither if there
+/// is none.
+pub mod from {
+    use super::{Cow, Deserialize, Deserializer, Key, Serialize, Serializer, base64, bytes, utf8};
+    use serde::de::Error as _;
+
+    #[derive(Serialize, Deserialize)]
+    struct Fields<'a> {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from: Option<Cow<'a, str>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        from_base64: Option<Cow<'a, str>>,
+    }
+
+    /// Writes the fields.
+    ///
+    /// # Errors
+    /// Fails if the format's serialiser does.
+    pub fn serialize<S: Serializer>(from: &Option<Key>, serializer: S) -> Result<S::Ok, S::Error> {
+        let from = from.as_ref().map(Key::as_bytes);
+        let fields = Fields { from: from.and_then(utf8), from_base64: from.and_then(base64) };
+        fields.serialize(serializer)
+    }
+
+    /// Reads the fields.
+    ///
+    /// # Errors
+    /// Fails if both are present, or for illegal Base64.
+    pub fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Key>, D::Error> {
+        let Fields { from, from_base64 } = Fields::deserialize(deserializer)?;
+        let from = bytes(from.as_deref(), from_base64.as_deref()).map_err(D::Error::custom)?;
+        Ok(from.map(Key::new))
+    }
+}
+
 /// A mode as four octal digits.
 pub mod octal {
     use super::{Cow, Deserialize, Deserializer, Serializer, mode};

@@ -264,10 +264,8 @@ impl Stamp {
             Evidence::Inode(Inode { mtime, ctime, number }) => {
                 out.push(INODE_FORM);
                 put(&mut out, self.size);
-                for time in [mtime, ctime] {
-                    put(&mut out, zigzag(time.seconds));
-                    put(&mut out, u64::from(time.nanos));
-                }
+                put_time(&mut out, mtime);
+                put_time(&mut out, ctime);
                 put(&mut out, number.unwrap_or(NO_NUMBER));
             }
             Evidence::Tag(tag) => {
@@ -295,6 +293,21 @@ impl Stamp {
             && follows(inode.ctime.nanos.into())
             && follows(inode.number.unwrap_or(NO_NUMBER))
             && bytes.is_empty()
+    }
+
+    /// Returns the first and the last bytes that the encoding of a stamp with this size and mtime can
+    /// have; for that of an object, with this size and any tag.
+    pub fn encoded_range(&self) -> (Vec<u8>, Vec<u8>) {
+        let mut first = Vec::with_capacity(48);
+        first.push(if self.mtime().is_some() { INODE_FORM } else { TAG_FORM });
+        put(&mut first, self.size);
+        if let Some(mtime) = self.mtime() {
+            put_time(&mut first, mtime);
+        }
+        let mut last = first.clone();
+        // No integer and no tag begins with as many of these.
+        last.extend_from_slice(&[u8::MAX; 11]);
+        (first, last)
     }
 
     /// Decodes what [`Stamp::encode`] wrote; `None` for anything else.
@@ -329,6 +342,11 @@ fn put(out: &mut Vec<u8>, mut value: u64) {
         value >>= 7;
     }
     out.push(value as u8);
+}
+
+fn put_time(out: &mut Vec<u8>, time: Timestamp) {
+    put(out, zigzag(time.seconds));
+    put(out, u64::from(time.nanos));
 }
 
 fn take(bytes: &mut &[u8]) -> Option<u64> {

@@ -24,6 +24,8 @@ pub struct ChangeTally {
     pub shrunk: u64,
     /// Those that are gone.
     pub gone: u64,
+    /// Those of the gone ones that the source has under another name now.
+    pub moved: u64,
 }
 
 impl ChangeTally {
@@ -54,7 +56,8 @@ impl ChangeTally {
     /// # Errors
     /// [`ErrorKind::Refused`], with advice.
     pub fn allow(&self, max: MaxChange) -> Result<(), Error> {
-        let Self { known, changed, shrunk, gone } = *self;
+        let Self { known, changed, shrunk, gone, moved } = *self;
+        let gone = gone.saturating_sub(moved);
         let all = changed + gone;
         if all == 0 || all as f64 * 100.0 <= max.0 * known as f64 {
             return Ok(());
@@ -79,7 +82,11 @@ mod tests {
 
     #[test]
     fn up_to_the_limit_is_allowed_and_one_more_refused() {
-        let tally = |changed, gone| ChangeTally { known: 10, changed, shrunk: 0, gone };
+        // One of those that are gone has another name.
+        let tally = |changed, gone: u64| {
+            let gone = gone + 1;
+            ChangeTally { known: 10, changed, shrunk: 0, gone, moved: 1 }
+        };
         for (changed, gone, percent, is_allowed) in [
             (2, 3, 50.0, true),
             (3, 3, 50.0, false),

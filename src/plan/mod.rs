@@ -9,6 +9,7 @@ mod brake;
 mod directory;
 pub mod guard;
 pub mod links;
+pub mod moves;
 mod step;
 mod steps;
 mod tally;
@@ -36,6 +37,7 @@ use crate::model::{
 use crate::spool::{Spool, SpoolReader};
 use directory::{Open, known_metadata};
 use links::{Held, LinkPlan, Links};
+use moves::{MovedFrom, Moves};
 use std::collections::VecDeque;
 use std::path::Path;
 
@@ -52,8 +54,12 @@ pub struct Remainder {
     pub after_deletion: SpoolReader,
     /// Names of hard-linked files that wait for another name.
     pub links: Links,
+    /// Files of the source that may only have to be renamed in the target.
+    pub moves: Moves,
     /// The source's directories to finish, children first: a [`Finish`] byte, then the entry.
     pub directories: SpoolReader,
+    /// Keys that neither side has, whose rows tell until now where an entry was before.
+    pub forgotten: SpoolReader,
     /// A listing broke off, so that even what it gave before is doubtful, and nothing may be
     /// deleted.
     pub broke_off: bool,
@@ -73,6 +79,10 @@ pub struct Planning<'a> {
     pub accepts: &'a dyn Fn(&Key) -> Result<(), Cause>,
     /// Returns whether another name of an entry's file stands in the target as it was recorded.
     pub stands_linked: &'a dyn Fn(&Entry) -> Result<bool, Error>,
+    /// Returns where an entry of the source was before that is recorded under another key only;
+    /// `None` if nothing is renamed.
+    #[expect(clippy::type_complexity, reason = "one of the functions that a plan is given")]
+    pub moved_from: Option<&'a dyn Fn(&Entry) -> Result<Option<MovedFrom>, Error>>,
     /// Returns why an entry of the source takes no part although it could be mirrored. It is
     /// reported, and then treated as if the source lacked it.
     pub leaves_out: &'a dyn Fn(&Entry) -> Option<&'static str>,
@@ -102,6 +112,8 @@ pub struct Plan<'a, J> {
     after_deletion: Spool,
     directories: Spool,
     links: LinkPlan,
+    moves: Moves,
+    forgotten: Spool,
     tally: DeletionTally,
     /// A directory of the target that is left alone, with all in it, like the source's leaf of its
     /// name.
@@ -126,17 +138,14 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             after_deletion: spool(),
             directories: spool(),
             links: LinkPlan::new(with.spool_dir),
+            moves: Moves::new(with.spool_dir, with.policy.options.trust),
+            forgotten: spool(),
             tally: DeletionTally::default(),
             protected: None,
             broke_off: false,
             blocked: None,
             next: VecDeque::new(),
         }
-    }
-
-    /// Returns the directory of spool files.
-    pub fn spool_dir(&self) -> &'a Path {
-        self.with.spool_dir
     }
 
     /// Returns the work that waits until all steps are done. The iterator must have ended.
@@ -146,6 +155,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             after_deletion: self.after_deletion.into_reader().map_err(spool_error)?,
             directories: self.directories.into_reader().map_err(spool_error)?,
             links: self.links.finish(),
+            moves: self.moves,
+            forgotten: self.forgotten.into_reader().map_err(spool_error)?,
             tally: self.tally,
             broke_off: self.broke_off,
         })
@@ -165,15 +176,27 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             pair.source = Seen::Absent;
             self.next.push_back(Planned::Notice(notice));
         }
-        self.decide(pair)
+        let moved = moves::moved_from(&self.with, &pair)?;
+        self.decide(pair, moved.as_ref())
     }
 
-    fn decide(&mut self, pair: Pair) -> Result<Option<Planned>, Error> {
+    fn decide(
+        &mut self,
+        mut pair: Pair,
+        moved: Option<&MovedFrom>,
+    ) -> Result<Option<Planned>, Error> {
+        let renamed = moved.and_then(|moved| moves::renamed_row(&pair, moved));
+        let is_renamed = renamed.is_some();
+        pair.row = pair.row.or(renamed);
         let decided = self.with.policy.decide(&pair, self.with.achievable);
         let Pair { key, source, target, row, conflict } = pair;
         self.tally.source += u64::from(!key.is_root() && source.entry().is_some());
         let over_directory = matches!(conflict, Some(Conflict::LeafOverDirectory { .. }));
         let Decision { action, reason } = match decided {
+            // Its row has to be written under this key.
+            Ok(Decision { action: Action::Keep, reason }) if is_renamed => {
+                Decision::new(Action::Record, reason)
+            }
             Ok(decision) => decision,
             Err(cause) => {
                 self.keep_target(&key, &target, None);
@@ -197,22 +220,37 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         }
         let precondition = precondition(conflict.as_ref(), &target);
         let decided = (Decision { action, reason }, precondition);
-        let Decision { action, reason } =
-            match self.links.hold(&self.with, &source, &target, row.as_ref(), decided)? {
-                Held::Now(decision) => decision,
-                Held::Waits => {
-                    self.touch();
-                    return Ok(None);
-                }
-                Held::Undecided => {
-                    self.touch();
-                    return Ok(Some(Planned::Later(key)));
-                }
-                Held::Refused(cause) => {
-                    let error = EntryError::on_source(Operation::Mirror, key, cause);
-                    return Ok(Some(Planned::Failed(error)));
-                }
-            };
+        if let (Some(moved), Seen::Present(source)) = (moved, &source)
+            && moves::waits(moved, decided.0, precondition)
+        {
+            return self.hold_moved(moved, source);
+        }
+        let decision = match self.links.hold(&self.with, &source, &target, row.as_ref(), decided)? {
+            Held::Now(decision) => decision,
+            Held::Waits => {
+                self.touch();
+                return Ok(None);
+            }
+            Held::Undecided => {
+                self.touch();
+                return Ok(Some(Planned::Later(key)));
+            }
+            Held::Refused(cause) => {
+                let error = EntryError::on_source(Operation::Mirror, key, cause);
+                return Ok(Some(Planned::Failed(error)));
+            }
+        };
+        let pair = Pair { key, source, target, row, conflict: None };
+        self.act(pair, decision, (precondition, is_deleted))
+    }
+
+    /// Plans what was decided.
+    fn act(
+        &mut self,
+        Pair { key, source, target, row, .. }: Pair,
+        Decision { action, reason }: Decision,
+        (precondition, is_deleted): (Precondition, bool),
+    ) -> Result<Option<Planned>, Error> {
         match action {
             Action::Keep => return Ok(self.keep(&key, &source, reason)),
             Action::Skip => {
@@ -228,6 +266,10 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             // An empty directory in the place of a leaf that is left alone.
             Action::Forget if self.protected.as_ref() == Some(&key) => {
                 return Ok(Some(kept(&key, &target)));
+            }
+            Action::Forget if self.with.moved_from.is_some() => {
+                self.forgotten.push(key.as_bytes()).map_err(spool_error)?;
+                return Ok(None);
             }
             Action::Forget => return Ok(Some(Planned::Forget(key))),
             Action::RemoveSetAside => {
@@ -267,6 +309,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             | Action::MakeLink
             | Action::MakeSpecial
             | Action::Link
+            | Action::Rename
             | Action::MakeDirectory
             | Action::Sweep
             | Action::Mend
@@ -276,6 +319,17 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let Seen::Present(source) = source else { return Ok(None) };
         let decision = Decision::new(action, reason);
         Ok(Some(self.step(Step { decision, source, target: None, row, precondition }, target)))
+    }
+
+    /// Holds back a file that the target may have under the name that it had before.
+    fn hold_moved(&mut self, moved: &MovedFrom, source: &Entry) -> Result<Option<Planned>, Error> {
+        if let Err(cause) = (self.with.accepts)(&source.key) {
+            let error = EntryError::on_source(Operation::Mirror, &source.key, cause);
+            return Ok(Some(Planned::Failed(error)));
+        }
+        self.moves.add(&moved.row, source)?;
+        self.touch();
+        Ok(None)
     }
 
     /// Completes a step with the target's entry, and accounts for what it does.

@@ -103,6 +103,7 @@ fn planned(
         count_loss: &|_| {},
         accepts: &|_| Ok(()),
         stands_linked: &|_| Ok(false),
+        moved_from: None,
         is_first_contact: true,
         leaves_out: &|_| None,
         surplus: &surplus,

@@ -87,9 +87,9 @@ pub(crate) fn kind(kind: EntryKind) -> &'static str {
 /// A key in a record: as it is if it is UTF-8, else escaped and, without loss, in hexadecimal.
 #[derive(Debug, Serialize)]
 pub(crate) struct JsonKey {
-    key: String,
+    pub(crate) key: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key_hex: Option<String>,
+    pub(crate) key_hex: Option<String>,
 }
 
 impl From<&Key> for JsonKey {
@@ -116,11 +116,17 @@ struct JsonOutcome {
     reason: Cow<'static, str>,
     reason_code: Reason,
     bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from_hex: Option<String>,
     dry_run: bool,
 }
 
 impl JsonOutcome {
     fn new(outcome: &Outcome, dry_run: bool) -> Self {
+        let from = outcome.from.as_ref().map(JsonKey::from);
+        let (from, from_hex) = from.map(|from| (from.key, from.key_hex)).unzip();
         Self {
             key: (&outcome.key).into(),
             kind: outcome.kind.map(kind),
@@ -130,6 +136,8 @@ impl JsonOutcome {
             reason: flags::reason(outcome.decision.reason),
             reason_code: outcome.decision.reason,
             bytes: outcome.bytes,
+            from,
+            from_hex: from_hex.flatten(),
             dry_run,
         }
     }

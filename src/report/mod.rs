@@ -115,6 +115,7 @@ pub(crate) struct Would {
     pub(crate) make_directory: u64,
     pub(crate) make_link: u64,
     pub(crate) link: u64,
+    pub(crate) rename: u64,
     pub(crate) delete: u64,
     pub(crate) delete_links: u64,
     pub(crate) delete_directories: u64,
@@ -169,6 +170,7 @@ impl Would {
             (Status::Done, Action::MakeDirectory) => (&mut self.make_directory, None, None),
             (Status::Done, Action::MakeLink) => (&mut self.make_link, None, None),
             (Status::Done, Action::Link) => (&mut self.link, None, None),
+            (Status::Done, Action::Rename) => (&mut self.rename, None, None),
             (Status::Done, Action::Sweep | Action::RemoveSetAside) => (&mut self.sweep, None, None),
             (
                 Status::Done,
@@ -261,8 +263,8 @@ impl Watch {
     }
 
     pub(crate) fn would_change(&self) -> bool {
-        let Would { copy, update_metadata, make_directory, make_link, link, delete, .. } =
-            self.would;
-        copy + update_metadata + make_directory + make_link + link + delete > 0
+        let Would { copy, update_metadata, make_directory, make_link, .. } = self.would;
+        let Would { link, rename, delete, .. } = self.would;
+        copy + update_metadata + make_directory + make_link + link + rename + delete > 0
     }
 }

@@ -152,7 +152,11 @@ fn change_line(outcome: &Outcome, dry_run: bool) -> String {
     let (word, key, reason) =
         (outcome.word(), &outcome.key, flags::reason(outcome.decision.reason));
     let is_open = dry_run && outcome.decision.action.is_conditional();
-    let follows = if is_open { "; copy if content differs" } else { "" };
+    let follows = match &outcome.from {
+        Some(from) => format!(" from {from}"),
+        None if is_open => "; copy if content differs".to_owned(),
+        None => String::new(),
+    };
     // The longest word is `update metadata`.
     format!("{word:<15}  {key}  ({reason}{follows})")
 }
@@ -212,6 +216,9 @@ fn done_rows(ending: &MirrorEnding) -> Vec<(&'static str, String)> {
     let mut rows = vec![("copied", copied)];
     if totals.hard_links_made > 0 {
         rows.push(("hard-linked", counted(totals.hard_links_made, "name", "names")));
+    }
+    if totals.files_renamed > 0 {
+        rows.push(("renamed", files(totals.files_renamed)));
     }
     rows.push(("unchanged", unchanged));
     let mut add = |number: u64, label, value: String| {
@@ -299,6 +306,7 @@ fn would_rows(watch: &Watch, ending: &MirrorEnding) -> Vec<(&'static str, String
     let mut rows = vec![("copy", files_and_links(all, would.make_link, would.copy_bytes))];
     for (number, label, value) in [
         (would.link, "hard-link", counted(would.link, "name", "names")),
+        (would.rename, "rename", files(would.rename)),
         (would.check, "check content of", files(would.check)),
         (would.adopt, "adopt", kinds(would.adopt, would.adopt_links, 0)),
         (would.update_metadata, "update metadata", {

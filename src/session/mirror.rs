@@ -23,7 +23,7 @@ use crate::compare::policy::Surplus;
 use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
     self, Collisions, Committer, Context, Cores, CountAhead, Holes, Partials, Purpose, Refusals,
-    execute,
+    execute, renames_done,
 };
 use crate::filter::{Filter, FilterError, NameListText};
 use crate::limits::LimitOptions;
@@ -57,6 +57,7 @@ use std::time::{Duration, Instant};
 
 /// The options of a mirror run.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as users know them")]
 pub struct MirrorOptions {
     /// Where entries are copied from.
     pub source: Location,
@@ -94,6 +95,8 @@ pub struct MirrorOptions {
     pub manifest_mode: Option<ManifestMode>,
     /// Write markers of directories if the target is a store.
     pub markers: bool,
+    /// Rename files in the target that were moved in the source.
+    pub renames: bool,
     /// What becomes of the holes of files.
     pub holes: Holes,
     /// What is synced before a file counts as done.
@@ -484,6 +487,9 @@ impl Session<'_> {
         let join = self.join(source_listing, target_listing, recorded)?;
         let accepts = |key: &Key| keeper.accepts(key);
         let stands_linked = |entry: &Entry| stands_linked(&*keeper, Some(state), entry);
+        let (origin, from) = (Arc::clone(&source), policy.from);
+        let moved_from = |entry: &Entry| engine::moved_from(&*origin, state, from, entry);
+        let renames = self.renames(&*source, is_first_contact);
         let lockable = self.places.target.lockable()?;
         let partials = self.partials()?;
         let is_under_way = |key: &Key| lockable.is_held_below(key) || partials.holds(key);
@@ -516,6 +522,7 @@ impl Session<'_> {
             // A store keeps them with the object.
             seals: (options.policy.preserve.flags && !self.places.target.capabilities().remote)
                 .then(|| Mutex::new(Spool::new(options.state_dir.as_path(), SEALS))),
+            renamed: renames_done(&options.state_dir),
             spool_dir: &options.state_dir,
             partials: Some(&partials),
             is_under_way: &is_under_way,
@@ -527,6 +534,7 @@ impl Session<'_> {
             count_loss: &|entry| keeper.count_loss(entry),
             accepts: &accepts,
             stands_linked: &stands_linked,
+            moved_from: if renames { Some(&moved_from) } else { None },
             is_first_contact,
             leaves_out: self.leaves_out(),
             surplus,
@@ -541,9 +549,9 @@ impl Session<'_> {
         let deletes = options.delete.as_ref();
         let result = execute(&context, plan, committer, (Some(state), deletes), |tally| {
             let identity = self.places.source.root_identity()?;
-            self.allow(tally, state.last_allowed_root()?, &identity)?;
-            *allowed_root = Some(identity);
-            Ok(())
+            let allowed = self.allow(tally, state.last_allowed_root()?, &identity);
+            *allowed_root = allowed.is_ok().then_some(identity);
+            allowed
         });
         if result.is_ok() && !context.is_over() {
             self.sweep(&*target, &partials);
@@ -649,6 +657,12 @@ impl Session<'_> {
         } else {
             HardLinks::Recorded
         }
+    }
+
+    /// Returns whether files are renamed in the target that were moved in the source, which only the
+    /// record of an earlier run tells.
+    fn renames(&self, source: &dyn Source, is_first_contact: bool) -> bool {
+        self.options.renames && !is_first_contact && source.capabilities().lists_metadata
     }
 
     fn started(&self, previous: Option<&Totals>) {

@@ -14,7 +14,8 @@ use crate::backend::{KeySpace, Precondition, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{Policy, PolicyOptions};
 use crate::engine::{
-    BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, Refusals, execute, not_kept, now,
+    BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, Refusals, execute, not_kept,
+    now, renames_done,
 };
 use crate::location::Location;
 use crate::manifest::{RunNumber, SourceNumber, State};
@@ -24,6 +25,7 @@ use crate::model::{
     Reason, Stop,
 };
 use crate::plan::links::Links;
+use crate::plan::moves::Moves;
 use crate::plan::{
     DeletionTally, Finish, Planned, Remainder, Step, Steps, precondition_of, spool_error,
 };
@@ -110,6 +112,7 @@ impl Mending<'_> {
             refusals: Refusals::default(),
             seals: None,
             learned_links: Mutex::new(Links::new(&spool_dir)),
+            renamed: renames_done(&spool_dir),
             spool_dir: &spool_dir,
             partials: None,
             // A repair neither sweeps nor deletes.
@@ -424,6 +427,8 @@ impl Steps for MendSteps<'_> {
             tally: DeletionTally::default(),
             after_deletion: none()?,
             links: Links::new(self.spool_dir),
+            moves: Moves::new(self.spool_dir, crate::model::stamp::StampFields::default()),
+            forgotten: none()?,
             directories: self.directories.into_reader().map_err(spool_error)?,
             broke_off: false,
         })

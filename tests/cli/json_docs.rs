@@ -9,7 +9,9 @@ use crate::signing::keygen;
 use rustix::process::Signal;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::fs;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
@@ -355,6 +357,7 @@ fn runs(checker: &mut Checker) {
         .file("becomes", "a file")
         .file("left.log", "left out")
         .file(b"not\xffutf8", "x")
+        .file(b"moves\xff", "moves")
         .file("d/e/leaf", "leaf")
         .symlink("link", "same");
     tree.write(&env.source);
@@ -373,10 +376,13 @@ fn runs(checker: &mut Checker) {
     checker.take("manifest check", &run(&["manifest", "check", "target"]));
     fs::write(env.source.join("changes"), "newer").expect("write");
     fs::remove_file(env.source.join("goes")).expect("remove");
+    let moves = OsStr::from_bytes(b"moves\xff");
+    fs::rename(env.source.join(moves), env.source.join("moved")).expect("rename");
     let socket = UnixListener::bind(env.source.join("socket")).expect("bind");
     fs::write(env.source.join(FAILING), "").expect("write");
     env.age();
     checker.take("mirror", &mirror(&["--dry-run", "--delete"]));
+    checker.take("explain", &run(&["explain", &source, &target, "moved", "--delete"]));
     let despite = ["--delete", "--delete-despite-errors", "-v", "--sign", "ada.key"];
     checker.take("mirror", &mirror(&despite));
     checker.take("verify", &run(&["verify", &target]));

@@ -43,7 +43,12 @@ fn old() -> TestTree {
         .file("x/3", "third")
         .link("y/3", "x/3")
         .link("z/3", "x/3")
+        .file("moves", "moved to the front")
+        .file("d/moves", "moved away")
 }
+
+/// Files that are moved in the source.
+const MOVED: [[&str; 2]; 2] = [["moves", "a/moved"], ["d/moves", "z moved"]];
 
 fn new() -> TestTree {
     TestTree::new()
@@ -83,6 +88,7 @@ fn new() -> TestTree {
         .file("x/3", "third")
         .link("y/1", "x/3")
         .link("z/2", "x/3")
+        .dir("a")
 }
 
 const FLAGS: [&str; 9] = [
@@ -106,13 +112,17 @@ fn prepared(disk: &Disk) -> (Environment, [Snapshot; 2]) {
     let before = Snapshot::read(&env.target);
     for entry in fs::read_dir(&env.source).unwrap() {
         let entry = entry.unwrap();
-        if entry.file_name() != "same" {
+        if !["same", "moves", "d"].iter().any(|kept| entry.file_name() == *kept) {
             let path = entry.path();
             let is_directory = entry.file_type().unwrap().is_dir();
             if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
         }
     }
+    fs::remove_file(env.source.join("d/gone")).unwrap();
     new().write(&env.source);
+    for [from, to] in MOVED {
+        fs::rename(env.source.join(from), env.source.join(to)).unwrap();
+    }
     env.age();
     let after = Snapshot::read(&env.source);
     (env, [before, after])
@@ -159,6 +169,14 @@ fn assert_nothing_lost(when: &str, env: &Environment) {
     }
 }
 
+/// What was moved is under one of its names, and under both only if it was copied.
+fn assert_moved_once(when: &str, env: &Environment) {
+    for names in MOVED {
+        let is_there = names.iter().any(|name| env.target.join(name).exists());
+        assert!(is_there, "{when}: {names:?}");
+    }
+}
+
 /// The manifest that counts can be read to its end, each file of it what vouches for it.
 fn assert_manifest_whole(when: &str, env: &Environment) {
     let target = env.target.to_str().unwrap();
@@ -201,6 +219,7 @@ fn sweep(set: &str, durability: &str) {
         killed += usize::from(run.code() == 137);
         assert_old_or_new(&when, &env, &trees);
         assert_nothing_lost(&when, &env);
+        assert_moved_once(&when, &env);
         assert_manifest_whole(&when, &env);
         // What the killed run did and could not record is no difference.
         let verified = env.verify(&["--strict", "--allow-incomplete"]);

@@ -54,6 +54,7 @@ mod quiet_damage;
 mod races;
 mod reflinks;
 mod regressions;
+mod renames;
 mod repair;
 mod replaced;
 mod resume;

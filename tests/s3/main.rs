@@ -32,6 +32,7 @@ mod markers;
 mod other_clients;
 mod places;
 mod real;
+mod renames;
 mod rerun;
 mod round_trip;
 mod scene;

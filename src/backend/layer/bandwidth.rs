@@ -303,6 +303,10 @@ impl Target for PacedTarget {
         self.inner.donor(key, recorded)
     }
 
+    fn rename(&self, listed: &Entry, to: &Key) -> Result<Option<Entry>, Cause> {
+        self.inner.rename(listed, to)
+    }
+
     fn set_metadata(
         &self,
         key: &Key,

@@ -22,6 +22,7 @@ mod ranges;
 mod read;
 mod reflink;
 mod rename;
+mod renames;
 mod set_aside;
 mod shared;
 mod special;

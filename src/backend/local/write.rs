@@ -9,6 +9,7 @@ use super::flags::set_flags;
 use super::link::LocalDonor;
 use super::metadata::{kind_of, look_at, look_at_open, metadata_of, mtime_of};
 use super::probe::probe;
+use super::renames::rename_listed;
 use super::set_aside::set_aside_leaf;
 use super::shared::Shared;
 use super::stage::{Hidden, LocalStage};
@@ -338,6 +339,10 @@ impl Target for LocalTarget {
 
     fn donor(&self, key: &Key, recorded: &Stamp) -> Result<Box<dyn Donor>, Cause> {
         Ok(Box::new(LocalDonor::open(&self.shared, key, recorded)?))
+    }
+
+    fn rename(&self, listed: &Entry, to: &Key) -> Result<Option<Entry>, Cause> {
+        rename_listed(&self.shared, listed, to)
     }
 
     fn set_metadata(

@@ -248,6 +248,17 @@ impl Target for MemoryPlace {
         Ok(Box::new(MemoryDonor { memory: self.memory.clone(), number }))
     }
 
+    fn rename(&self, listed: &Entry, to: &Key) -> Result<Option<Entry>, Cause> {
+        legal(to)?;
+        let mut disk = self.memory.call(Call::Rename, &listed.key)?;
+        let found = disk.existing_key(listed.key.trimmed()).and_then(|key| disk.entry(&key));
+        if found.is_none_or(|found| !found.stamp.is_still(&listed.stamp)) {
+            return Err(Cause::TargetChanged);
+        }
+        disk.rename_new(&listed.key, to)?;
+        Ok(disk.entry(to))
+    }
+
     fn set_metadata(
         &self,
         key: &Key,

@@ -36,6 +36,8 @@ pub enum Call {
     MakeSpecial,
     /// A file is given another name.
     HardLink,
+    /// A file is renamed.
+    Rename,
     /// Metadata is set.
     SetMetadata,
     /// An entry is removed.

@@ -55,7 +55,7 @@ impl ObjectBackup {
         if is_in_directory(entry.key.as_bytes()) {
             return Ok(());
         }
-        match self.to.copy(from, entry, Precondition::Absent) {
+        match self.to.copy(from, entry, &entry.key, Precondition::Absent) {
             Ok(Some(_)) => {
                 let is_leaf = entry.kind != EntryKind::Directory;
                 self.kept.fetch_add(u64::from(is_leaf), Ordering::Relaxed);

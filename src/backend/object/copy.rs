@@ -168,7 +168,7 @@ impl BucketPrefix {
         Ok(stage.finish(&(&entry.metadata).into(), &found)?.written().stamp)
     }
 
-    /// Makes the store copy an object from another prefix; returns `None` if it doesn't.
+    /// Makes the store copy an object from another prefix to a key; returns `None` if it doesn't.
     ///
     /// # Errors
     /// Those of [`BucketPrefix::copy_by_store`].
@@ -176,6 +176,7 @@ impl BucketPrefix {
         &self,
         other: &Self,
         entry: &Entry,
+        key: &Key,
         precondition: Precondition,
     ) -> Result<Option<Stamp>, ReadError> {
         let copies = &self.refused_copies;
@@ -188,7 +189,7 @@ impl BucketPrefix {
         if !copies.may_copy() {
             return Ok(None);
         }
-        match self.copy_by_store(other, entry, precondition) {
+        match self.copy_by_store(other, entry, key, precondition) {
             Ok(stamp) => {
                 copies.copied();
                 Ok(Some(stamp))
@@ -210,10 +211,11 @@ impl BucketPrefix {
         &self,
         other: &Self,
         entry: &Entry,
+        key: &Key,
         precondition: Precondition,
     ) -> Result<Stamp, Uncopied> {
         let from_key = other.object_key(&entry.key).map_err(ReadError::Sink)?;
-        let to = self.object_key(&entry.key).map_err(ReadError::Sink)?;
+        let to = self.object_key(key).map_err(ReadError::Sink)?;
         self.check_ending(&to).map_err(ReadError::Sink)?;
         let (tag, size) = (entry.stamp.tag(), entry.stamp.size);
         let source = SourceObject { place: other, key: &from_key, entry };

@@ -333,6 +333,16 @@ impl Target for ObjectTarget {
         self.put_leaf(entry, precondition)
     }
 
+    fn rename(&self, listed: &Entry, to: &Key) -> Result<Option<Entry>, Cause> {
+        let place = self.place();
+        let copied = place.copy(place, listed, to, Precondition::Absent);
+        let stamp = copied.map_err(|error| match error {
+            ReadError::Changed => Cause::TargetChanged,
+            ReadError::Source(cause) | ReadError::Damaged(cause) | ReadError::Sink(cause) => cause,
+        })?;
+        Ok(stamp.map(|stamp| Entry { key: to.clone(), stamp, ..listed.clone() }))
+    }
+
     fn set_metadata(
         &self,
         key: &Key,
@@ -372,7 +382,7 @@ impl Target for ObjectTarget {
     ) -> Result<Option<Stamp>, ReadError> {
         let Some(other) = origin(source) else { return Ok(None) };
         self.keep_replaced(&entry.key, precondition).map_err(ReadError::Sink)?;
-        self.place().copy(other, entry, precondition)
+        self.place().copy(other, entry, &entry.key, precondition)
     }
 
     fn remove(&self, entry: &Entry) -> Result<(), Cause> {

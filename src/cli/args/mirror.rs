@@ -114,6 +114,13 @@ pub(crate) struct MirrorFlags {
     #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_HARD_LINKS",
         value_parser = values::switch)]
     pub(crate) no_hard_links: bool,
+    /// Copy files that were moved in the source, instead of renaming them in the target
+    ///
+    /// With --delete, a file that the source has under another name, with the same inode, size and
+    /// modification time, is renamed, once its content was found to be the recorded one.
+    #[arg(long, help_heading = "Copying", env = "VIDIMUS_NO_RENAMES",
+        value_parser = values::switch)]
+    pub(crate) no_renames: bool,
     /// Take modification times as equal that are no more than TIME apart, like 2s or 1h
     ///
     /// For targets that shift times, as FAT does with the hour of summer. What a file system rounds is

@@ -7,4 +7,5 @@ mod deletion;
 mod durability;
 mod links;
 mod model;
+mod renames;
 pub(crate) mod scene;

@@ -17,6 +17,7 @@ enum Edit {
     Special(String, SpecialKind),
     Directory(String),
     Remove(String),
+    Move(String, String),
     Mode(String, u32),
     Time(String, i64),
     /// Another name for the leaf at the first path.
@@ -54,6 +55,7 @@ fn edit() -> impl Strategy<Value = Edit> {
         1 => (path(), kind).prop_map(|(path, kind)| Edit::Special(path, kind)),
         2 => path().prop_map(Edit::Directory),
         3 => path().prop_map(Edit::Remove),
+        3 => (path(), path()).prop_map(|(from, to)| Edit::Move(from, to)),
         1 => (path(), 0_u32..0o1000).prop_map(|(path, mode)| Edit::Mode(path, mode)),
         1 => (path(), -5_i64..5).prop_map(|(path, time)| Edit::Time(path, time)),
         3 => (path(), path()).prop_map(|(of, path)| Edit::HardLink(of, path)),
@@ -77,6 +79,7 @@ fn trouble() -> impl Strategy<Value = Trouble> {
         Just(Call::MakeSpecial),
         Just(Call::SetMetadata),
         Just(Call::HardLink),
+        Just(Call::Rename),
         Just(Call::Remove),
         Just(Call::RemoveSetAside),
         Just(Call::Barrier),
@@ -128,6 +131,18 @@ fn apply(memory: &Memory, edit: &Edit) {
             memory.directory(path);
         }
         Edit::Remove(path) => memory.remove(path),
+        Edit::Move(from, to) if memory.entry(from).is_some() && from != to => {
+            if !to.starts_with(&format!("{from}/")) {
+                clear(to);
+                memory.remove(to);
+                if let Some((above, _)) = to.rsplit_once('/') {
+                    memory.directory(above);
+                }
+                if memory.entry(from).is_some() {
+                    memory.rename(from, to);
+                }
+            }
+        }
         Edit::Mode(path, mode) if exists(path) => {
             memory.set(path, |metadata| metadata.mode = *mode);
         }
@@ -148,7 +163,11 @@ fn apply(memory: &Memory, edit: &Edit) {
         {
             memory.set_attribute(path, name, value.as_ref().map(std::slice::from_ref));
         }
-        Edit::Mode(..) | Edit::Time(..) | Edit::HardLink(..) | Edit::Attribute(..) => {}
+        Edit::Move(..)
+        | Edit::Mode(..)
+        | Edit::Time(..)
+        | Edit::HardLink(..)
+        | Edit::Attribute(..) => {}
     }
 }
 

@@ -5,8 +5,8 @@ use crate::backend::{KeySpace, ListOptions, Source, Target};
 use crate::compare::policy::{PolicyOptions, Surplus};
 use crate::compare::{HardLinks, Join, JudgedRows, Policy, RecordedRows};
 use crate::engine::{
-    BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, Refusals, execute, now,
-    stands_linked,
+    BUFFER, Collisions, Committer, Context, Cores, Holes, Purpose, Refusals, execute, moved_from,
+    now, renames_done, stands_linked,
 };
 use crate::filter::{Filter, Rule};
 use crate::listing::OrderChecked;
@@ -14,7 +14,7 @@ use crate::manifest::{Row, State};
 use crate::model::error::Side;
 use crate::model::run::Counter;
 use crate::model::{
-    AttributeKinds, EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop,
+    AttributeKinds, Entry, EntryKind, Error, Event, Key, Metadata, Observer, Progress, RunId, Stop,
     Totals, Verdict,
 };
 use crate::plan::links::Links;
@@ -180,6 +180,7 @@ impl Scene {
             refusals: Refusals::default(),
             seals: None,
             learned_links: Mutex::new(Links::new(state_dir)),
+            renamed: renames_done(state_dir),
             spool_dir: state_dir,
             partials: None,
             is_under_way: &|_| false,
@@ -188,12 +189,14 @@ impl Scene {
         let achievable = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
             target.achievable_metadata(metadata, kind, existing)
         };
+        let moved_from = |entry: &Entry| moved_from(&*source, &state, policy.from, entry);
         let planning = Planning {
             policy: &policy,
             achievable: &achievable,
             count_loss: &|_| {},
             accepts: &|key: &Key| target.accepts(key),
             stands_linked: &|entry| stands_linked(&*target, &state, policy.from, entry),
+            moved_from: Some(&moved_from),
             is_first_contact,
             leaves_out: &|_| None,
             surplus: &surplus,

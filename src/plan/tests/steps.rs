@@ -136,6 +136,7 @@ impl Scene {
             achievable: &|metadata, _, _| *metadata,
             count_loss: &|_| {},
             stands_linked: &|_| Ok(false),
+            moved_from: None,
             is_first_contact: true,
             accepts: &|key| {
                 if is_one_of(&self.refused, key) { Err(Cause::IllegalName) } else { Ok(()) }

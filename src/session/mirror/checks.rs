@@ -4,11 +4,13 @@
 use super::Session;
 use crate::backend::Source;
 use crate::compare::join::Joined;
+use crate::engine::moved_from;
 use crate::manifest::{RootIdentity, Sameness, State};
 use crate::model::error::Side;
 use crate::model::hint::hint;
 use crate::model::{Error, ErrorKind, Notice, Setting};
 use crate::place::printable;
+use crate::plan::moves::may_be_moved;
 use crate::plan::{ChangeTally, DeletionTally, Evidence, guard};
 use crate::session::places::Places;
 use std::path::Path;
@@ -81,6 +83,7 @@ impl Session<'_> {
         let (listing, nothing) = (source.list(&self.listing())?, Box::new(std::iter::empty()));
         let deletes = self.options.delete.is_some();
         let mut tally = ChangeTally::default();
+        let sees_moves = self.renames(source, state.is_first_contact()?);
         for joined in self.join(listing, nothing, recorded.read_ahead())? {
             if self.stop.requested() {
                 return Ok(());
@@ -88,6 +91,11 @@ impl Session<'_> {
             match joined? {
                 Joined::Pair(pair) if !self.filter.excludes_within(&pair.key) => {
                     tally.add(&pair, from, trust, deletes);
+                    let entry = pair.source.entry().filter(|_| sees_moves && may_be_moved(&pair));
+                    if let Some(entry) = entry {
+                        let moved = moved_from(source, state, from, entry)?;
+                        tally.moved += u64::from(moved.is_some_and(|moved| moved.is_gone));
+                    }
                 }
                 Joined::BrokeOff(error) => {
                     tally.allow(max)?;

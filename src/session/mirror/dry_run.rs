@@ -4,12 +4,12 @@ use super::sides::RowsToJoin;
 use super::{Ended, Session};
 use crate::backend::Listing;
 use crate::compare::RecordedRows;
-use crate::engine::{Preview, Refusals};
+use crate::engine::{Preview, Refusals, moved_from};
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{SourceNumber, State, Writing, is_damage, recall};
 use crate::model::run::Counter;
-use crate::model::{EntryKind, Error, ErrorKind, Event, Key, Metadata, Notice};
+use crate::model::{Entry, EntryKind, Error, ErrorKind, Event, Key, Metadata, Notice};
 use crate::place::Sides;
 use crate::plan::{Plan, Planning, Step};
 use crate::session::published::{Foreseen, Foresight, LookedAt, foresee};
@@ -164,12 +164,19 @@ impl Session<'_> {
         };
         let accepts = |key: &Key| target.accepts(key);
         let is_over = || self.stop.requested();
+        let from = policy.from;
+        let moved_from = |entry: &Entry| match state {
+            Some(state) => moved_from(&**source, state, from, entry),
+            None => Ok(None),
+        };
+        let renames = self.renames(&**source, is_first_contact);
         let planning = Planning {
             policy: &policy,
             achievable: &holds,
             count_loss: &|entry| target.count_loss(entry),
             accepts: &accepts,
             stands_linked: &|entry| super::stands_linked(&**target, state, entry),
+            moved_from: if renames { Some(&moved_from) } else { None },
             leaves_out: self.leaves_out(),
             surplus: &Counter::default(),
             progress: self.progress,
@@ -201,6 +208,8 @@ impl Session<'_> {
             progress: self.progress,
             stop: self.stop,
             deletes: self.options.delete.as_ref(),
+            renames: target.capabilities().renames,
+            spool_dir,
             under_way: &under_way,
             sets_unlisted: &sets_unlisted,
         };

@@ -4,6 +4,8 @@
 //! The join and policy are those of a run; only the listings are narrowed to the one name. No lock
 //! is taken, no content is read, and nothing is written.
 
+mod moved;
+
 use super::sides::{Rows, RowsToJoin};
 use super::{MirrorOptions, Running, Session, places};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
@@ -87,6 +89,8 @@ pub struct Explained {
     pub differs: Option<Differs>,
     /// The extended attributes and ACLs of the source's entry, and of the target's, in words.
     pub attributes: [Vec<String>; 2],
+    /// The key under which the target has it, for a file that is to be renamed.
+    pub renamed_from: Option<Key>,
 }
 
 impl Explained {
@@ -264,6 +268,7 @@ impl Session<'_> {
                     };
                     let mut explained = self.explained(*pair, copied_by, sides);
                     self.link_to_others(&mut explained, state.as_ref(), sides)?;
+                    self.apply_move(&mut explained, sides, state.as_ref())?;
                     self.apply_bars_above(&mut explained, sides)?;
                     explanation.keys.push(explained);
                 }
@@ -618,6 +623,7 @@ impl Session<'_> {
             is_guarded,
             wanted,
             differs,
+            renamed_from: None,
         }
     }
 

@@ -53,6 +53,11 @@ pub(super) fn explanation(explained: &Explained, whole: &Explanation, asked: &As
         put("action", explained.action().map(Action::code).into());
         put("reason_code", json!(explained.reason()));
     }
+    if let Some(from) = explained.renamed_from.as_ref().map(JsonKey::from) {
+        let JsonKey { key, key_hex } = from;
+        put("from", key.into());
+        put("from_hex", key_hex.into());
+    }
     put("cause", cause.map(flags::cause).into());
     put("cause_code", cause.map(Cause::code).into());
     put("consequences", words::consequences(explained, asked.options).into());

@@ -193,6 +193,14 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
         Action::MakeLink => format!("would make the symbolic link: {}", why(explained)),
         Action::MakeSpecial => format!("would make the special file: {}", why(explained)),
         Action::Link => format!("would be made a hard link: {}", why(explained)),
+        Action::Rename => {
+            let from = explained.renamed_from.as_ref().map(ToString::to_string);
+            format!(
+                "would read {amount} of the source, and if that is the recorded content, rename \"{}\" in \
+                 the target, under which it was recorded; else copy it",
+                from.unwrap_or_default()
+            )
+        }
         Action::MakeDirectory => {
             format!("would make the directory, and set its metadata last: {}", why(explained))
         }
