@@ -91,7 +91,7 @@ pub(super) fn give_link(
     if !rustix::process::geteuid().is_root() {
         return Ok(Given { lost: wanted.features(), ..Given::default() });
     }
-    let (link, _) = handle(directory, name, EntryKind::Symlink)?;
+    let (link, _) = handle(directory, name, EntryKind::Symlink, OFlags::NOFOLLOW)?;
     Ok(xattr::give(link.as_fd(), before, wanted))
 }
 

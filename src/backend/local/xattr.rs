@@ -107,7 +107,7 @@ impl Given {
     ///
     /// # Errors
     /// The first failure.
-    pub(super) fn checked(self) -> Result<MetadataSet, Cause> {
+    pub(super) fn checked(self) -> std::result::Result<MetadataSet, Cause> {
         let Self { lost, is_changed, failed, .. } = self;
         let set = MetadataSet { stamp: None, are_attributes_changed: is_changed, lost };
         failed.map_or(Ok(set), Err)
