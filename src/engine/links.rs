@@ -4,8 +4,8 @@
 //! source file: to one that this run put in place, or to one that stands as it was recorded. Names
 //! that the target has of one file and the source of several come apart. A name that was linked is
 //! recorded at once, with what is known of its file: the name that this was found by may be deleted
-//! next. What linking, and deleting other names, changes of a file is its ctime, so that all of them
-//! get fresh stamps when deletions are done.
+//! next. What linking, and deleting other names, changes of a file is its ctime, so that all of
+//! them get fresh stamps when deletions are done.
 
 use super::Context;
 use super::commit::Committer;
@@ -56,8 +56,8 @@ pub fn stands_linked(
     Ok(!state.rows_of(group.id, stands)?.is_empty())
 }
 
-/// Returns whether the target has a name of the same file as an entry of the source, which the source
-/// still has.
+/// Returns whether the target has a name of the same file as an entry of the source, which the
+/// source still has.
 ///
 /// # Errors
 /// Fails if the state can't be read.
@@ -74,7 +74,8 @@ pub(super) fn stays_linked(
 /// Returns rows of names of the same file as an entry of the source, of those that stand in the
 /// target as they were recorded, with the stamps that they have now. Names of a file that this run
 /// made, or `found` to be as recorded, stand also if nothing of it but the ctime changed since: the
-/// run took other names from it. Those that this run recorded come first. `takes` chooses among them.
+/// run took other names from it. Those that this run recorded come first. `takes` chooses among
+/// them.
 fn standing(
     context: &Context<'_>,
     state: &State,

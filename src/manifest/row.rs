@@ -397,8 +397,8 @@ pub(super) const TABLE: &str = "CREATE TABLE entries (
     born INTEGER
 ) STRICT, WITHOUT ROWID;";
 
-/// The keys of each group of hard links. Rows decide: a key whose row was removed or is of another
-/// group by now may still be here.
+/// The keys of each group of hard links. Rows decide: a key whose row is of another group by now may
+/// still be here, after a repair.
 pub(super) const LINKS: &str = "CREATE TABLE links (
     id INTEGER NOT NULL,
     key BLOB NOT NULL,
@@ -420,8 +420,20 @@ pub(super) const TO_VERSION_5: &str = "ALTER TABLE entries ADD COLUMN extras BLO
 /// Records that a key is of a group of hard links.
 pub(super) const PUT_LINK: &str = "INSERT OR IGNORE INTO links VALUES (?1, ?2)";
 
-/// Binds a key and its group to the statement [`PUT_LINK`] and executes it.
-pub(super) fn put_link(
+/// Removes that record.
+pub(super) const REMOVE_LINK: &str = "DELETE FROM links WHERE id = ?1 AND key = ?2";
+
+/// Reads what [`group`] decodes.
+pub(super) const EXTRAS: &str = "SELECT extras FROM entries WHERE key = ?1";
+
+/// Decodes the group of hard links that a key is of by the row that [`EXTRAS`] found.
+pub(super) fn group(found: &rusqlite::Row<'_>) -> Option<LinkGroup> {
+    let bytes = found.get_ref(0).ok()?.as_blob_or_null().ok()?;
+    decode_extras(bytes)?.0?.group
+}
+
+/// Binds a key and its group to the statement [`PUT_LINK`] or [`REMOVE_LINK`] and executes it.
+pub(super) fn link(
     statement: &mut Statement<'_>,
     key: &Key,
     group: LinkGroup,

@@ -519,7 +519,7 @@ impl State {
             .map_err(|error| self.failed("write", error))?;
         // Changes are tracked only after the first publication, which contains all rows.
         let tracks = self.published()?.is_some();
-        Ok(Writer { path: self.path.clone(), connection, begun: false, tracks })
+        Ok(Writer { path: self.path.clone(), connection, begun: false, tracks, has_links: None })
     }
 
     fn failed(&self, verb: &str, error: rusqlite::Error) -> Error {

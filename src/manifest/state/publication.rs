@@ -272,6 +272,8 @@ impl State {
         let write = || {
             let transaction = self.connection.unchecked_transaction()?;
             transaction.execute("DELETE FROM entries WHERE from_source = ?1", [number.0])?;
+            let delete = "DELETE FROM links WHERE key NOT IN (SELECT key FROM entries)";
+            transaction.execute(delete, [])?;
             transaction.execute("DELETE FROM changed", [])?;
             transaction.execute("DELETE FROM meta WHERE name = ?1", [PUBLISHED])?;
             transaction.commit()

@@ -1,5 +1,6 @@
 mod damage;
 mod lazy;
+mod links;
 mod versions;
 
 use super::pages::PAGE;

@@ -2,8 +2,8 @@
 
 use crate::manifest::database::failed;
 use crate::manifest::row::{self, Row, Verified};
-use crate::model::{Apart, Error, Extras, Key};
-use rusqlite::Connection;
+use crate::model::{Apart, Error, Extras, GroupId, Key};
+use rusqlite::{Connection, OptionalExtension as _};
 use std::path::PathBuf;
 
 /// Puts rows in batches: rows put since the last [`Writer::commit`] are lost when the writer is
@@ -17,6 +17,8 @@ pub struct Writer {
     pub(super) begun: bool,
     /// Whether changed keys are tracked.
     pub(super) tracks: bool,
+    /// Whether any key is in the table of links, once that is known.
+    pub(super) has_links: Option<bool>,
 }
 
 impl Writer {
@@ -26,6 +28,7 @@ impl Writer {
     /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be written.
     pub fn put(&mut self, row: &Row) -> Result<(), Error> {
         self.track(&row.key)?;
+        self.leave_group(&row.key, row.group().map(|group| group.id))?;
         self.write(row::PUT, |statement| row::put(statement, row))?;
         if let Some(Extras { attributes: Some(digest), apart: Apart::Loaded(apart), .. }) =
             row.extras.as_deref()
@@ -36,7 +39,8 @@ impl Writer {
         }
         match row.group() {
             Some(group) => {
-                self.write(row::PUT_LINK, |statement| row::put_link(statement, &row.key, group))
+                self.has_links = Some(true);
+                self.write(row::PUT_LINK, |statement| row::link(statement, &row.key, group))
             }
             None => Ok(()),
         }
@@ -53,9 +57,37 @@ impl Writer {
                  SELECT ?1, 1 WHERE EXISTS (SELECT 1 FROM entries WHERE key = ?1)";
             self.write(insert, |statement| statement.execute([key.as_bytes()]))?;
         }
+        self.leave_group(key, None)?;
         self.write("DELETE FROM entries WHERE key = ?1", |statement| {
             statement.execute([key.as_bytes()])
         })
+    }
+
+    /// Takes a key out of the group of links that its row is of, unless that is this one.
+    fn leave_group(&mut self, key: &Key, group: Option<GroupId>) -> Result<(), Error> {
+        let read = || -> rusqlite::Result<_> {
+            let has_links = match self.has_links {
+                Some(has_links) => has_links,
+                None => {
+                    let query = "SELECT EXISTS (SELECT 1 FROM links)";
+                    self.connection.query_row(query, [], |found| found.get(0))?
+                }
+            };
+            if !has_links {
+                return Ok((has_links, None));
+            }
+            let mut statement = self.connection.prepare_cached(row::EXTRAS)?;
+            let found = statement.query_row([key.as_bytes()], |found| Ok(row::group(found)));
+            Ok((has_links, found.optional()?.flatten()))
+        };
+        let (has_links, before) = read().map_err(|error| failed(&self.path, "read", error))?;
+        self.has_links = Some(has_links);
+        match before.filter(|before| Some(before.id) != group) {
+            Some(before) => {
+                self.write(row::REMOVE_LINK, |statement| row::link(statement, key, before))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Records when a file was verified, if its row is still the one it was compared with. This is
