@@ -27,7 +27,7 @@ pub(super) fn rename_listed(
             }) {
                 return Err(Cause::TargetChanged);
             }
-            if old.is_append_only {
+            if old.is_append_only() {
                 return Ok(None);
             }
             match move_to_new(old, old_name, new, new_name) {
