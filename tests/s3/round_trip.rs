@@ -8,7 +8,11 @@ use crate::needs;
 use crate::s3::Object;
 use crate::site::{Site, everything, run};
 use std::ffi::OsStr;
+use std::fs::FileTimes;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 #[test]
 fn a_tree_comes_back_as_it_was() {
@@ -86,6 +90,49 @@ fn other_owners_and_modes_are_given_on_the_way_up_down_and_across() {
     site.mirror("s3://bucket/m", "s3://other/m", &["--chown=9"]).expect(0);
     site.mirror("s3://other/m", target, &[]).expect(0);
     tree(9, 0o640).assert_at(&site.env.target);
+}
+
+/// Returns whether dump leaves a file out.
+fn is_left_out_by_dump(path: &Path) -> bool {
+    let listed = Command::new("lsattr").arg("-d").arg(path).output().expect("run lsattr");
+    let listed = String::from_utf8(listed.stdout).expect("UTF-8");
+    listed.split(' ').next().is_some_and(|flags| flags.contains('d'))
+}
+
+#[test]
+fn flags_and_times_of_access_come_back_where_they_are_asked_for() {
+    needs!(tools::root(), tools::tool("chattr").map(drop), tools::tool("lsattr").map(drop));
+    let site = Site::of(&TestTree::new().file("a", "1").file("large", bytes(9 << 20)));
+    let at = |root: &Path, name: &str| root.join(name);
+    let time = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    for name in ["a", "large"] {
+        let file = std::fs::File::open(at(&site.env.source, name)).expect("open a file");
+        file.set_times(FileTimes::new().set_accessed(time)).expect("set a time");
+    }
+    let flagged = at(&site.env.source, "a");
+    let set = Command::new("chattr").arg("+d").arg(&flagged).status().expect("run chattr");
+    if !set.success() {
+        return tools::skipped(module_path!(), line!(), "no flags of files here");
+    }
+    site.env.age();
+    let flags = ["--flags", "--atimes"];
+    site.up(&flags).expect(0);
+    site.up(&flags).expect(0).finished().counts(&[("metadata_updated", 0), ("files_copied", 0)]);
+    // By the record, and by what the objects tell.
+    for _ in 0..2 {
+        site.down(&flags).expect(0);
+        for name in ["a", "large"] {
+            let found = std::fs::metadata(at(&site.env.target, name)).expect("it stands");
+            assert_eq!(found.accessed().expect("a time"), time, "{name}");
+            assert_eq!(is_left_out_by_dump(&at(&site.env.target, name)), name == "a", "{name}");
+        }
+        let again = site.down(&flags).expect(0).finished();
+        again.counts(&[("metadata_updated", 0), ("files_copied", 0)]);
+        site.lose_state();
+        std::fs::remove_dir_all(&site.env.target).expect("remove the target");
+    }
+    site.down(&[]).expect(0);
+    assert!(!is_left_out_by_dump(&at(&site.env.target, "a")));
 }
 
 #[test]
