@@ -223,6 +223,9 @@ impl Worker<'_, '_> {
         step.precondition = Precondition::Leaf;
         step.target = Some(found.clone());
         step.row = step.row.map(|row| Row { key: key.clone(), target: found.stamp, ..row });
+        if !entry.flags().is_empty() {
+            context.seal(&entry);
+        }
         let mut finished = self.update(&step, entry, Some(found), hashed)?;
         finished.done = Some(decision);
         let is_copy = context.target.capabilities().renames == Renames::ByCopy;

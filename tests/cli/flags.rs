@@ -141,6 +141,27 @@ fn flags_that_the_target_lost_or_a_killed_run_did_not_set_are_set_by_the_next() 
 }
 
 #[test]
+fn a_protected_file_that_moved_is_renamed_and_protected_again() {
+    needs!(Flagged::needs());
+    let flagged = Flagged::new();
+    let env = &flagged.0;
+    tree(env);
+    flagged.source("+i", "plain");
+    env.age();
+    env.mirrored(&["--flags"]);
+    flagged.source("-i", "plain");
+    fs::rename(env.source.join("plain"), env.source.join("sub/moved")).expect("rename a file");
+    flagged.source("+i", "sub/moved");
+    env.age();
+    let run = env.mirrored(&["--flags", "--delete"]);
+    run.counts(&[("files_renamed", 1), ("files_copied", 0), ("files_failed", 0)]);
+    flagged.are_kept(&["", "sub", "sub/moved"]);
+    assert!(!env.target.join("plain").exists());
+    env.age();
+    env.mirrored(&["--flags", "--delete"]).counts(&UNCHANGED);
+}
+
+#[test]
 fn what_is_protected_is_kept_in_the_backup_directory() {
     needs!(Flagged::needs());
     let flagged = Flagged::new();

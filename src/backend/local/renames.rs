@@ -30,6 +30,7 @@ pub(super) fn rename_listed(
             if old.is_append_only() {
                 return Ok(None);
             }
+            shared.unprotect(old, old_name)?;
             match move_to_new(old, old_name, new, new_name) {
                 // Another file system is mounted at one of the names.
                 Err(Cause::Io(error)) if is_barred(&error) => return Ok(None),
