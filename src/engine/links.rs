@@ -185,6 +185,9 @@ struct Leading {
     open: Option<OpenName>,
     /// Inode numbers of files that can have no more names.
     full: HashSet<u64>,
+    /// Whether none can be found, since the attributes of one that was made could not be read: its
+    /// row proves nothing.
+    is_unread: bool,
     /// Whether there may be others than those that were found.
     is_outdated: bool,
 }
@@ -270,6 +273,7 @@ impl Linking<'_, '_, '_, '_> {
                         standing: VecDeque::new(),
                         open: None,
                         full: HashSet::new(),
+                        is_unread: false,
                         is_outdated: true,
                     })
                 }
@@ -341,7 +345,7 @@ impl Linking<'_, '_, '_, '_> {
                 }
             }
         }
-        if is_impossible {
+        if is_impossible || leading.is_unread {
             context.report_missing(&follower.source.key, Feature::HardLinks.into());
         }
         self.make_alone(leading, follower)
@@ -366,6 +370,12 @@ impl Linking<'_, '_, '_, '_> {
                 let takes =
                     |row: &Row| number_of(&row.target).is_none_or(|number| files.insert(number));
                 leading.standing = standing(context, state, leading.file, entry, found, takes)?;
+                if leading.standing.is_empty() {
+                    let unread = |row: Row| {
+                        (row.run == context.run && row.source.is_unknown()).then_some(row)
+                    };
+                    leading.is_unread = !state.rows_of(leading.file, unread)?.is_empty();
+                }
                 continue;
             };
             // One that changed since it was looked at is none to give names to.
