@@ -479,7 +479,8 @@ pub trait Target: Source {
         Err(Cause::TargetChanged)
     }
 
-    /// Renames a file to a key at which nothing is, if it is still the one listed. Returns the entry
+    /// Renames a file, or where it is [renamed in place](Renames::InPlace) a directory, to a key at
+    /// which nothing is, if it is still the one listed. Returns the entry
     /// under its new key; `None` if it can't be renamed there: then it has to be copied. Where it is
     /// [renamed by a copy](Renames::ByCopy) it stays under its old key, too.
     ///

@@ -24,14 +24,14 @@ const WHOLE_BYTES: u64 = 32 << 20;
 const GROUPS_WAITING: usize = 4;
 
 /// Starts the workers and the commit stage, and calls `feed` with a dispatcher that hands out work
-/// to them. When all of it is done, returns what that returned, the leaves that were set aside, and
-/// the committer, which has put in place all that its batches were full of.
+/// to them. When all of it is done, returns what that returned, the leaves that were set aside before
+/// and now, and the committer, which has put in place all that its batches were full of.
 ///
 /// # Errors
 /// Fails if a thread ended unexpectedly.
 pub(super) fn with_workers<'k, T>(
     context: &Context<'_>,
-    committer: Committer<'k>,
+    (committer, set_aside): (Committer<'k>, SetAside),
     feed: impl FnOnce(&mut Dispatcher<'_, '_>) -> T,
 ) -> Result<Worked<'k, T>, Error> {
     let batches = Batches::default();
@@ -62,7 +62,7 @@ pub(super) fn with_workers<'k, T>(
             bytes: 0,
             new: None,
             failed_directory: None,
-            set_aside: SetAside::new(context.spool_dir),
+            set_aside,
         };
         let result = feed(&mut dispatcher);
         let Dispatcher { set_aside, groups, .. } = dispatcher;

@@ -32,6 +32,7 @@ mod renames;
 mod seal;
 mod set_aside;
 mod stages;
+mod subtrees;
 mod successors;
 mod tag;
 #[cfg(test)]

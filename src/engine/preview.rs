@@ -1,13 +1,15 @@
 //! A dry run: reads the plan and reports the same outcomes as its execution would.
 
-use super::delete::{Settled, for_each_planned, preview_deletions, settle};
+use super::delete::{for_each_planned, preview_deletions, settle};
 use super::finish::{spool_damaged, time_not_kept};
 use super::refusals::Refusals;
 use super::renames::renames_done;
 use super::set_aside::{self, Deletions, SetAside, Since, Successor};
+use super::subtrees::{self, ROUNDS, Renaming, planning_of};
 use super::successors::not_deleted_cause;
 use crate::backend::Renames;
 use crate::compare::join::Joined;
+use crate::manifest::{Row, State};
 use crate::model::stamp::StampFields;
 use crate::model::{
     Action, Decision, Entry, EntryError, EntryKind, Error, Event, Key, Observer, Operation,
@@ -15,8 +17,9 @@ use crate::model::{
 };
 use crate::plan::links::Follower;
 use crate::plan::moves::{MatchedMoves, Move, Moves, without};
+use crate::plan::subtrees::Subtree;
 use crate::plan::{
-    DeleteOptions, DeletionTally, Finish, Plan, Planned, Remainder, Step, spool_error,
+    DeleteOptions, DeletionTally, Finish, Plan, Planned, Planning, Remainder, Step, spool_error,
 };
 use std::path::Path;
 
@@ -30,6 +33,8 @@ pub struct Preview<'a> {
     pub stop: &'a Stop,
     /// What the user asked for; `None` if nothing is deleted.
     pub deletes: Option<&'a DeleteOptions>,
+    /// What earlier runs recorded, if any did.
+    pub state: Option<&'a State>,
     /// How the target renames files.
     pub renames: Renames,
     /// The directory of spool files.
@@ -51,10 +56,27 @@ impl Preview<'_> {
     /// The error that would stop the run.
     pub fn run<J: Iterator<Item = Result<Joined, Error>>>(
         &self,
-        mut plan: Plan<'_, J>,
-        allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
+        (mut plan, planning): (Plan<'_, J>, Planning<'_>),
+        mut allow: impl FnMut(&DeletionTally) -> Result<(), Error>,
     ) -> Result<Option<Error>, Error> {
         let mut set_aside = SetAside::new(self.spool_dir);
+        self.steps(&mut plan, &mut set_aside)?;
+        if self.stop.requested() {
+            return Ok(None);
+        }
+        let mut may_delete = |tally: &_| self.deletes.is_some() && allow(tally).is_ok();
+        let mut remainder = plan.finish()?;
+        self.subtrees(&mut remainder, &mut set_aside, planning, &mut may_delete)?;
+        let remainder = self.moves(remainder, &mut may_delete)?;
+        self.remainder(remainder, set_aside, allow)
+    }
+
+    /// Reports what would become of all that a plan yields.
+    fn steps<J: Iterator<Item = Result<Joined, Error>>>(
+        &self,
+        plan: &mut Plan<'_, J>,
+        set_aside: &mut SetAside,
+    ) -> Result<(), Error> {
         while let Some(planned) = plan.next().transpose()? {
             match planned {
                 Planned::SetAside { key, is_deleted } => {
@@ -77,10 +99,57 @@ impl Preview<'_> {
                 Planned::Forget(_) | Planned::Later(_) => {}
             }
         }
-        if self.stop.requested() {
-            return Ok(None);
+        Ok(())
+    }
+
+    /// Reports which directories would be renamed, and what would be done in them.
+    fn subtrees(
+        &self,
+        remainder: &mut Remainder,
+        set_aside: &mut SetAside,
+        planning: Planning<'_>,
+        may_delete: &mut dyn FnMut(&DeletionTally) -> bool,
+    ) -> Result<(), Error> {
+        for round in 1..=ROUNDS {
+            if remainder.subtrees.is_empty() || self.stop.requested() {
+                return Ok(());
+            }
+            let renaming = Renaming { remainder, spool_dir: self.spool_dir };
+            let renamed = renaming.rename(self.state.is_some(), may_delete, |subtree, found| {
+                self.report(subtrees::outcome(subtree));
+                Some(Entry { key: subtree.source.key.clone(), ..found.clone() })
+            })?;
+            for (subtree, found) in renamed {
+                let planning = planning_of(planning, found.is_some() && round < ROUNDS);
+                let rows = self.rows(&subtree, found.is_some())?;
+                let joined = subtrees::join(subtree, found, rows, &planning)?;
+                let mut plan = Plan::new(joined, planning);
+                self.steps(&mut plan, set_aside)?;
+                remainder.append(plan.finish()?, self.spool_dir)?;
+            }
         }
-        self.remainder(plan.finish()?, set_aside, allow)
+        Ok(())
+    }
+
+    /// Returns the rows of a directory under their new keys, if it would be renamed.
+    fn rows(
+        &self,
+        subtree: &Subtree,
+        is_renamed: bool,
+    ) -> Result<Box<dyn Iterator<Item = Result<Row, Error>>>, Error> {
+        let Some(state) = self.state.filter(|_| is_renamed) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let (from, to) = (subtree.from.clone(), subtree.source.key.clone());
+        let is_within = {
+            let from = from.clone();
+            move |row: &Result<Row, Error>| {
+                row.as_ref().map_or(true, |row| row.key.is_within(from.as_bytes()))
+            }
+        };
+        let rows = state.rows_from(&from)?.take_while(is_within);
+        let moved = move |row: Row| Row { key: row.key.moved(&from, &to), ..row };
+        Ok(Box::new(rows.map(move |row| row.map(&moved))))
     }
 
     /// Reports what would become of everything that waits for all steps.
@@ -90,11 +159,10 @@ impl Preview<'_> {
         set_aside: SetAside,
         allow: impl FnOnce(&DeletionTally) -> Result<(), Error>,
     ) -> Result<Option<Error>, Error> {
-        let broke_off = remainder.broke_off;
-        let settle = |tally: &_| settle(self.observer, self.deletes, tally, broke_off, allow);
-        let (remainder, mut settled) = self.moves(remainder, settle)?;
         let Remainder { deletions, tally, mut after_deletion, links, mut directories, .. } =
             remainder;
+        let broke_off = remainder.broke_off;
+        let mut settled = settle(self.observer, self.deletes, &tally, broke_off, allow);
         let mut followers = links.followers.finish().map_err(spool_error)?;
         while let Some(record) = followers.next().map_err(spool_error)? {
             let Follower { source, is_foreseen, .. } =
@@ -144,17 +212,15 @@ impl Preview<'_> {
     fn moves(
         &self,
         remainder: Remainder,
-        settle: impl FnOnce(&DeletionTally) -> Settled,
-    ) -> Result<(Remainder, Settled), Error> {
+        may_delete: &mut dyn FnMut(&DeletionTally) -> bool,
+    ) -> Result<Remainder, Error> {
         if remainder.moves.count == 0 {
-            let settled = settle(&remainder.tally);
-            return Ok((remainder, settled));
+            return Ok(remainder);
         }
         let Remainder { moves, deletions, tally, broke_off, .. } = remainder;
         let rest = Moves::new(self.spool_dir, StampFields::default());
         let matched = moves.matched(deletions, tally, broke_off, self.spool_dir)?;
-        let settled = settle(&matched.tally);
-        let are_renamed = settled.deletions == Some(Status::Done);
+        let are_renamed = may_delete(&matched.tally);
         let MatchedMoves { mut moves, mut copies, deletions, tally: least, .. } = matched;
         let mut renamed = renames_done(self.spool_dir).into_inner();
         while let Some(record) = moves.next().map_err(spool_error)? {
@@ -178,7 +244,7 @@ impl Preview<'_> {
             Renames::ByCopy => deletions,
         };
         let tally = if are_renamed { least } else { tally };
-        Ok((Remainder { deletions, tally, moves: rest, ..remainder }, settled))
+        Ok(Remainder { deletions, tally, moves: rest, ..remainder })
     }
 
     /// Reports that a new file would be copied.

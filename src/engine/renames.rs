@@ -10,15 +10,13 @@ use super::Context;
 use super::batch::{Batch, CompletedStep};
 use super::commit::Committer;
 use super::copy::Worker;
-use super::delete::Settled;
 use super::dispatcher::{Dispatcher, Worked, with_workers};
 use super::finish::spool_damaged;
+use super::subtrees::Moving;
 use crate::backend::{Precondition, Renames, Source};
 use crate::manifest::{Row, SourceNumber, State};
 use crate::model::stamp::StampMatch;
-use crate::model::{
-    Action, Decision, Entry, EntryError, EntryKind, Error, Key, Outcome, Reason, Status,
-};
+use crate::model::{Action, Decision, Entry, EntryError, EntryKind, Error, Key, Outcome, Reason};
 use crate::plan::moves::{MatchedMoves, Move, MovedFrom, Moves, without};
 use crate::plan::{DeletionTally, Remainder, Step, spool_error};
 use crate::spool::{Sorter, SpoolReader};
@@ -68,40 +66,30 @@ pub fn moved_from(
     Ok(None)
 }
 
-/// What is left to do when files are renamed.
-pub(super) struct AfterRenames<'k> {
-    pub(super) remainder: Remainder,
-    /// The decision about the deletions in it.
-    pub(super) settled: Settled,
-    pub(super) committer: Committer<'k>,
-}
-
-/// Renames or copies the files that waited for the end of the plan. `settle` decides about a number
-/// of deletions: nothing is renamed where nothing may be deleted.
+/// Renames or copies the files that waited for the end of the plan. `may_delete` says whether a number
+/// of deletions is allowed: nothing is renamed where it isn't.
 ///
 /// # Errors
 /// Fails if the state or the spools can't be read.
 pub(super) fn carry_out<'k>(
     context: &Context<'_>,
-    remainder: Remainder,
-    committer: Committer<'k>,
+    Moving { remainder, set_aside, committer }: Moving<'k>,
     state: Option<&State>,
-    settle: &mut dyn FnMut(&DeletionTally) -> Settled,
-) -> Result<AfterRenames<'k>, Error> {
+    may_delete: &mut dyn FnMut(&DeletionTally) -> bool,
+) -> Result<Moving<'k>, Error> {
     if remainder.moves.count == 0 {
-        let settled = settle(&remainder.tally);
-        return Ok(AfterRenames { remainder, settled, committer });
+        return Ok(Moving { remainder, set_aside, committer });
     }
     let (spool_dir, trust) = (context.spool_dir, context.policy.options.trust);
     let Remainder { moves, deletions, tally, broke_off, .. } = remainder;
     let matched = moves.matched(deletions, tally, broke_off, spool_dir)?;
-    let settled = settle(&matched.tally);
-    let state = state.filter(|_| settled.deletions == Some(Status::Done));
+    let state = state.filter(|_| may_delete(&matched.tally));
     let MatchedMoves { moves, copies, deletions, tally: least, count } = matched;
-    let Worked { result, mut committer, .. } = with_workers(context, committer, |dispatcher| {
+    let worked = with_workers(context, (committer, set_aside), |dispatcher| {
         hand_out_moves(dispatcher, state, moves)?;
         hand_out_copies(dispatcher, copies)
     })?;
+    let Worked { result, set_aside, mut committer } = worked;
     result?;
     // Nothing is deleted before its successor is durable.
     committer.flush();
@@ -114,14 +102,13 @@ pub(super) fn carry_out<'k>(
         deletable: least.deletable + others,
         ..least
     };
-    let settled = if state.is_some() && others > 0 { settle(&tally) } else { settled };
     let deletions = match context.target.capabilities().renames {
         Renames::InPlace => without(deletions, renamed, spool_dir)?,
         Renames::ByCopy => deletions,
     };
     let moves = Moves::new(spool_dir, trust);
     let remainder = Remainder { deletions, tally, moves, ..remainder };
-    Ok(AfterRenames { remainder, settled, committer })
+    Ok(Moving { remainder, set_aside, committer })
 }
 
 /// Hands out renames; without a state, copies in their place.

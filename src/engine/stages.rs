@@ -6,30 +6,34 @@ use super::delete::{Settled, delete, for_each_planned, settle};
 use super::dispatcher::{Worked, sweep, with_workers};
 use super::links;
 use super::partials::Partials;
-use super::renames::{self, AfterRenames};
+use super::renames;
 use super::set_aside::{self, Deletions, SetAside};
+use super::subtrees::{self, Moving};
 use super::successors::Successors;
 use crate::manifest::State;
 use crate::model::{Action, Entry, Error, Key, Outcome, Reason, Status};
-use crate::plan::{DeleteOptions, DeletionTally, Remainder, Steps, spool_error};
+use crate::plan::{DeleteOptions, DeletionTally, Planning, Remainder, Steps, spool_error};
 
-/// Executes a plan: all steps, then what had to wait for them: first files to rename and the names
-/// of hard-linked files, which need the state that the committer writes to. Entries are deleted if `allow`
-/// permits it and no copy failed; the same holds for leaves set aside for directories. Returns the
-/// error of `allow` if it refused.
+/// Executes a plan: all steps, then what had to wait for them: first what is to be renamed and the
+/// names of hard-linked files, which need the state that the committer writes to. Plans of
+/// directories that are renamed depend on `planning`; without it none is. Entries are deleted if
+/// `allow` permits it and no copy failed; the same holds for leaves set aside for directories. Returns
+/// the error of `allow` if it refused.
 ///
 /// # Errors
 /// The error that stopped the plan; one that stopped the engine is in [`Context::fatal`]. Rows that
 /// were recorded before remain.
 pub fn execute<P: Steps>(
     context: &Context<'_>,
-    plan: P,
+    (plan, planning): (P, Option<Planning<'_>>),
     committer: Committer<'_>,
     (state, deletes): (Option<&State>, Option<&DeleteOptions>),
     mut allow: impl FnMut(&DeletionTally) -> Result<(), Error>,
 ) -> Result<Option<Error>, Error> {
     let Worked { result: remainder, set_aside, mut committer } =
-        with_workers(context, committer, |dispatcher| dispatcher.run(plan))?;
+        with_workers(context, (committer, SetAside::new(context.spool_dir)), |dispatcher| {
+            dispatcher.run(plan)
+        })?;
     // Even if the plan failed, what was done is put in place. Directories' times are set after
     // that.
     committer.place();
@@ -41,12 +45,19 @@ pub fn execute<P: Steps>(
     let remainder = remainder?;
     let refusal = match remainder.filter(|_| !context.is_over()) {
         Some(remainder) => {
-            let broke_off = remainder.broke_off;
-            let mut settle =
-                |tally: &_| settle(context.observer, deletes, tally, broke_off, &mut allow);
-            let renamed = renames::carry_out(context, remainder, committer, state, &mut settle)?;
-            let AfterRenames { remainder, settled, .. } = renamed;
-            committer = renamed.committer;
+            let moving = Moving { remainder, set_aside, committer };
+            let mut may_delete = |tally: &_| deletes.is_some() && allow(tally).is_ok();
+            let moving = match planning {
+                Some(planning) => {
+                    subtrees::carry_out(context, moving, (state, planning), &mut may_delete)?
+                }
+                None => moving,
+            };
+            let moving = renames::carry_out(context, moving, state, &mut may_delete)?;
+            let Moving { remainder, set_aside, .. } = moving;
+            committer = moving.committer;
+            let Remainder { tally, broke_off, .. } = &remainder;
+            let settled = settle(context.observer, deletes, tally, *broke_off, &mut allow);
             let waiting = Waiting { remainder, set_aside, settled };
             work_off(context, waiting, &mut committer, (state, deletes))?
         }

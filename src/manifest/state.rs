@@ -695,6 +695,7 @@ mod lazy;
 mod pages;
 mod pairs;
 mod publication;
+mod rekey;
 mod stamped;
 mod taking_in;
 #[cfg(test)]

@@ -32,6 +32,16 @@ impl Key {
         Self(bytes.into_boxed_slice())
     }
 
+    /// Returns the key that an entry in the directory `from`, or that itself, has when it is renamed to
+    /// `to`.
+    ///
+    /// # Panics
+    /// If the key isn't within `from`.
+    #[must_use]
+    pub fn moved(&self, from: &Self, to: &Self) -> Self {
+        Self::new([&*to.0, &self.0[from.0.len()..]].concat())
+    }
+
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -118,6 +118,8 @@ totals! {
     hard_links_made,
     /// Files renamed in the target, because the source's were moved.
     files_renamed,
+    /// Directories renamed in the target, with all in them.
+    directories_renamed,
     /// Files found in the target and taken as they are, without a digest.
     files_adopted,
     /// Of these, symbolic links.
@@ -249,6 +251,7 @@ impl Totals {
         self.files_copied
             + self.hard_links_made
             + self.files_renamed
+            + self.directories_renamed
             + self.files_deleted
             + self.metadata_updated
             + self.directories_created

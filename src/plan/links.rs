@@ -162,6 +162,19 @@ impl Links {
         self.followers.push(&record)
     }
 
+    /// Adds the names of another plan.
+    pub(super) fn append(&mut self, other: Self) -> std::io::Result<()> {
+        self.count += other.count;
+        for (from, to) in [(other.followers, &mut self.followers), (other.shared, &mut self.shared)]
+        {
+            let mut names = from.finish()?;
+            while let Some(record) = names.next()? {
+                to.push(record)?;
+            }
+        }
+        Ok(())
+    }
+
     fn encode(&mut self, follower: &Follower) -> Vec<u8> {
         let mut record = self.record(follower.file);
         record.push(match follower.place {

@@ -12,6 +12,7 @@ pub mod links;
 pub mod moves;
 mod step;
 mod steps;
+pub mod subtrees;
 mod tally;
 
 pub use brake::{ChangeTally, MaxChange};
@@ -40,6 +41,7 @@ use links::{Held, LinkPlan, Links};
 use moves::{MovedFrom, Moves};
 use std::collections::VecDeque;
 use std::path::Path;
+use subtrees::Subtrees;
 
 /// In bytes: as much of each spool stays in memory.
 const SPOOL_MEMORY: usize = 256 * 1024;
@@ -56,6 +58,8 @@ pub struct Remainder {
     pub links: Links,
     /// Files of the source that may only have to be renamed in the target.
     pub moves: Moves,
+    /// Directories of the source that may only have to be renamed in the target.
+    pub subtrees: Subtrees,
     /// The source's directories to finish, children first: a [`Finish`] byte, then the entry.
     pub directories: SpoolReader,
     /// Keys that neither side has, whose rows tell until now where an entry was before.
@@ -63,6 +67,40 @@ pub struct Remainder {
     /// A listing broke off, so that even what it gave before is doubtful, and nothing may be
     /// deleted.
     pub broke_off: bool,
+}
+
+impl Remainder {
+    /// Adds what is left of another plan of the same run.
+    ///
+    /// # Errors
+    /// Fails if a spool's disk can't be written or read.
+    pub fn append(&mut self, other: Self, spool_dir: &Path) -> Result<(), Error> {
+        for (mine, theirs) in [
+            (&mut self.deletions, other.deletions),
+            (&mut self.after_deletion, other.after_deletion),
+            (&mut self.directories, other.directories),
+            (&mut self.forgotten, other.forgotten),
+        ] {
+            append(mine, theirs, spool_dir)?;
+        }
+        self.tally.add(&other.tally);
+        self.links.append(other.links).map_err(spool_error)?;
+        self.moves.append(other.moves)?;
+        self.subtrees.append(other.subtrees);
+        self.broke_off |= other.broke_off;
+        Ok(())
+    }
+}
+
+fn append(mine: &mut SpoolReader, mut theirs: SpoolReader, spool_dir: &Path) -> Result<(), Error> {
+    let mut all = Spool::new(spool_dir, SPOOL_MEMORY);
+    for reader in [&mut *mine, &mut theirs] {
+        while let Some(record) = reader.next().map_err(spool_error)? {
+            all.push(record).map_err(spool_error)?;
+        }
+    }
+    *mine = all.into_reader().map_err(spool_error)?;
+    Ok(())
 }
 
 /// Everything that a plan depends on.
@@ -83,6 +121,8 @@ pub struct Planning<'a> {
     /// `None` if nothing is renamed.
     #[expect(clippy::type_complexity, reason = "one of the functions that a plan is given")]
     pub moved_from: Option<&'a dyn Fn(&Entry) -> Result<Option<MovedFrom>, Error>>,
+    /// Whether directories that were moved are renamed, too.
+    pub moves_directories: bool,
     /// Returns why an entry of the source takes no part although it could be mirrored. It is
     /// reported, and then treated as if the source lacked it.
     pub leaves_out: &'a dyn Fn(&Entry) -> Option<&'static str>,
@@ -95,6 +135,8 @@ pub struct Planning<'a> {
     /// Whether no run from the source has completed yet, so that the target has hardly any of its
     /// entries.
     pub is_first_contact: bool,
+    /// Whether another plan of this run counted all entries already.
+    pub is_recount: bool,
     /// Whether this run made the target's root: then setting its metadata isn't an update.
     pub root_is_new: bool,
     /// Whether changes of entries in the target change the mtime of their directory.
@@ -113,6 +155,7 @@ pub struct Plan<'a, J> {
     directories: Spool,
     links: LinkPlan,
     moves: Moves,
+    subtrees: Subtrees,
     forgotten: Spool,
     tally: DeletionTally,
     /// A directory of the target that is left alone, with all in it, like the source's leaf of its
@@ -139,6 +182,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             directories: spool(),
             links: LinkPlan::new(with.spool_dir),
             moves: Moves::new(with.spool_dir, with.policy.options.trust),
+            subtrees: Subtrees::new(with.spool_dir),
             forgotten: spool(),
             tally: DeletionTally::default(),
             protected: None,
@@ -156,6 +200,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
             directories: self.directories.into_reader().map_err(spool_error)?,
             links: self.links.finish(),
             moves: self.moves,
+            subtrees: self.subtrees,
             forgotten: self.forgotten.into_reader().map_err(spool_error)?,
             tally: self.tally,
             broke_off: self.broke_off,
@@ -190,7 +235,8 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         pair.row = pair.row.or(renamed);
         let decided = self.with.policy.decide(&pair, self.with.achievable);
         let Pair { key, source, target, row, conflict } = pair;
-        self.tally.source += u64::from(!key.is_root() && source.entry().is_some());
+        let is_counted = !self.with.is_recount && !key.is_root();
+        self.tally.source += u64::from(is_counted && source.entry().is_some());
         let over_directory = matches!(conflict, Some(Conflict::LeafOverDirectory { .. }));
         let Decision { action, reason } = match decided {
             // Its row has to be written under this key.
@@ -222,6 +268,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         let decided = (Decision { action, reason }, precondition);
         if let (Some(moved), Seen::Present(source)) = (moved, &source)
             && moves::waits(moved, decided.0, precondition)
+            && (source.kind != EntryKind::Directory || self.subtrees.has_room())
         {
             return self.hold_moved(moved, source);
         }
@@ -321,13 +368,17 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         Ok(Some(self.step(Step { decision, source, target: None, row, precondition }, target)))
     }
 
-    /// Holds back a file that the target may have under the name that it had before.
+    /// Holds back an entry that the target may have under the name that it had before.
     fn hold_moved(&mut self, moved: &MovedFrom, source: &Entry) -> Result<Option<Planned>, Error> {
         if let Err(cause) = (self.with.accepts)(&source.key) {
             let error = EntryError::on_source(Operation::Mirror, &source.key, cause);
             return Ok(Some(Planned::Failed(error)));
         }
-        self.moves.add(&moved.row, source)?;
+        if source.kind == EntryKind::Directory {
+            self.subtrees.begin(moved, source);
+        } else {
+            self.moves.add(&moved.row, source)?;
+        }
         self.touch();
         Ok(None)
     }
@@ -402,6 +453,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
 
     fn tally(&self, pair: &Pair) {
         let progress = self.with.progress;
+        if self.with.is_recount {
+            return;
+        }
         if let Some(source) = pair.source.entry() {
             self.count_source(source);
         }
@@ -510,6 +564,9 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
     fn set_aside(&mut self, key: Key) -> Option<Planned> {
         let directory = self.open.last_mut().filter(|open| open.key.as_bytes() == key.parent())?;
         directory.dirty |= self.with.directories_change;
+        if directory.to_delete.is_some() {
+            self.subtrees.bar();
+        }
         Some(Planned::SetAside { key, is_deleted: directory.to_delete.is_some() })
     }
 
@@ -677,7 +734,33 @@ impl<J: Iterator<Item = Result<Joined, Error>>> Plan<'_, J> {
         Ok(Some(self.step(step, Seen::Absent)))
     }
 
+    /// Takes what the source has in a directory that waits, to be compared later.
+    fn hold_below(&mut self, joined: Joined) -> Result<Option<Planned>, Error> {
+        if let Joined::Pair(pair) = &joined {
+            self.tally(pair);
+            self.tally.source += u64::from(!self.with.is_recount && pair.source.entry().is_some());
+        }
+        let Some(subtree) = self.subtrees.around(joined.key()) else { return Ok(None) };
+        match joined {
+            Joined::Pair(pair) => {
+                if let Seen::Present(source) = &pair.source {
+                    subtree.add(source)?;
+                }
+            }
+            Joined::Failed(error) => subtree.add_failed(&error)?,
+            Joined::LeftOut(key, why) => subtree.add_left_out(&key, &why)?,
+            Joined::Unchanged(source) => subtree.add(&source)?,
+            Joined::BrokeOff(_) | Joined::Leftover(_) | Joined::MountPoint(_) => {}
+        }
+        Ok(None)
+    }
+
     fn take(&mut self, joined: Joined) -> Result<Option<Planned>, Error> {
+        if let Joined::BrokeOff(_) = &joined {
+            self.subtrees.break_off()?;
+        } else if self.subtrees.around(joined.key()).is_some() {
+            return self.hold_below(joined);
+        }
         Ok(match joined {
             Joined::BrokeOff(error) => {
                 self.broke_off = true;

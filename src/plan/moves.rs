@@ -83,6 +83,16 @@ impl Moves {
         self.candidates.push(&candidate.encode()).map_err(spool_error)
     }
 
+    /// Adds those of another plan.
+    pub(super) fn append(&mut self, other: Self) -> Result<(), Error> {
+        self.count += other.count;
+        let mut candidates = other.candidates.finish().map_err(spool_error)?;
+        while let Some(record) = candidates.next().map_err(spool_error)? {
+            self.candidates.push(record).map_err(spool_error)?;
+        }
+        Ok(())
+    }
+
     /// Finds out which of the files can be renamed: the planned deletions have their old names, and
     /// the target's files are as they were recorded. If `none` is to be renamed, all are copied.
     ///
@@ -272,19 +282,22 @@ pub(super) fn moved_from(with: &Planning<'_>, pair: &Pair) -> Result<Option<Move
     let (Some(find), Seen::Present(source)) = (with.moved_from, &pair.source) else {
         return Ok(None);
     };
+    let is_wanted = source.kind != EntryKind::Directory || with.moves_directories;
     let is_of_use = match &pair.target {
         Seen::Absent => with.policy.surplus != Surplus::Keep,
         Seen::Present(existing) => existing.kind == source.kind,
         Seen::Unknown => false,
     };
-    if is_of_use && may_be_moved(pair) { find(source) } else { Ok(None) }
+    if is_wanted && is_of_use && may_be_moved(pair) { find(source) } else { Ok(None) }
 }
 
-/// Returns whether the source's entry may have been moved, as far as the pair tells: a file that
-/// isn't recorded, without other names. An empty one is made as fast.
+/// Returns whether the source's entry may have been moved, as far as the pair tells: a
+/// directory or file that isn't recorded, without other names. An empty file is made as fast.
 pub fn may_be_moved(pair: &Pair) -> bool {
-    let is_movable = |source: &Entry| {
-        source.kind == EntryKind::File && source.size() > 0 && source.group().is_none()
+    let is_movable = |source: &Entry| match source.kind {
+        EntryKind::File => source.size() > 0 && source.group().is_none(),
+        EntryKind::Directory => !source.key.is_root() && pair.target == Seen::Absent,
+        _ => false,
     };
     pair.row.is_none() && pair.conflict.is_none() && pair.source.entry().is_some_and(is_movable)
 }
@@ -299,11 +312,12 @@ pub(super) fn renamed_row(pair: &Pair, moved: &MovedFrom) -> Option<Row> {
     is_renamed.then(|| Row { key: pair.key.clone(), ..moved.row.clone() })
 }
 
-/// Returns whether a file waits for the end of the plan, to be renamed then.
+/// Returns whether an entry waits for the end of the plan, to be renamed then.
 pub(super) fn waits(moved: &MovedFrom, decision: Decision, place: Precondition) -> bool {
     moved.is_gone
         && place == Precondition::Absent
-        && decision == Decision::new(Action::Copy { unless: None }, Reason::New)
+        && decision.reason == Reason::New
+        && matches!(decision.action, Action::Copy { unless: None } | Action::MakeDirectory)
 }
 
 #[cfg(test)]

@@ -24,6 +24,29 @@ pub struct DeletionTally {
 }
 
 impl DeletionTally {
+    /// Adds the counts of another plan.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.source += other.source;
+        self.deletable += other.deletable;
+        self.leaves += other.leaves;
+        self.links += other.links;
+        self.directories += other.directories;
+        self.implied += other.implied;
+    }
+
+    /// Takes out entries that aren't deleted.
+    #[must_use]
+    pub fn without(self, moved: &Self) -> Self {
+        Self {
+            source: self.source,
+            deletable: self.deletable.saturating_sub(moved.deletable),
+            leaves: self.leaves.saturating_sub(moved.leaves),
+            links: self.links.saturating_sub(moved.links),
+            directories: self.directories.saturating_sub(moved.directories),
+            implied: self.implied,
+        }
+    }
+
     /// Returns the number of entries to delete.
     pub fn deletions(&self) -> u64 {
         self.leaves + self.directories

@@ -104,6 +104,8 @@ fn planned(
         accepts: &|_| Ok(()),
         stands_linked: &|_| Ok(false),
         moved_from: None,
+        moves_directories: false,
+        is_recount: false,
         is_first_contact: true,
         leaves_out: &|_| None,
         surplus: &surplus,

@@ -116,6 +116,7 @@ pub(crate) struct Would {
     pub(crate) make_link: u64,
     pub(crate) link: u64,
     pub(crate) rename: u64,
+    pub(crate) rename_directories: u64,
     pub(crate) delete: u64,
     pub(crate) delete_links: u64,
     pub(crate) delete_directories: u64,
@@ -170,7 +171,9 @@ impl Would {
             (Status::Done, Action::MakeDirectory) => (&mut self.make_directory, None, None),
             (Status::Done, Action::MakeLink) => (&mut self.make_link, None, None),
             (Status::Done, Action::Link) => (&mut self.link, None, None),
-            (Status::Done, Action::Rename) => (&mut self.rename, None, None),
+            (Status::Done, Action::Rename) => {
+                (&mut self.rename, None, Some(&mut self.rename_directories))
+            }
             (Status::Done, Action::Sweep | Action::RemoveSetAside) => (&mut self.sweep, None, None),
             (
                 Status::Done,

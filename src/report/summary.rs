@@ -217,8 +217,9 @@ fn done_rows(ending: &MirrorEnding) -> Vec<(&'static str, String)> {
     if totals.hard_links_made > 0 {
         rows.push(("hard-linked", counted(totals.hard_links_made, "name", "names")));
     }
-    if totals.files_renamed > 0 {
-        rows.push(("renamed", files(totals.files_renamed)));
+    let Totals { files_renamed, directories_renamed, .. } = *totals;
+    if files_renamed + directories_renamed > 0 {
+        rows.push(("renamed", kinds(files_renamed, 0, directories_renamed)));
     }
     rows.push(("unchanged", unchanged));
     let mut add = |number: u64, label, value: String| {
@@ -306,7 +307,9 @@ fn would_rows(watch: &Watch, ending: &MirrorEnding) -> Vec<(&'static str, String
     let mut rows = vec![("copy", files_and_links(all, would.make_link, would.copy_bytes))];
     for (number, label, value) in [
         (would.link, "hard-link", counted(would.link, "name", "names")),
-        (would.rename, "rename", files(would.rename)),
+        (would.rename, "rename", {
+            kinds(would.rename - would.rename_directories, 0, would.rename_directories)
+        }),
         (would.check, "check content of", files(would.check)),
         (would.adopt, "adopt", kinds(would.adopt, would.adopt_links, 0)),
         (would.update_metadata, "update metadata", {

@@ -18,7 +18,7 @@ use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
 use crate::backend::layer::{BandwidthLimit, Mapper, PacedTarget};
 use crate::backend::object::StoreSettings;
-use crate::backend::{KeySpace, Source, Target};
+use crate::backend::{KeySpace, Renames, Source, Target};
 use crate::compare::policy::Surplus;
 use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::engine::{
@@ -212,6 +212,8 @@ struct Session<'a> {
     backup_filter: Arc<Filter>,
     /// What changes the metadata of the source's entries, if anything does.
     mapper: OnceLock<Option<Arc<Mapper>>>,
+    /// Whether it was told that the source may be on another file system.
+    told_other_source: OnceLock<()>,
     /// Why the record of the source could not be read to its end.
     record_broke_off: Arc<OnceLock<Error>>,
 }
@@ -287,6 +289,7 @@ impl<'a> Session<'a> {
             filter: Arc::new(filter),
             backup_filter: Arc::new(backup_filter),
             mapper: OnceLock::new(),
+            told_other_source: OnceLock::new(),
             record_broke_off: Arc::default(),
         })
     }
@@ -535,6 +538,8 @@ impl Session<'_> {
             accepts: &accepts,
             stands_linked: &stands_linked,
             moved_from: if renames { Some(&moved_from) } else { None },
+            moves_directories: self.moves_directories(&*target),
+            is_recount: false,
             is_first_contact,
             leaves_out: self.leaves_out(),
             surplus,
@@ -544,7 +549,7 @@ impl Session<'_> {
             directories_change: target.capabilities().directory_times,
             is_over: &is_over,
         };
-        let plan = Plan::new(join, planning);
+        let plan = (Plan::new(join, planning), Some(planning));
         let committer = Committer::new(&context, Some(state.writer()?));
         let deletes = options.delete.as_ref();
         let result = execute(&context, plan, committer, (Some(state), deletes), |tally| {
@@ -663,6 +668,11 @@ impl Session<'_> {
     /// record of an earlier run tells.
     fn renames(&self, source: &dyn Source, is_first_contact: bool) -> bool {
         self.options.renames && !is_first_contact && source.capabilities().lists_metadata
+    }
+
+    /// Returns whether directories are renamed, too: not where a pattern may hide what is in them.
+    fn moves_directories(&self, target: &dyn Target) -> bool {
+        target.capabilities().renames == Renames::InPlace && !self.hides_of_target()
     }
 
     fn started(&self, previous: Option<&Totals>) {

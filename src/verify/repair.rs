@@ -26,6 +26,7 @@ use crate::model::{
 };
 use crate::plan::links::Links;
 use crate::plan::moves::Moves;
+use crate::plan::subtrees::Subtrees;
 use crate::plan::{
     DeletionTally, Finish, Planned, Remainder, Step, Steps, precondition_of, spool_error,
 };
@@ -130,7 +131,7 @@ impl Mending<'_> {
             next: VecDeque::new(),
         };
         let committer = Committer::new(&context, writer);
-        let executed = execute(&context, steps, committer, (None, None), |_| Ok(()));
+        let executed = execute(&context, (steps, None), committer, (None, None), |_| Ok(()));
         context.fatal.into_inner().map_or(executed, Err)?;
         Ok(repair_observer.state.lock().differences)
     }
@@ -428,6 +429,7 @@ impl Steps for MendSteps<'_> {
             after_deletion: none()?,
             links: Links::new(self.spool_dir),
             moves: Moves::new(self.spool_dir, crate::model::stamp::StampFields::default()),
+            subtrees: Subtrees::new(self.spool_dir),
             forgotten: none()?,
             directories: self.directories.into_reader().map_err(spool_error)?,
             broke_off: false,

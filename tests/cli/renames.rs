@@ -45,7 +45,7 @@ fn settled(env: &Environment) {
 }
 
 #[test]
-fn moved_files_are_renamed_and_neither_copied_nor_deleted() {
+fn what_was_moved_is_renamed_and_neither_copied_nor_deleted() {
     let env = mirrored();
     let (from, to) = (env.source.join("a"), env.source.join("new/name"));
     fs::create_dir(env.source.join("new")).unwrap();
@@ -63,21 +63,21 @@ fn moved_files_are_renamed_and_neither_copied_nor_deleted() {
             .collect()
     };
     let quoted = |words: [&str; 3]| words.map(|word| format!("\"{word}\""));
-    let expected =
-        [["new/name", "a", "moved"], ["z/b", "d/b", "moved"], ["z/e/c", "d/e/c", "moved"]];
+    let expected = [["new/name", "a", "moved"], ["z/", "d/", "moved"]];
     let mut found = renames(dry.records());
     found.sort_unstable();
     assert_eq!(found, expected.map(quoted));
-    let explain = ["explain", text(&env.source), text(&env.target), "z/b", "--delete"];
-    env.vidimus(&explain).expect(0).names("rename \"d/b\" in the target");
+    let explain = ["explain", text(&env.source), text(&env.target), "z", "--delete"];
+    env.vidimus(&explain).expect(0).names("rename \"d/\" in the target");
     let explained = env.vidimus(&[&explain[..], &["--json"]].concat());
     assert_eq!(
         renames(explained.records()),
         expected[1..2].iter().copied().map(quoted).collect::<Vec<_>>()
     );
     let run = env.mirrored(&["--delete", "--max-delete", "4"]);
-    // Only the moved file itself was touched: what is below a moved directory isn't read.
-    run.counts(&[("files_renamed", 3), ("files_copied", 1), ("links_copied", 1)]);
+    // Only the moved file itself was touched: what is in a moved directory isn't read.
+    run.counts(&[("files_renamed", 1), ("directories_renamed", 1), ("links_copied", 1)]);
+    run.counts(&[("files_copied", 1), ("directories_deleted", 0)]);
     run.counts(&[("bytes_hashed", 5), ("hard_links_made", 1), ("files_deleted", 2)]);
     let after = ["new/name", "z/b", "z/e/c"].map(|key| inode(&env.target.join(key)));
     assert_eq!(before, after);
@@ -106,6 +106,43 @@ fn renames_count_neither_as_deletions_nor_as_changes() {
     let flags = ["--delete", "--max-delete", "0", "--max-change", "0%"];
     env.mirrored(&flags).counts(&[("files_renamed", 4), ("files_deleted", 0)]);
     settled(&env);
+}
+
+#[test]
+fn a_large_directory_costs_one_rename() {
+    needs!(tools::strace());
+    let env = Environment::new();
+    let files = |name: &str| {
+        let tree = (0..500).fold(TestTree::new(), |tree, n| tree.file(format!("{name}/f{n}"), "f"));
+        tree.file(format!("{name}/below/deep"), "deep")
+            .link(format!("{name}/linked"), format!("{name}/f0"))
+    };
+    files("old").file("stays", "stays").write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    fs::create_dir(env.source.join("in")).unwrap();
+    fs::rename(env.source.join("old"), env.source.join("in/new")).unwrap();
+    env.age();
+    let arguments = env.mirror_arguments(&["--delete", "--max-delete", "0"]);
+    let traced = env.strace(&["-e", "trace=/^rename|^unlink|^link"], &arguments).expect(0);
+    traced.finished().counts(&[("directories_renamed", 1), ("files_renamed", 0)]);
+    traced.finished().counts(&[("files_copied", 0), ("hard_links_made", 0), ("bytes_hashed", 0)]);
+    let trace = env.trace();
+    let renames = trace.lines().filter(|line| line.contains("\"old\"") && line.contains("rename"));
+    assert_eq!(renames.count(), 1, "{trace}");
+    assert!(!trace.lines().any(|line| line.contains("\"f1\"")), "{trace}");
+    settled(&env);
+}
+
+#[test]
+fn a_directory_is_not_renamed_where_a_filter_hides_what_is_in_it() {
+    let env = mirrored();
+    fs::write(env.target.join("d/hidden.log"), "hidden").unwrap();
+    fs::rename(env.source.join("d"), env.source.join("z")).unwrap();
+    env.age();
+    let run = env.mirror(&["--delete", "--exclude", "*.log"]).expect(0).finished();
+    run.counts(&[("directories_renamed", 0), ("files_renamed", 2), ("bytes_hashed", 0)]);
+    assert!(env.target.join("d/hidden.log").exists());
 }
 
 #[test]

@@ -254,6 +254,11 @@ impl Root {
         self.handles.lock().by_key.remove(key);
     }
 
+    /// Drops the cached handles of a directory that was renamed, and of all in it.
+    pub(super) fn forget_below(&self, key: &[u8]) {
+        self.handles.lock().by_key.retain(|kept, _| !kept.starts_with(key));
+    }
+
     /// Opens `path` (components, each followed by `/`) below a directory, without following links
     /// unless these are followed.
     fn open_below(&self, from: &Directory, path: &[u8]) -> rustix::io::Result<OwnedFd> {

@@ -341,6 +341,7 @@ impl Disk {
             self.nodes.rename(&member, Key::new([to.as_bytes(), rest].concat()));
         }
         self.update(to, |_| {});
+        self.touch_parent(from);
         self.touch_parent(to);
         Ok(())
     }

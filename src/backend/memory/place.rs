@@ -252,10 +252,19 @@ impl Target for MemoryPlace {
         legal(to)?;
         let mut disk = self.memory.call(Call::Rename, &listed.key)?;
         let found = disk.existing_key(listed.key.trimmed()).and_then(|key| disk.entry(&key));
-        if found.is_none_or(|found| !found.stamp.is_still(&listed.stamp)) {
+        let number = |entry: &Entry| entry.stamp.inode().and_then(|inode| inode.number);
+        let is_still = |found: Entry| match listed.kind {
+            EntryKind::Directory => found.kind == listed.kind && number(&found) == number(listed),
+            _ => found.stamp.is_still(&listed.stamp),
+        };
+        if !found.is_some_and(is_still) {
             return Err(Cause::TargetChanged);
         }
-        disk.rename_new(&listed.key, to)?;
+        if listed.kind == EntryKind::Directory {
+            disk.rename_directory(&listed.key, to)?;
+        } else {
+            disk.rename_new(&listed.key, to)?;
+        }
         Ok(disk.entry(to))
     }
 

@@ -131,15 +131,20 @@ fn apply(memory: &Memory, edit: &Edit) {
             memory.directory(path);
         }
         Edit::Remove(path) => memory.remove(path),
-        Edit::Move(from, to) if memory.entry(from).is_some() && from != to => {
-            if !to.starts_with(&format!("{from}/")) {
+        Edit::Move(from, to) if exists(from) && from != to => {
+            let is_within = |inner: &str, outer: &str| inner.starts_with(&format!("{outer}/"));
+            if !is_within(to, from) && !is_within(from, to) {
                 clear(to);
                 memory.remove(to);
                 if let Some((above, _)) = to.rsplit_once('/') {
                     memory.directory(above);
                 }
-                if memory.entry(from).is_some() {
-                    memory.rename(from, to);
+                if exists(from) {
+                    if memory.entry(from).is_some() {
+                        memory.rename(from, to);
+                    } else {
+                        memory.rename(&format!("{from}/"), &format!("{to}/"));
+                    }
                 }
             }
         }

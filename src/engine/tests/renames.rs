@@ -125,3 +125,78 @@ fn a_rename_that_was_not_recorded_is_recorded_by_the_next_run() {
         assert_eq!(scene.run().complete().totals.bytes_hashed, 0);
     }
 }
+
+/// Returns a mirrored source of which a directory was moved.
+fn moved_directory() -> Scene {
+    let mut scene = Scene::of(&["keep", "old/a", "old/d/b", "old/d/c", "z"]);
+    scene.source.link("old/l", "text");
+    scene.run().complete();
+    scene.source.directory("in");
+    scene.source.rename("old/", "in/new/");
+    scene.delete = Some(all());
+    scene
+}
+
+#[test]
+fn a_moved_directory_is_renamed_with_all_in_it_and_nothing_is_read() {
+    let scene = moved_directory();
+    scene.target.clear_script();
+    let ran = scene.run().complete();
+    assert_eq!((ran.totals.directories_renamed, ran.totals.files_renamed), (1, 0), "{ran:?}");
+    assert_eq!((ran.totals.files_copied, ran.totals.files_deleted), (0, 0));
+    assert_eq!((ran.totals.bytes_hashed, ran.totals.directories_deleted), (0, 0));
+    assert!(ran.changes.contains(&"rename in/new/ (moved from old/)".to_owned()), "{ran:?}");
+    assert_eq!((count(&scene, Call::Rename), count(&scene, Call::Remove)), (1, 0));
+    let keys = [".", "in/", "in/new/", "in/new/a", "in/new/d/", "in/new/d/b", "in/new/d/c"];
+    assert_eq!(scene.recorded(), [&keys[..], &["in/new/l", "keep", "z"]].concat());
+    scene.is_mirrored();
+    let again = scene.run().complete();
+    assert_eq!((again.totals.bytes_hashed, again.changes.len()), (0, 0), "{again:?}");
+}
+
+#[test]
+fn what_changed_in_a_moved_directory_is_mirrored() {
+    let scene = moved_directory();
+    scene.source.write("in/new/d/b", "changed");
+    scene.source.write("in/new/d/more", "more");
+    scene.source.remove("in/new/d/c");
+    // Moved into it, out of it, and within it.
+    scene.source.rename("z", "in/new/d/z");
+    scene.source.rename("in/new/a", "a");
+    scene.source.rename("in/new/d/", "in/new/e/");
+    let ran = scene.run().complete();
+    assert_eq!((ran.totals.files_renamed, ran.totals.files_copied), (2, 2), "{ran:?}");
+    assert_eq!(ran.totals.files_deleted, 1);
+    scene.is_mirrored();
+    assert_eq!(scene.run().complete().changes, [""; 0]);
+}
+
+#[test]
+fn a_moved_directory_is_made_anew_where_nothing_may_be_deleted_or_it_cannot_be_renamed() {
+    let mut scene = moved_directory();
+    scene.refuses = true;
+    let ran = scene.run();
+    assert!(ran.refusal.is_some(), "{ran:?}");
+    assert_eq!((ran.totals.directories_renamed, ran.totals.files_copied), (0, 4));
+    assert!(scene.target_keys().contains(&"old/d/b".to_owned()));
+    let scene = moved_directory();
+    scene.target.fail(Call::Rename, When::Nth(1), Errno::PERM);
+    let ran = scene.run().complete();
+    assert_eq!((ran.totals.directories_renamed, ran.totals.files_renamed), (0, 3), "{ran:?}");
+    scene.is_mirrored();
+    assert_eq!(scene.run().complete().changes, [""; 0]);
+}
+
+#[test]
+fn a_renamed_directory_that_was_not_recorded_is_recorded_without_reading() {
+    let mut scene = Scene::of(&["keep", "old/a", "old/d/b"]);
+    scene.run().complete();
+    scene.source.rename("old/", "new/");
+    scene.target.rename("old/", "new/");
+    scene.delete = Some(all());
+    let ran = scene.run().complete();
+    assert_eq!((ran.totals.files_copied, ran.totals.bytes_hashed), (0, 0), "{ran:?}");
+    assert!(scene.rows().iter().all(|row| row.key.is_directory() || row.digest.is_some()));
+    assert_eq!(scene.recorded(), [".", "keep", "new/", "new/a", "new/d/", "new/d/b"]);
+    scene.is_mirrored();
+}

@@ -197,6 +197,8 @@ impl Scene {
             accepts: &|key: &Key| target.accepts(key),
             stands_linked: &|entry| stands_linked(&*target, &state, policy.from, entry),
             moved_from: Some(&moved_from),
+            moves_directories: self.exclude.is_empty() && self.delete.is_some(),
+            is_recount: false,
             is_first_contact,
             leaves_out: &|_| None,
             surplus: &surplus,
@@ -218,7 +220,7 @@ impl Scene {
             recorded,
             KeySpace::Tree,
         );
-        let plan = Plan::new(join.expect("begin to join"), planning);
+        let plan = (Plan::new(join.expect("begin to join"), planning), Some(planning));
         let committer = Committer::new(&context, Some(state.writer().expect("write to the state")));
         let allow = |_: &DeletionTally| {
             let refused = || Error::new(crate::model::ErrorKind::Refused, "refused");

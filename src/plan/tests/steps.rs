@@ -137,6 +137,8 @@ impl Scene {
             count_loss: &|_| {},
             stands_linked: &|_| Ok(false),
             moved_from: None,
+            moves_directories: false,
+            is_recount: false,
             is_first_contact: true,
             accepts: &|key| {
                 if is_one_of(&self.refused, key) { Err(Cause::IllegalName) } else { Ok(()) }

@@ -68,7 +68,11 @@ impl Session<'_> {
                 is_listed: self.filter.names().is_some(),
             },
         )?;
-        if sameness == Some(Sameness::Unsure) && !delete.accept_source && !proven_by_file {
+        if sameness == Some(Sameness::Unsure)
+            && !delete.accept_source
+            && !proven_by_file
+            && self.told_other_source.set(()).is_ok()
+        {
             self.notice(Notice::OtherFileSystem);
         }
         Ok(())

@@ -177,6 +177,8 @@ impl Session<'_> {
             accepts: &accepts,
             stands_linked: &|entry| super::stands_linked(&**target, state, entry),
             moved_from: if renames { Some(&moved_from) } else { None },
+            moves_directories: self.moves_directories(&**target),
+            is_recount: false,
             leaves_out: self.leaves_out(),
             surplus: &Counter::default(),
             progress: self.progress,
@@ -209,11 +211,12 @@ impl Session<'_> {
             stop: self.stop,
             deletes: self.options.delete.as_ref(),
             renames: target.capabilities().renames,
+            state,
             spool_dir,
             under_way: &under_way,
             sets_unlisted: &sets_unlisted,
         };
-        preview.run(plan, |tally| {
+        preview.run((plan, planning), |tally| {
             let before = state.map(State::last_allowed_root).transpose()?.flatten();
             self.allow(tally, before, &self.places.source.root_identity()?)
         })

@@ -195,6 +195,14 @@ fn what(explained: &Explained, options: &MirrorOptions) -> String {
         Action::Link => format!("would be made a hard link: {}", why(explained)),
         Action::Rename => {
             let from = explained.renamed_from.as_ref().map(ToString::to_string);
+            let is_directory = source.is_some_and(|entry| entry.kind == EntryKind::Directory);
+            if is_directory {
+                return format!(
+                    "would rename \"{}\" in the target, under which it was recorded, and compare what \
+                     is in it then; if something of that stays there, make the directory",
+                    from.unwrap_or_default()
+                );
+            }
             format!(
                 "would read {amount} of the source, and if that is the recorded content, rename \"{}\" in \
                  the target, under which it was recorded; else copy it",

@@ -5,7 +5,7 @@ use crate::backend::Target;
 use crate::compare::{Pair, Seen};
 use crate::engine::moved_from;
 use crate::manifest::{Row, State};
-use crate::model::{Action, Decision, Entry, Error, Reason};
+use crate::model::{Action, Decision, Entry, EntryKind, Error, Reason, Stamp};
 use crate::plan::moves::{MovedFrom, may_be_moved};
 
 impl Session<'_> {
@@ -17,12 +17,17 @@ impl Session<'_> {
         state: Option<&State>,
     ) -> Result<(), Error> {
         let Listed { from, to, number, is_first_contact, .. } = sides;
-        let new = Decision::new(Action::Copy { unless: None }, Reason::New);
-        let is_new = explained.decision.as_ref().is_ok_and(|decision| *decision == new);
+        let is_new = explained.decision.as_ref().is_ok_and(|decision| {
+            let makes =
+                matches!(decision.action, Action::Copy { unless: None } | Action::MakeDirectory);
+            makes && decision.reason == Reason::New
+        });
         let (Some(state), Seen::Present(source)) = (state, &explained.pair.source) else {
             return Ok(());
         };
-        if !is_new || !may_be_moved(&explained.pair) || !self.renames(from, is_first_contact) {
+        let is_wanted = source.kind != EntryKind::Directory || self.moves_directories(to);
+        let may_be_moved = is_new && is_wanted && may_be_moved(&explained.pair);
+        if !may_be_moved || !self.renames(from, is_first_contact) {
             return Ok(());
         }
         if let Some(MovedFrom { row, is_gone: true }) = moved_from(from, state, number, source)?
@@ -48,5 +53,10 @@ impl Session<'_> {
 fn as_recorded(target: &dyn Target, row: &Row) -> Option<Entry> {
     // What can't be looked at is not renamed either.
     let found = target.look(&row.key).ok()??;
-    (found.group().is_none() && found.stamp.is_still(&row.target)).then_some(found)
+    let number = |stamp: &Stamp| stamp.inode().and_then(|inode| inode.number);
+    let is_it = match row.kind {
+        EntryKind::Directory => number(&found.stamp) == number(&row.target),
+        _ => found.group().is_none() && found.stamp.is_still(&row.target),
+    };
+    is_it.then_some(found)
 }
