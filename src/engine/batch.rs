@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 pub(super) const BATCH_FILES: usize = 8_192;
 /// The most bytes in a batch: about what a disk writes in a second.
 const BATCH_BYTES: u64 = 1 << 30;
-/// The most bytes of attributes in a batch that the manifest keeps.
-const BATCH_ATTRIBUTES: usize = 16 << 20;
+/// The most bytes of keys in a batch, and of attributes that the manifest keeps.
+const BATCH_HELD: usize = 16 << 20;
 /// The greatest age of a batch: the work that an interruption loses.
 pub(super) const BATCH_AGE: Duration = Duration::from_secs(5);
 /// The age at which a batch is committed if the disk is idle.
@@ -83,14 +83,14 @@ pub(super) struct Batch {
     /// Keys whose rows are removed.
     pub(super) forgotten: Vec<Key>,
     bytes: u64,
-    /// Bytes of attributes that the manifest keeps.
-    attributes: usize,
+    /// Bytes of keys, and of attributes that the manifest keeps.
+    held: usize,
     since: Option<Instant>,
 }
 
 impl Batch {
     pub(super) fn add(&mut self, finished: CompletedStep) {
-        self.attributes += attributes_of(&finished);
+        self.held += held_by(&finished);
         if finished.staged.is_some() {
             self.bytes += finished.row.source.size;
         }
@@ -101,12 +101,14 @@ impl Batch {
     pub(super) fn add_directory(&mut self, directory: FinishedDirectory) {
         self.members += directory.members.len();
         self.bytes += directory.members.iter().map(|member| member.row.source.size).sum::<u64>();
-        self.attributes += directory.members.iter().map(attributes_of).sum::<usize>();
+        self.held += directory.key.as_bytes().len();
+        self.held += directory.members.iter().map(held_by).sum::<usize>();
         self.directories.push(directory);
         self.since.get_or_insert_with(Instant::now);
     }
 
     pub(super) fn forget(&mut self, key: Key) {
+        self.held += key.as_bytes().len();
         self.forgotten.push(key);
         self.since.get_or_insert_with(Instant::now);
     }
@@ -117,14 +119,12 @@ impl Batch {
 
     /// Returns whether the batch is large enough to be committed.
     pub(super) fn is_full(&self) -> bool {
-        self.len() >= BATCH_FILES
-            || self.bytes >= BATCH_BYTES
-            || self.attributes >= BATCH_ATTRIBUTES
+        self.len() >= BATCH_FILES || self.bytes >= BATCH_BYTES || self.held >= BATCH_HELD
     }
 
     /// Returns whether nothing more may be added before it is committed.
     fn is_too_full(&self) -> bool {
-        self.len() >= MAX_WAITING || self.attributes >= 2 * BATCH_ATTRIBUTES
+        self.len() >= MAX_WAITING || self.held >= 2 * BATCH_HELD
     }
 
     /// Splits off what has yet to be put in place; `self` keeps what needs no such step.
@@ -156,15 +156,15 @@ impl Batch {
         self.members += other.members;
         self.forgotten.append(&mut other.forgotten);
         self.bytes += other.bytes;
-        self.attributes += other.attributes;
+        self.held += other.held;
         self.since = self.since.or(other.since);
     }
 }
 
-/// Returns the bytes of the attributes of a step that the manifest keeps.
-fn attributes_of(step: &CompletedStep) -> usize {
+/// Returns the bytes of a step's key, and of its attributes that the manifest keeps.
+fn held_by(step: &CompletedStep) -> usize {
     let apart = step.row.extras.as_ref().and_then(|extras| extras.apart.loaded());
-    apart.map_or(0, |apart| apart.bytes())
+    step.row.key.as_bytes().len() + apart.map_or(0, |apart| apart.bytes())
 }
 
 /// Hands batches from the workers to the commit stage.
@@ -302,6 +302,17 @@ mod tests {
         drop(Ending(&batches));
         assert_eq!(batches.next(rest, None).expect("the last one").len(), 1);
         assert!(batches.next(rest, None).is_none());
+    }
+
+    #[test]
+    fn a_batch_of_long_keys_is_full_sooner() {
+        let mut batch = Batch::default();
+        let key = Key::new(vec![b'a'; 300_000]);
+        let filled = (0..BATCH_FILES).find(|_| {
+            batch.forget(key.clone());
+            batch.is_full()
+        });
+        assert_eq!(filled, Some(BATCH_HELD / 300_000));
     }
 
     #[test]

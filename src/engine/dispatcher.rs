@@ -15,6 +15,8 @@ use crossbeam_channel::{Sender, bounded};
 const GROUP_STEPS: usize = 64;
 /// Bytes to copy at which a group is handed over.
 const GROUP_BYTES: u64 = 4 << 20;
+/// So many bytes to copy a byte of a key counts for, so that few of the longest keys wait.
+const KEY_BYTE: u64 = 16;
 /// The most entries in a new directory that is built completely under a temporary name. This and
 /// [`WHOLE_BYTES`] limit the loss if the directory fails, and the delay until its files appear.
 const WHOLE_STEPS: usize = 1_024;
@@ -235,7 +237,7 @@ impl Dispatcher<'_, '_> {
     /// Hands out a file to rename.
     pub(super) fn rename(&mut self, step: Step, deletion: u64) {
         // Its content is read.
-        self.bytes += step.source.size();
+        self.bytes += step.source.size() + KEY_BYTE * step.source.key.as_bytes().len() as u64;
         self.steps += 1;
         self.add(Work::Rename { step, deletion });
     }
@@ -253,6 +255,7 @@ impl Dispatcher<'_, '_> {
         if matches!(step.decision.action, Action::Copy { .. } | Action::Mend) {
             self.bytes += step.source.size();
         }
+        self.bytes += KEY_BYTE * step.source.key.as_bytes().len() as u64;
         self.steps += 1;
         self.add(Work::Step(step));
         Ok(())

@@ -7,9 +7,10 @@ use crate::model::{Error, Key};
 use rusqlite::Connection;
 use std::path::PathBuf;
 
-/// Rows of a page: enough that the cost of a query doesn't matter, few enough that a page is small
-/// even with the longest keys.
+/// Rows of a page: enough that the cost of a query doesn't matter.
 pub(super) const PAGE: usize = 1024;
+/// In bytes: a page ends when its keys have as many, since a key of a deep tree is long.
+pub(super) const PAGE_KEYS: usize = 1 << 20;
 
 /// The rows of a state, in key order.
 pub type Rows = Paged<Row>;
@@ -31,7 +32,7 @@ pub struct Change {
 /// The items of a table, in key order.
 ///
 /// Each page is read in a transaction of its own, so that the log doesn't grow during a run. Memory
-/// is bounded by a page of 1,024 rows.
+/// is bounded by a page of 1,024 rows and 1 MiB of keys.
 #[derive(Debug)]
 pub struct Paged<T> {
     pub(super) path: PathBuf,
@@ -142,18 +143,21 @@ impl<T: Tabled> Paged<T> {
         let mut statement = self.connection.prepare_cached(&query)?;
         let mut found = statement.query([self.after.as_deref().unwrap_or(&self.first)])?;
         let mut page = Vec::with_capacity(PAGE);
-        let mut count = 0;
-        while let Some(row) = found.next()? {
+        let (mut count, mut bytes) = (0, 0);
+        while bytes < PAGE_KEYS
+            && let Some(row) = found.next()?
+        {
             count += 1;
             let after = self.after.get_or_insert_default();
             after.clear();
             after.extend_from_slice(row.get_ref(column)?.as_bytes().unwrap_or_default());
+            bytes += after.len();
             match (self.decode)(row) {
                 Some(row) => page.push(row),
                 None => self.skipped += 1,
             }
         }
-        self.ended = count < PAGE;
+        self.ended = count < PAGE && bytes < PAGE_KEYS;
         self.page = page.into_iter();
         Ok(())
     }

@@ -3,7 +3,7 @@ mod lazy;
 mod links;
 mod versions;
 
-use super::pages::PAGE;
+use super::pages::{PAGE, PAGE_KEYS};
 use super::*;
 use crate::manifest::database::with_suffix;
 use crate::manifest::journal::Journal;

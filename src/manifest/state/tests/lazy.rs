@@ -69,3 +69,15 @@ fn a_row_shows_what_it_records_of_a_plain_file() {
     assert_eq!(next().unwrap().looked, AttributeKinds::NONE);
     assert!(next().is_none() && next().is_none(), "a directory, and a file with holes");
 }
+
+#[test]
+fn a_page_ends_early_after_long_keys() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "a".repeat(PAGE_KEYS / 4);
+    let rows: Vec<_> = (0..30).map(|n| row(format!("{long}{n:08}"))).collect();
+    fill(dir.path(), &rows);
+    let state = open(dir.path());
+    assert!(all(&state) == rows);
+    let keys = rows.iter().map(|row| (row.key.as_bytes().to_vec(), None));
+    assert!(read(&state, |_| false).into_iter().eq(keys));
+}
