@@ -71,7 +71,7 @@ fn links_that_lead_nowhere_or_in_circles_are_named() {
     symlink("..", at("d/up")).expect("link");
     TestTree::new().file("dangling", "kept").write(&env.target);
     let run = env.mirror(&["-L", "--delete"]).expect(1);
-    run.names("leads nowhere").names("leads back to a directory that contains it");
+    let run = run.names("leads nowhere").names("leads back to a directory that contains it");
     run.finished().counts(&[("files_failed", 4)]);
     assert_eq!(fs::read(env.target.join("dangling")).expect("it stays"), b"kept");
     assert_eq!(fs::read(env.target.join("m/b")).expect("a file"), b"second");
