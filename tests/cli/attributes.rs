@@ -283,7 +283,8 @@ fn what_somebody_changed_of_a_directory_of_the_target_is_set_right() {
     verified.names("attribute user.stranger (1 B)").names("attribute user.stranger (2 B)");
     let against = ["verify", text(&env.target), "--against", text(&env.source)];
     let against = env.vidimus(&against).expect(3);
-    against.names("metadata plain: attribute user.stranger none -> 2 B").names("3 entries");
+    let against = against.names("metadata plain: attribute user.stranger none -> 2 B");
+    let against = against.names("3 entries");
     against.names("metadata e/: attribute user.comment 9 B -> none");
     env.verify(&["--repair-from", text(&env.source)]).expect(0);
     are_the_same(&env);
