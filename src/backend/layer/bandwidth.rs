@@ -199,6 +199,10 @@ impl Ranges for PacedRanges<'_> {
         })
     }
 
+    fn keep(&self, offset: u64, piece: Piece<'_>) {
+        self.inner.keep(offset, piece);
+    }
+
     fn end(&self) -> Result<(), ReadError> {
         self.inner.end()
     }

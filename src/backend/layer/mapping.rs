@@ -328,6 +328,10 @@ impl Ranges for MappedRanges<'_> {
         self.inner.read(number, buffer, take)
     }
 
+    fn keep(&self, offset: u64, piece: Piece<'_>) {
+        self.inner.keep(offset, piece);
+    }
+
     fn end(&self) -> Result<(), ReadError> {
         self.inner.end()
     }
