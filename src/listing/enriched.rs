@@ -130,6 +130,7 @@ mod tests {
                 keeps: None,
                 preserve: crate::model::Preserve::NOTHING,
                 settable: None,
+                source_tells: false,
                 mapping: crate::model::MetadataMapping::default(),
             },
         }

@@ -67,6 +67,9 @@ pub struct RecordedOptions {
     /// Which attributes could be set in the target, where entries lack some of theirs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settable: Option<SettableAttributes>,
+    /// Whether the manifest in a source that lists no metadata told more than the source has, or may.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub source_tells: bool,
 }
 
 impl RecordedOptions {

@@ -195,6 +195,7 @@ impl ImportRecord {
             keeps: target.limited_keeps(),
             preserve: Preserve::NOTHING,
             settable: None,
+            source_tells: false,
             mapping: MetadataMapping::default(),
         };
         let number = state.begin_run(&run, started, &options.encode()?)?;

@@ -9,6 +9,7 @@ mod bag;
 mod checks;
 mod dry_run;
 mod explain;
+mod policy;
 mod published;
 mod sides;
 
@@ -18,9 +19,8 @@ use super::places::{self, Places};
 use super::{new_run_id, wall_clock};
 use crate::backend::layer::{BandwidthLimit, Mapper, PacedTarget};
 use crate::backend::object::StoreSettings;
-use crate::backend::{KeySpace, Renames, Source, Target};
-use crate::compare::policy::Surplus;
-use crate::compare::{HardLinks, Policy, PolicyOptions};
+use crate::backend::{KeySpace, Source, Target};
+use crate::compare::{Policy, PolicyOptions};
 use crate::engine::{
     self, Collisions, Committer, Context, Cores, CountAhead, Holes, Partials, Purpose, Refusals,
     execute, renames_done,
@@ -31,27 +31,28 @@ use crate::location::Location;
 use crate::manifest::keys::SecretKey;
 use crate::manifest::published::ManifestReader;
 use crate::manifest::{
-    LockRequest, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber,
-    SourceNumber, State, TargetLock, is_damage, recall,
+    LockRequest, Lockable, ManifestMode, Opened, RecordedOptions, RootIdentity, RunNumber, State,
+    TargetLock, is_damage, recall,
 };
 use crate::model::hint::hint;
 use crate::model::notice::Instead;
 use crate::model::run::{Counter, RunLimit};
 use crate::model::{
-    Action, AttributeKinds, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key,
-    Metadata, MetadataMapping, Notice, Observer, Outcome, Preserve, Progress, Reason, RunId,
-    Setting, Stop, Totals, Verdict,
+    Action, Durability, Entry, EntryError, EntryKind, Error, ErrorKind, Event, Key, Metadata,
+    MetadataMapping, Notice, Observer, Outcome, Progress, Reason, RunId, Setting, Stop, Totals,
+    Verdict,
 };
 use crate::place::{BackupPlace, MadeDirectories, OpenOptions, Opener, Sides};
 use crate::plan::links::Links;
 use crate::plan::{DeleteOptions, MaxChange, Plan, Planning};
 use crate::spool::Spool;
 use crate::ticker::Ticker;
-use attributes::{can_set_more, settable};
+use attributes::{can_set_more, settable, told_more};
 use bag::Bag;
 pub use bag::BagOptions;
 use parking_lot::Mutex;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -216,6 +217,8 @@ struct Session<'a> {
     told_other_source: OnceLock<()>,
     /// Why the record of the source could not be read to its end.
     record_broke_off: Arc<OnceLock<Error>>,
+    /// Whether the manifest in a store that is the source told more than the store has.
+    source_tells: AtomicBool,
 }
 
 /// What a run reports to, and what ends it.
@@ -236,6 +239,8 @@ struct Begun {
     is_first_contact: bool,
     /// Whether entries may get attributes that earlier runs could not give them.
     retries_apart: bool,
+    /// Whether the manifest in a store that is the source is read.
+    reads_manifest: bool,
 }
 
 struct Ended {
@@ -291,6 +296,7 @@ impl<'a> Session<'a> {
             mapper: OnceLock::new(),
             told_other_source: OnceLock::new(),
             record_broke_off: Arc::default(),
+            source_tells: AtomicBool::new(false),
         })
     }
 }
@@ -408,7 +414,9 @@ impl Session<'_> {
             preserve: self.preserved(&*sides.target),
             mapping: self.options.mapping.clone(),
             settable: settable(state, &*sides.target)?,
+            source_tells: false,
         };
+        let source_told = told_more(state)?;
         let retries_apart = match options.settable {
             Some(settable) => can_set_more(state, settable)?,
             None => false,
@@ -421,7 +429,8 @@ impl Session<'_> {
         let mut allowed_root = None;
         let is_implied = self.places.target.capabilities().implied_directories;
         let root_is_new = !self.places.target.exists() || (is_implied && is_first);
-        let begun = Begun { number, root_is_new, is_first_contact, retries_apart };
+        let reads_manifest = is_first_contact || source_told;
+        let begun = Begun { number, root_is_new, is_first_contact, retries_apart, reads_manifest };
         let surplus = Counter::default();
         let mut executed = self.execute(state, sides, begun, &surplus, &mut allowed_root);
         if let (Some(bag), Ok(None)) = (&bag, &executed)
@@ -438,12 +447,18 @@ impl Session<'_> {
         let totals = self.progress.totals();
         let keeps = target.limited_keeps();
         let could_set = settable(state, &*target)?;
-        let learned = if keeps == options.keeps && could_set == options.settable {
-            Ok(())
-        } else {
-            (options.keeps, options.settable) = (keeps, could_set);
-            options.encode().and_then(|options| state.set_options(number, &options))
-        };
+        // What an object has only the digest of, the next run looks for in the manifest.
+        let lacks_some = self.places.source.capabilities().remote
+            && self.places.key_space() == KeySpace::Tree
+            && self.progress.attributes_lost.get() > 0;
+        options.source_tells = self.source_tells.load(Ordering::Relaxed) || lacks_some;
+        let learned =
+            if keeps == options.keeps && could_set == options.settable && !options.source_tells {
+                Ok(())
+            } else {
+                (options.keeps, options.settable) = (keeps, could_set);
+                options.encode().and_then(|options| state.set_options(number, &options))
+            };
         let finished = state.finish_run(number, wall_clock(), verdict, &totals, allowed_root);
         // The error that stopped the run matters more than one in recording its end.
         let refusal = executed?;
@@ -470,7 +485,7 @@ impl Session<'_> {
         &self,
         state: &State,
         Sides { source, target }: Sides,
-        Begun { number, root_is_new, is_first_contact, retries_apart }: Begun,
+        Begun { number, root_is_new, is_first_contact, retries_apart, reads_manifest }: Begun,
         surplus: &Counter,
         allowed_root: &mut Option<RootIdentity>,
     ) -> Result<Option<Error>, Error> {
@@ -480,7 +495,7 @@ impl Session<'_> {
         let policy = self.policy(state.number()?, &*source, &*target);
         let policy = Policy { retries_apart, ..policy };
         let source_listing =
-            self.enrich(&*source, source.list(&self.listing())?, is_first_contact)?;
+            self.enrich(&*source, source.list(&self.listing())?, reads_manifest)?;
         let target_listing = target.list(&self.target_listing())?;
         let keeper = Arc::clone(&target);
         let holds = |metadata: &Metadata, kind: EntryKind, existing: Option<&Metadata>| {
@@ -617,62 +632,6 @@ impl Session<'_> {
     fn hides_of_target(&self) -> bool {
         let all = self.options.delete.is_some_and(|delete| delete.excluded);
         if all { self.backup_filter.has_patterns() } else { self.filter.has_patterns() }
-    }
-
-    /// Returns the policy of a run from the source with this number into a target.
-    fn policy(&self, from: SourceNumber, source: &dyn Source, target: &dyn Target) -> Policy {
-        // Between two stores objects are copied as they are.
-        let is_tree = self.places.key_space() == KeySpace::Tree;
-        let preserved = self.options.policy.preserve.attribute_kinds();
-        Policy {
-            from,
-            looks_for: if is_tree { preserved } else { AttributeKinds::NONE },
-            inspects: source.capabilities().inspects,
-            keeps_apart: self.options.bag.is_none(),
-            retries_apart: false,
-            has_links: target.keeps().is_none_or(|keeps| keeps.links),
-            has_devices: target.capabilities().devices,
-            hard_links: self.hard_links(target),
-            options: self.options.policy,
-            filter: Arc::clone(&self.filter),
-            surplus: match &self.options.delete {
-                None => Surplus::Keep,
-                Some(delete) if delete.excluded => Surplus::DeleteExcluded,
-                Some(_) => Surplus::Delete,
-            },
-        }
-    }
-
-    /// Returns what the copies have by this run, which is less than what was asked for where the
-    /// target can't.
-    fn preserved(&self, target: &dyn Target) -> Preserve {
-        let links = self.hard_links(target) != HardLinks::Separate;
-        Preserve { links, ..self.options.policy.preserve }
-    }
-
-    /// Returns what becomes of several names of one file.
-    fn hard_links(&self, target: &dyn Target) -> HardLinks {
-        let capabilities = target.capabilities();
-        if !self.options.policy.preserve.links || self.options.bag.is_some() {
-            HardLinks::Separate
-        } else if capabilities.hard_links {
-            HardLinks::Made
-        } else if capabilities.lists_metadata {
-            HardLinks::Separate
-        } else {
-            HardLinks::Recorded
-        }
-    }
-
-    /// Returns whether files are renamed in the target that were moved in the source, which only the
-    /// record of an earlier run tells.
-    fn renames(&self, source: &dyn Source, is_first_contact: bool) -> bool {
-        self.options.renames && !is_first_contact && source.capabilities().lists_metadata
-    }
-
-    /// Returns whether directories are renamed, too: not where a pattern may hide what is in them.
-    fn moves_directories(&self, target: &dyn Target) -> bool {
-        target.capabilities().renames == Renames::InPlace && !self.hides_of_target()
     }
 
     fn started(&self, previous: Option<&Totals>) {

@@ -365,6 +365,7 @@ fn record(
         keeps: at.target.limited_keeps(),
         preserve: Preserve::NOTHING,
         settable: None,
+        source_tells: false,
         mapping: MetadataMapping::default(),
     };
     let number = state.begin_run(run, started, &options.encode()?)?;

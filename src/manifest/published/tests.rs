@@ -34,6 +34,7 @@ fn publishing(run: &RunId) -> Publishing {
             keeps: None,
             preserve: crate::model::Preserve::NOTHING,
             settable: None,
+            source_tells: false,
             mapping: crate::model::MetadataMapping::default(),
         },
         totals: Totals::default(),

@@ -69,6 +69,7 @@ fn published(place: &Path, version: u8) {
         keeps: None,
         preserve: crate::model::Preserve::NOTHING,
         settable: None,
+        source_tells: false,
         mapping: crate::model::MetadataMapping::default(),
     };
     let (verdict, totals) = (Verdict::Complete, Totals::default());

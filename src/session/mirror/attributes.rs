@@ -15,6 +15,12 @@ pub(super) fn settable(
     Ok(if lacks_some { target.settable_attributes() } else { None })
 }
 
+/// Returns whether the manifest in the source told more than the source has in the latest complete run.
+pub(super) fn told_more(state: &State) -> Result<bool, Error> {
+    let Some(run) = state.last_complete_run()? else { return Ok(false) };
+    Ok(RecordedOptions::decode(&run.options)?.source_tells)
+}
+
 /// Returns whether more attributes can be set now than in the source's latest complete run: that was
 /// another user's, say.
 pub(super) fn can_set_more(state: &State, settable: SettableAttributes) -> Result<bool, Error> {

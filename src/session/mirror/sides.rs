@@ -17,6 +17,7 @@ use crate::place::{Sides, Writes};
 use crate::session::places::Places;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 /// The rows that a run uses, in key order, and the number of its source in them.
 pub(super) type RowsToJoin = RecordedRows<Rows>;
@@ -183,13 +184,13 @@ impl Session<'_> {
     /// Adds recorded metadata to a source's listing that has none, or what a file system doesn't
     /// keep. It comes from the state of earlier runs into that source, or else from the manifest
     /// published in it: on a machine without records, a restore gets metadata and digests from
-    /// there. Once a run has completed, its own rows have them, too, and the manifest is read only
-    /// if it tells more than the source.
+    /// there. Once a run has completed, its own rows have them, too, and a store's manifest is read only
+    /// if it told more than the store has.
     pub(super) fn enrich(
         &self,
         source: &dyn Source,
         listing: Listing,
-        is_first_contact: bool,
+        reads_manifest: bool,
     ) -> Result<Listing, Error> {
         let Places { source: place, .. } = self.places;
         if place.only.is_some() {
@@ -200,6 +201,9 @@ impl Session<'_> {
             let is_needed = tells_more || !lists_metadata;
             return if is_needed { self.enrich_from_state(state, listing) } else { Ok(listing) };
         }
+        if !lists_metadata && !reads_manifest {
+            return Ok(listing);
+        }
         let spool_dir = if self.options.dry_run {
             std::env::temp_dir()
         } else {
@@ -208,10 +212,11 @@ impl Session<'_> {
         let kept = ManifestReader::of(source, &spool_dir);
         let published = kept.latest_or_highest().and_then(|found| {
             let Some((latest, fault)) = found else { return Ok(None) };
-            let is_first = is_first_contact && !lists_metadata;
-            if !is_first && !latest.head.tells_more_than_target() {
+            let tells_more = latest.head.tells_more_than_target();
+            if lists_metadata && !tells_more {
                 return Ok(None);
             }
+            self.source_tells.store(tells_more && !lists_metadata, Ordering::Relaxed);
             if let Some(fault) = fault {
                 self.notice(used_instead(&latest, Some(&fault), None));
             }
