@@ -75,6 +75,8 @@ impl Site {
                 keeps: None,
                 preserve: Preserve::NOTHING,
                 mapping: MetadataMapping::default(),
+                settable: None,
+                source_tells: false,
             },
             totals: Totals::default(),
         };
