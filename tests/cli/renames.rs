@@ -135,6 +135,17 @@ fn a_large_directory_costs_one_rename() {
 }
 
 #[test]
+fn a_directory_is_not_renamed_where_a_rule_leaves_out_what_is_in_it() {
+    let env = mirrored();
+    fs::write(env.source.join("d/e/.nobackup"), "").unwrap();
+    fs::rename(env.source.join("d"), env.source.join("z")).unwrap();
+    env.age();
+    let run = env.mirror(&["--delete", "--exclude-if-present", ".nobackup"]).expect(0).finished();
+    run.counts(&[("directories_renamed", 0), ("files_renamed", 1)]);
+    assert!(env.target.join("z/b").exists() && !env.target.join("z/e/c").exists());
+}
+
+#[test]
 fn a_directory_is_not_renamed_where_a_filter_hides_what_is_in_it() {
     let env = mirrored();
     fs::write(env.target.join("d/hidden.log"), "hidden").unwrap();

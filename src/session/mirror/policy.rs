@@ -65,8 +65,12 @@ impl Session<'_> {
         self.options.renames && !is_first_contact && source.capabilities().lists_metadata
     }
 
-    /// Returns whether directories are renamed, too: not where a pattern may hide what is in them.
+    /// Returns whether directories are renamed, too: not where a rule may hide what is in
+    /// them on either side.
     pub(super) fn moves_directories(&self, target: &dyn Target) -> bool {
-        target.capabilities().renames == Renames::InPlace && !self.hides_of_target()
+        target.capabilities().renames == Renames::InPlace
+            && !self.hides_of_target()
+            && self.filter.directories().is_empty()
+            && self.filter.names().is_none()
     }
 }
