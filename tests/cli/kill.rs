@@ -45,10 +45,13 @@ fn old() -> TestTree {
         .link("z/3", "x/3")
         .file("moves", "moved to the front")
         .file("d/moves", "moved away")
+        .file("tree/one", "one of a tree")
+        .file("tree/below/two", "two of a tree")
+        .symlink("tree/link", "one")
 }
 
-/// Files that are moved in the source.
-const MOVED: [[&str; 2]; 2] = [["moves", "a/moved"], ["d/moves", "z moved"]];
+/// What is moved in the source.
+const MOVED: [[&str; 2]; 3] = [["moves", "a/moved"], ["d/moves", "z moved"], ["tree", "a/tree"]];
 
 fn new() -> TestTree {
     TestTree::new()
@@ -112,7 +115,7 @@ fn prepared(disk: &Disk) -> (Environment, [Snapshot; 2]) {
     let before = Snapshot::read(&env.target);
     for entry in fs::read_dir(&env.source).unwrap() {
         let entry = entry.unwrap();
-        if !["same", "moves", "d"].iter().any(|kept| entry.file_name() == *kept) {
+        if !["same", "moves", "d", "tree"].iter().any(|kept| entry.file_name() == *kept) {
             let path = entry.path();
             let is_directory = entry.file_type().unwrap().is_dir();
             if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
