@@ -191,7 +191,9 @@ impl Dispatcher<'_, '_> {
         }
         let is_new = matches!(step.decision.action, Action::MakeDirectory)
             && step.precondition == Precondition::Absent;
-        if is_new && self.context.target.builds_directories() {
+        // All keys of a directory that is built whole are held at once.
+        let is_deep = step.source.key.is_long();
+        if is_new && !is_deep && self.context.target.builds_directories() {
             self.new = Some(NewDirectory { step, members: Vec::new(), bytes: 0 });
             Ok(())
         } else {

@@ -6,6 +6,11 @@
 use std::borrow::Borrow;
 use std::fmt;
 
+/// Bytes of a key beyond which it is long, as that of an entry deep in a tree: such keys are held a
+/// few at a time, so that memory doesn't grow with the square of the depth. No path that the kernel
+/// takes at once is longer (`PATH_MAX`).
+pub const LONG_KEY: usize = 4_096;
+
 /// An entry's name below its root: bytes, `/` between components, a directory's key ends in `/`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Key(Box<[u8]>);
@@ -45,6 +50,11 @@ impl Key {
     /// Returns the bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Returns whether it has more than [`LONG_KEY`] bytes.
+    pub fn is_long(&self) -> bool {
+        self.0.len() > LONG_KEY
     }
 
     /// Returns whether this is the root directory.

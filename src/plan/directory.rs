@@ -2,6 +2,7 @@
 
 use crate::manifest::Row;
 use crate::model::entry::Completeness;
+use crate::model::key::LONG_KEY;
 use crate::model::stamp::COARSEST_TIMES;
 use crate::model::{Entry, EntryKind, Key, Metadata};
 
@@ -44,6 +45,8 @@ impl Finish {
 /// A directory whose entries are being planned.
 pub(super) struct Open {
     pub(super) key: Key,
+    /// The length of its key, which is the root's while it is folded.
+    length: usize,
     /// The source's directory, if it has to be finished.
     pub(super) source: Option<Entry>,
     /// The target's directory, if it is to be deleted unless something in it stays.
@@ -63,6 +66,7 @@ impl Open {
     /// Returns a directory in which nothing changes so far.
     pub(super) fn new(key: Key) -> Self {
         Self {
+            length: key.as_bytes().len(),
             key,
             source: None,
             to_delete: None,
@@ -71,6 +75,49 @@ impl Open {
             differs: Differs::No,
             unread: false,
         }
+    }
+}
+
+impl Open {
+    fn set_key(&mut self, key: &Key) {
+        for entry in self.source.iter_mut().chain(&mut self.to_delete) {
+            entry.key = key.clone();
+        }
+        self.key = key.clone();
+    }
+}
+
+/// The directories whose entries are being planned, each in the one before. Of those with long
+/// keys only the innermost holds its own.
+#[derive(Default)]
+pub(super) struct OpenDirectories(Vec<Open>);
+
+impl OpenDirectories {
+    /// Adds a directory in the innermost one.
+    pub(super) fn push(&mut self, open: Open) {
+        if let Some(outer) = self.0.last_mut().filter(|outer| outer.key.is_long()) {
+            outer.set_key(&Key::root());
+        }
+        self.0.push(open);
+    }
+
+    /// Returns the innermost directory.
+    pub(super) fn last_mut(&mut self) -> Option<&mut Open> {
+        self.0.last_mut()
+    }
+
+    /// Removes the innermost directory.
+    pub(super) fn pop(&mut self) -> Option<Open> {
+        let open = self.0.pop()?;
+        if let Some(outer) = self.0.last_mut().filter(|outer| outer.length > LONG_KEY) {
+            outer.set_key(&Key::new(&open.key.as_bytes()[..outer.length]));
+        }
+        Some(open)
+    }
+
+    /// Removes the innermost directory if `is_it` says so.
+    pub(super) fn pop_if(&mut self, is_it: impl FnOnce(&Open) -> bool) -> Option<Open> {
+        if self.0.last().is_some_and(is_it) { self.pop() } else { None }
     }
 }
 
@@ -126,4 +173,34 @@ impl Differs {
 /// the target's is right.
 pub(super) fn known_metadata(source: &Entry, target: &Entry) -> Metadata {
     if source.completeness == Completeness::Implicit { target.metadata } else { source.metadata }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_directories_with_long_keys_the_innermost_alone_holds_its_own() {
+        let mut path = Vec::new();
+        let (mut keys, mut open) = (Vec::new(), OpenDirectories::default());
+        for length in [100, 4_000, 200, 300, 400] {
+            path.extend(vec![b'd'; length]);
+            path.push(b'/');
+            let key = Key::new(&*path);
+            let source = Some(Entry::new_file(key.clone(), 0, Metadata::default()));
+            let to_delete = source.clone();
+            open.push(Open { source, to_delete, ..Open::new(key.clone()) });
+            keys.push(key);
+        }
+        let lengths: Vec<_> = open.0.iter().map(|open| open.key.as_bytes().len()).collect();
+        assert_eq!(lengths, [101, 0, 0, 0, 5_005]);
+        for key in keys.iter().rev() {
+            assert!(open.pop_if(|open| open.key != *key).is_none());
+            let innermost = open.pop().expect("a directory");
+            let entries = [innermost.source, innermost.to_delete];
+            assert!(entries.iter().flatten().all(|entry| entry.key == *key));
+            assert_eq!((innermost.key, entries.iter().flatten().count()), (key.clone(), 2));
+        }
+        assert!(open.pop().is_none());
+    }
 }

@@ -36,7 +36,7 @@ use crate::model::{
     Operation, Outcome, Progress, Reason, Setting,
 };
 use crate::spool::{Spool, SpoolReader};
-use directory::{Open, known_metadata};
+use directory::{Open, OpenDirectories, known_metadata};
 use links::{Held, LinkPlan, Links};
 use moves::{MovedFrom, Moves};
 use std::collections::VecDeque;
@@ -149,7 +149,7 @@ pub struct Planning<'a> {
 pub struct Plan<'a, J> {
     joined: J,
     with: Planning<'a>,
-    open: Vec<Open>,
+    open: OpenDirectories,
     deletions: Spool,
     after_deletion: Spool,
     directories: Spool,
@@ -176,7 +176,7 @@ impl<'a, J: Iterator<Item = Result<Joined, Error>>> Plan<'a, J> {
         Self {
             joined,
             with,
-            open: Vec::new(),
+            open: OpenDirectories::default(),
             deletions: spool(),
             after_deletion: spool(),
             directories: spool(),

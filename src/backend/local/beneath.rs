@@ -9,6 +9,7 @@ use super::metadata::look_at_open;
 use super::xattr;
 use crate::backend::ListedExtras;
 use crate::limits::descriptors::handles;
+use crate::model::key::LONG_KEY;
 use crate::model::names::{is_legal_name, is_legal_path};
 use parking_lot::Mutex;
 use rustix::fs::{Mode, OFlags, ResolveFlags, StatxAttributes, makedev, openat, openat2};
@@ -22,6 +23,9 @@ use std::sync::{Arc, OnceLock};
 /// Handles cached for each root if the descriptor limit allows: enough for every worker's directory
 /// and its parents.
 const HANDLES: usize = 128;
+
+/// Most of them that have long keys ([`LONG_KEY`]).
+const LONG_HANDLES: usize = 16;
 
 /// The longest path passed to the kernel at once: `PATH_MAX` (4,096) without the final NUL.
 const LONGEST_PATH: usize = 4_095;
@@ -314,7 +318,7 @@ impl Handles {
     /// that one's key.
     fn nearest(&mut self, key: &[u8]) -> Option<(Arc<Directory>, usize)> {
         self.clock += 1;
-        let mut end = key.len();
+        let mut end = if key.len() > LONG_KEY { self.nearest_long(key) } else { key.len() };
         while end > 0 {
             if let Some(handle) = self.by_key.get_mut(&key[..end]) {
                 handle.used = self.clock;
@@ -325,8 +329,34 @@ impl Handles {
         None
     }
 
+    /// Returns the length of the longest prefix of a long key at which there may be a handle. There
+    /// are few handles of long keys, whereas looking for each prefix takes time with the square of
+    /// the depth.
+    fn nearest_long(&self, key: &[u8]) -> usize {
+        let is_above = |cached: &&Box<[u8]>| cached.len() > LONG_KEY && key.starts_with(cached);
+        let found = self.by_key.keys().filter(is_above).map(|cached| cached.len()).max();
+        found.unwrap_or_else(|| {
+            let end = key[..LONG_KEY].iter().rposition(|&byte| byte == b'/');
+            end.map_or(0, |at| at + 1)
+        })
+    }
+
+    /// Drops the least recently used handle of a long key if there are too many.
+    fn make_room_for_long(&mut self) {
+        let long = || self.by_key.iter().filter(|(key, _)| key.len() > LONG_KEY);
+        if long().count() >= LONG_HANDLES
+            && let Some((oldest, _)) = long().min_by_key(|(_, handle)| handle.used)
+        {
+            let oldest = oldest.clone();
+            self.by_key.remove(&oldest);
+        }
+    }
+
     /// Caches a handle. If there are too many, the least recently used half is dropped.
     fn keep(&mut self, key: &[u8], directory: &Arc<Directory>) {
+        if key.len() > LONG_KEY {
+            self.make_room_for_long();
+        }
         if self.by_key.len() >= self.limit {
             let mut uses: Vec<u64> = self.by_key.values().map(|handle| handle.used).collect();
             let (_, &mut median, _) = uses.select_nth_unstable(self.limit / 2);

@@ -7,6 +7,8 @@
 //!
 //! Bounds: [`CHUNK`] entries a chunk; [`CHUNKS_AHEAD`] chunks a level;
 //! [`DIRECTORIES_AHEAD`](look::DIRECTORIES_AHEAD) directories with [`NAMES_AHEAD`] names in total;
+//! [`CHUNK_KEYS`] bytes of keys in a chunk; below a key of [`LONG_KEY`] bytes nothing is looked at ahead,
+//! and only the innermost level has whole keys;
 //! [`NAMES_HELD`] bytes of names on the stack, the rest on disk;
 //! [`HANDLES_HELD`](look::HANDLES_HELD) directory handles on the stack, the rest reopened through
 //! `..` and compared with their identity.
@@ -27,11 +29,12 @@ use super::stamp::entry;
 use crate::backend::{ListItem, ListOptions, Listing};
 use crate::filter::IgnoreRules;
 use crate::model::error::Side;
+use crate::model::key::LONG_KEY;
 use crate::model::{Cause, EntryError, EntryKind, Error, ErrorKind, Key};
 use crate::spool::Sorted;
 use ahead::Ahead;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use look::{CHUNK, Opened, Walk};
+use look::{CHUNK, CHUNK_KEYS, Opened, Walk};
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::collections::VecDeque;
@@ -93,6 +96,7 @@ fn begin(
         pool: Arc::clone(&walking.pool),
         sender,
         outgoing: Vec::with_capacity(CHUNK),
+        outgoing_bytes: 0,
         levels: Vec::new(),
     };
     let directory = Arc::clone(root.directory());
@@ -151,7 +155,10 @@ struct Gone;
 
 /// One directory on the stack.
 struct Level {
+    /// Its key; the root's while it is folded.
     key: Key,
+    /// The length of its key.
+    length: usize,
     identity: Identity,
     directory: Option<Arc<Directory>>,
     names: Sorted,
@@ -159,9 +166,59 @@ struct Level {
     ignores: Option<Arc<IgnoreRules>>,
     chunks: VecDeque<Ahead<Vec<ListItem>>>,
     items: VecDeque<ListItem>,
+    /// Whether `items` have names alone for keys.
+    are_folded: bool,
     /// How many of `items` were already searched for directories to open ahead.
     searched: usize,
     ahead: VecDeque<(Key, Ahead<Result<Opened, EntryError>>)>,
+}
+
+impl Level {
+    fn is_deep(&self) -> bool {
+        self.length > LONG_KEY
+    }
+
+    /// Drops a long key, and that part of its items' keys, while a directory in it is listed.
+    fn fold(&mut self) {
+        if !self.is_deep() {
+            return;
+        }
+        self.key = Key::root();
+        if !std::mem::replace(&mut self.are_folded, true) {
+            for key in self.items.iter_mut().filter_map(key_of) {
+                *key = Key::child(b"", key.name(), key.is_directory());
+            }
+        }
+    }
+
+    /// Takes the key back from that of a directory in it.
+    fn unfold(&mut self, inner: &Key) {
+        if self.is_deep() {
+            self.key = Key::new(&inner.as_bytes()[..self.length]);
+        }
+    }
+
+    /// Takes the next item, whose key is whole.
+    fn take_item(&mut self) -> Option<ListItem> {
+        let mut item = self.items.pop_front()?;
+        self.searched = self.searched.saturating_sub(1);
+        if self.are_folded
+            && let Some(key) = key_of(&mut item)
+        {
+            *key = Key::child(self.key.as_bytes(), key.name(), key.is_directory());
+        }
+        Some(item)
+    }
+}
+
+/// Returns the key of an item that a look at a name gave.
+fn key_of(item: &mut ListItem) -> Option<&mut Key> {
+    match item {
+        ListItem::Entry(entry) => Some(&mut entry.key),
+        ListItem::Failed(error) => Some(&mut error.key),
+        ListItem::Leftover(key) => Some(key),
+        _ => None,
+    }
 }
 
 struct Emitter {
@@ -171,6 +228,8 @@ struct Emitter {
     pool: Arc<rayon::ThreadPool>,
     sender: Sender<Vec<Result<ListItem, Error>>>,
     outgoing: Vec<Result<ListItem, Error>>,
+    /// Bytes of the keys in it.
+    outgoing_bytes: usize,
     levels: Vec<Level>,
 }
 
@@ -209,11 +268,8 @@ impl Emitter {
             Err(error) => return self.fail(error),
         }
         while let Some(level) = self.levels.last_mut() {
-            match level.items.pop_front() {
-                Some(item) => {
-                    level.searched = level.searched.saturating_sub(1);
-                    self.emit(item)?;
-                }
+            match level.take_item() {
+                Some(item) => self.emit(item)?,
                 None if !self.next_chunk() => self.leave()?,
                 None => {}
             }
@@ -303,7 +359,7 @@ impl Emitter {
             return;
         }
         let walk = &self.walk;
-        let Some(level) = self.levels.last_mut() else { return };
+        let Some(level) = self.levels.last_mut().filter(|level| !level.is_deep()) else { return };
         let Some(directory) = &level.directory else { return };
         while level.searched < level.items.len() {
             if walk.directories_ahead.load(Ordering::Relaxed) >= walk.max_ahead
@@ -346,7 +402,11 @@ impl Emitter {
         if let Some(error) = failed {
             self.send(ListItem::Failed(error))?;
         }
+        if let Some(outer) = self.levels.last_mut() {
+            outer.fold();
+        }
         self.levels.push(Level {
+            length: key.as_bytes().len(),
             key,
             identity: directory.identity,
             directory: Some(directory),
@@ -354,6 +414,7 @@ impl Emitter {
             ignores,
             chunks: VecDeque::new(),
             items: first.into(),
+            are_folded: false,
             searched: 0,
             ahead: VecDeque::new(),
         });
@@ -369,6 +430,7 @@ impl Emitter {
     fn leave(&mut self) -> Result<(), Gone> {
         let Some(left) = self.levels.pop() else { return Ok(()) };
         let Some(outer) = self.levels.last_mut() else { return Ok(()) };
+        outer.unfold(&left.key);
         if outer.directory.is_some() {
             return Ok(());
         }
@@ -416,8 +478,18 @@ impl Emitter {
     /// Advances to the next chunk of the innermost level; returns false at its end.
     fn next_chunk(&mut self) -> bool {
         let Some(level) = self.levels.last_mut() else { return false };
-        let Some(chunk) = level.chunks.pop_front() else { return false };
-        level.items = chunk.take().into();
+        let items = match (level.chunks.pop_front(), &level.directory) {
+            (Some(chunk), _) => chunk.take(),
+            // In a deep directory nothing is looked at ahead.
+            (None, Some(directory)) if level.names.remaining() > 0 => {
+                match self.walk.take_names(&mut level.names, &level.key) {
+                    Ok(keys) => self.walk.look_at_all(directory, keys),
+                    Err(error) => return self.end(error).is_ok(),
+                }
+            }
+            _ => return false,
+        };
+        (level.items, level.are_folded) = (items.into(), false);
         level.searched = 0;
         level.ahead.clear();
         if self.look_ahead().is_err() {
@@ -429,7 +501,8 @@ impl Emitter {
 
     /// Makes the pool look up the next chunks of this level.
     fn look_ahead(&mut self) -> Result<(), Gone> {
-        let Some(level) = self.levels.last_mut() else { return Ok(()) };
+        let is_shallow = |level: &&mut Level| !level.is_deep();
+        let Some(level) = self.levels.last_mut().filter(is_shallow) else { return Ok(()) };
         let Some(directory) = &level.directory else { return Ok(()) };
         while level.chunks.len() < CHUNKS_AHEAD && level.names.remaining() > 0 {
             match self.walk.take_names(&mut level.names, &level.key) {
@@ -461,14 +534,17 @@ impl Emitter {
     }
 
     fn send(&mut self, item: ListItem) -> Result<(), Gone> {
+        self.outgoing_bytes += item.key().as_bytes().len();
         self.outgoing.push(Ok(item));
-        if self.outgoing.len() >= CHUNK { self.flush() } else { Ok(()) }
+        let is_full = self.outgoing.len() >= CHUNK || self.outgoing_bytes >= CHUNK_KEYS;
+        if is_full { self.flush() } else { Ok(()) }
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
         if self.outgoing.is_empty() {
             return Ok(());
         }
+        self.outgoing_bytes = 0;
         let chunk = std::mem::replace(&mut self.outgoing, Vec::with_capacity(CHUNK));
         self.sender.send(chunk).map_err(|_| Gone)
     }

@@ -26,6 +26,8 @@ use std::sync::atomic::AtomicUsize;
 
 /// Entries that one job looks up and sends together.
 pub(super) const CHUNK: usize = 256;
+/// In bytes: a chunk ends when its keys have as many.
+pub(super) const CHUNK_KEYS: usize = 1 << 20;
 /// Directories opened ahead in total, one handle each, if the descriptor limit allows.
 pub(super) const DIRECTORIES_AHEAD: usize = 64;
 /// Directory handles on the stack, if the descriptor limit allows.
@@ -314,11 +316,13 @@ impl Walk {
 
     pub(super) fn take_names(&self, names: &mut Sorted, parent: &Key) -> Result<Vec<Key>, Error> {
         let mut keys = Vec::with_capacity(CHUNK.min(names.remaining() as usize));
-        while keys.len() < CHUNK {
+        let mut bytes = 0;
+        while keys.len() < CHUNK && bytes < CHUNK_KEYS {
             let Some(record) = names.next().map_err(|error| self.spool_error(error))? else {
                 break;
             };
             let name = record.strip_suffix(b"\0").unwrap_or(record);
+            bytes += parent.as_bytes().len() + name.len();
             keys.push(Key::child(parent.as_bytes(), name, false));
         }
         Ok(keys)
