@@ -142,6 +142,8 @@ impl Renaming<'_> {
             .collect();
         let (entries, rest) = split(deletions, &renamed, spool_dir)?;
         remainder.deletions = rest;
+        let keys = renamed.iter().map(|it| (it.from.clone(), it.source.key.clone()));
+        remainder.moves.follow(&keys.collect::<Vec<_>>(), spool_dir)?;
         let mut entries = entries.into_iter();
         let all = subtrees.into_iter().zip(directories).map(|(subtree, directory)| {
             let found = directory.and_then(|directory| Some((directory, entries.next()?)));

@@ -83,6 +83,28 @@ impl Moves {
         self.candidates.push(&candidate.encode()).map_err(spool_error)
     }
 
+    /// Gives files that were in directories which are renamed the keys that they have by then.
+    ///
+    /// # Errors
+    /// Fails if a spool's disk can't be written or read.
+    pub fn follow(&mut self, renamed: &[(Key, Key)], spool_dir: &Path) -> Result<(), Error> {
+        if self.count == 0 || renamed.is_empty() {
+            return Ok(());
+        }
+        let moved = Sorter::new(spool_dir, SORTER_MEMORY);
+        let candidates = std::mem::replace(&mut self.candidates, moved);
+        let mut candidates = candidates.finish().map_err(spool_error)?;
+        while let Some(record) = candidates.next().map_err(spool_error)? {
+            let mut candidate = Candidate::decode(record).ok_or_else(damaged)?;
+            let within = |(from, _): &&(Key, Key)| candidate.from.is_within(from.as_bytes());
+            if let Some((from, to)) = renamed.iter().find(within) {
+                candidate.from = candidate.from.moved(from, to);
+            }
+            self.candidates.push(&candidate.encode()).map_err(spool_error)?;
+        }
+        Ok(())
+    }
+
     /// Adds those of another plan.
     pub(super) fn append(&mut self, other: Self) -> Result<(), Error> {
         self.count += other.count;
