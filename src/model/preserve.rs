@@ -25,10 +25,10 @@ pub struct Preserve {
     #[serde(default)]
     pub follows_links: bool,
     /// Times of the last access.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub atimes: bool,
     /// Flags: immutable, append-only, left out by dump.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default)]
     pub flags: bool,
 }
 

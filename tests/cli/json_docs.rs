@@ -478,7 +478,9 @@ fn endings(checker: &mut Checker) {
     checker.take("verify", &run(&[&["verify", &target], &limited[..]].concat()));
     checker.take("mirror", &run(&["mirror", &source, &target, "--max-duration", "0s"]));
     let filters = ["--min-age", "0s", "--max-age", "99w", "-x", "--exclude-if-present", ".skip"];
-    checker.take("mirror", &run(&[&["mirror", &source, "filtered"], &filters[..]].concat()));
+    let mapping = ["--chown=7:8", "--chmod=F640", "--by-name"];
+    let flags = [&filters[..], &mapping].concat();
+    checker.take("mirror", &run(&[&["mirror", &source, "filtered"], &flags[..]].concat()));
     checker.take("manifest show", &run(&["manifest", "show", "filtered"]));
     fs::write(env.root.join("names"), "large\n").expect("write");
     checker.take("mirror", &run(&["mirror", &source, "listed", "--files-from", "names"]));

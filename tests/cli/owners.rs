@@ -5,7 +5,7 @@ use crate::common::environment::{NOBODY, text};
 use crate::common::tree::{Snapshot, assert_whole};
 use crate::common::{Environment, Run, TestTree, tools};
 use crate::needs;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -137,8 +137,8 @@ fn owners_are_restored_by_name_where_the_manifest_tells_names() {
     among(&env, before, &env.mirror_arguments(&[])).expect(0);
     let head = fs::read(env.target.join(".vidimus/manifest/00000001.json")).expect("read the head");
     let head: serde_json::Value = serde_json::from_slice(&head).expect("JSON");
-    assert_eq!(head["users"], serde_json::json!({"0": "root", "501": "ada"}));
-    assert_eq!(head["groups"], serde_json::json!({"0": "root", "502": "art"}));
+    assert_eq!(head["users"], json!([{"id": 0, "name": "root"}, {"id": 501, "name": "ada"}]));
+    assert_eq!(head["groups"], json!([{"id": 0, "name": "root"}, {"id": 502, "name": "art"}]));
     let restored = env.root.join("restored");
     let restore = |flags: &[&str]| {
         let arguments = ["mirror", "--json", text(&env.target), text(&restored)];

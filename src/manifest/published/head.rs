@@ -74,15 +74,24 @@ pub struct Head {
     pub(super) listed: Vec<RecordedSource>,
     /// The names of users whose ids rows have, on the machines that wrote these; not all of them,
     /// if there are many.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub users: BTreeMap<u32, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub users: Vec<RecordedName>,
     /// The names of groups likewise.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub groups: BTreeMap<u32, String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<RecordedName>,
     /// The number of rows in the manifest.
     pub rows: u64,
     /// The segments, the base first. If several contain a key, the last one wins.
     pub segments: Vec<Segment>,
+}
+
+/// The name of a user or group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedName {
+    /// The number.
+    pub id: u32,
+    /// The name that it had on a machine that published.
+    pub name: String,
 }
 
 /// A source of rows, and its latest run.
@@ -213,8 +222,8 @@ impl Head {
             options,
             totals,
             listed: Vec::new(),
-            users: BTreeMap::new(),
-            groups: BTreeMap::new(),
+            users: Vec::new(),
+            groups: Vec::new(),
             rows: 0,
             segments: Vec::new(),
         }
@@ -236,9 +245,20 @@ impl Head {
         self.segments.iter().any(|segment| segment.tells_more)
     }
 
+    /// Sets the names of users and groups.
+    pub(super) fn set_names(&mut self, names: RecordedNames) {
+        let listed = |names: BTreeMap<u32, String>| {
+            names.into_iter().map(|(id, name)| RecordedName { id, name }).collect()
+        };
+        (self.users, self.groups) = (listed(names.users), listed(names.groups));
+    }
+
     /// Returns the names of users and groups.
     pub fn names(&self) -> RecordedNames {
-        RecordedNames { users: self.users.clone(), groups: self.groups.clone() }
+        let by_number = |names: &[RecordedName]| {
+            names.iter().map(|RecordedName { id, name }| (*id, name.clone())).collect()
+        };
+        RecordedNames { users: by_number(&self.users), groups: by_number(&self.groups) }
     }
 
     /// Returns the sources of rows by number, with the latest run of each.
@@ -318,7 +338,7 @@ impl Publication {
             return Err(damaged(&name, "its sources are out of order"));
         }
         let listed = head.listed.iter().flat_map(|source| [&source.run.0, &source.source]);
-        let names = head.users.values().chain(head.groups.values());
+        let names = head.users.iter().chain(&head.groups).map(|named| &named.name);
         let texts =
             [&head.run.0, &head.source, &head.target].into_iter().chain(listed).chain(names);
         if !{ texts }.all(|text| is_printable(text)) {

@@ -11,6 +11,7 @@ use super::writer::{ManifestWriter, WrittenFile};
 use crate::backend::local::LocalNames;
 use crate::manifest::{RecordedOptions, Row, RunNumber, SourceNumber, State};
 use crate::model::key::is_printable;
+use crate::model::mapping::RecordedNames;
 use crate::model::{AttributesDigest, Error, ErrorKind, Metadata, Notice, RunId};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::io::Write;
@@ -202,7 +203,7 @@ fn write_publication(
     let WrittenFile { made: Counted { segment, rows }, bytes, blake3 } = written;
     let WrittenSegment { lines, needs_version_2, looked, tells_more } = segment;
     head.rows = rows;
-    (head.users, head.groups) = (owners.users.named, owners.groups.named);
+    head.set_names(RecordedNames { users: owners.users.named, groups: owners.groups.named });
     head.set_version(needs_version_2, base.map(|base| &base.head));
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence, lines, bytes, blake3, looked, tells_more });

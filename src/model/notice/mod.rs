@@ -37,7 +37,8 @@ impl Notice {
             | Self::SetAsideFound { key }
             | Self::LeftoverFound { key }
             | Self::TagFileLeftOut { key, .. }
-            | Self::UnreadableByBagit { key } => Some(key),
+            | Self::UnreadableByBagit { key }
+            | Self::FlagsNotKept { first: key, .. } => Some(key),
             _ => None,
         }
     }
