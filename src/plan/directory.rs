@@ -46,7 +46,7 @@ impl Finish {
 pub(super) struct Open {
     pub(super) key: Key,
     /// The length of its key, which is the root's while it is folded.
-    length: usize,
+    pub(super) length: usize,
     /// The source's directory, if it has to be finished.
     pub(super) source: Option<Entry>,
     /// The target's directory, if it is to be deleted unless something in it stays.
