@@ -141,6 +141,41 @@ fn flags_that_the_target_lost_or_a_killed_run_did_not_set_are_set_by_the_next() 
 }
 
 #[test]
+fn a_run_after_one_that_was_killed_at_any_change_of_flags_sets_the_rest() {
+    needs!(Flagged::needs(), tools::strace());
+    let mut killed = 0;
+    for at in 1..=40 {
+        let flagged = Flagged::new();
+        let env = &flagged.0;
+        tree(env);
+        for (flags, name) in [("+i", "i"), ("+a", "a"), ("+i", "sub"), ("+i", "frozen")] {
+            flagged.source(flags, name);
+        }
+        env.mirrored(&["--flags"]);
+        for name in ["i", "frozen"] {
+            flagged.source("-i", name);
+        }
+        fs::write(env.source.join("i"), "longer").expect("write a file");
+        fs::remove_file(env.source.join("frozen/z")).expect("remove a file");
+        flagged.source("+i", "i");
+        flagged.source("+i", "frozen");
+        let inject = format!("inject=ioctl:signal=KILL:when={at}");
+        let flags = ["--flags", "--delete", "--transfers", "1", "--checkers", "1"];
+        let options = ["-e", "trace=ioctl", "-e", &*inject];
+        let run = env.strace(&options, &env.mirror_arguments(&flags));
+        assert!([0, 137].contains(&run.code()), "ioctl {at}\n{}", run.told());
+        env.mirrored(&["--flags", "--delete"]).counts(&[("files_failed", 0)]);
+        flagged.are_kept(&["", "i", "h", "a", "sub", "sub/x", "frozen"]);
+        assert!(!env.target.join("frozen/z").exists());
+        if run.code() == 0 {
+            break;
+        }
+        killed += 1;
+    }
+    assert!(killed > 3, "{killed} runs were killed");
+}
+
+#[test]
 fn a_protected_file_that_moved_is_renamed_and_protected_again() {
     needs!(Flagged::needs());
     let flagged = Flagged::new();
