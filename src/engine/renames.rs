@@ -8,7 +8,6 @@
 
 use super::Context;
 use super::batch::{Batch, CompletedStep};
-use super::commit::Committer;
 use super::copy::Worker;
 use super::dispatcher::{Dispatcher, Worked, with_workers};
 use super::finish::spool_damaged;
