@@ -12,8 +12,8 @@ use crate::model::key::Escaped;
 use crate::model::stamp::Evidence;
 use crate::model::{
     AttributeKinds, Cause, DeviceNumber, Difference, Digest, ETag, Entry, EntryError, EntryKind,
-    Event, ExtraKinds, Feature, Finding, Key, Metadata, Observer, Operation, Progress, Stamp, Stop,
-    Timestamp,
+    Event, ExtraKinds, Extras, Feature, Finding, Key, Metadata, Observer, Operation, Progress,
+    Stamp, Stop, Timestamp,
 };
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt;
@@ -31,6 +31,10 @@ pub(super) struct Job {
     pub(super) is_reported: bool,
     /// Whether it may be the work of a killed run.
     pub(super) is_unsettled: bool,
+    /// What few entries have, as it was recorded.
+    extras: Option<Box<Extras>>,
+    /// Which attributes were looked for when it was.
+    looked: AttributeKinds,
 }
 
 impl Job {
@@ -372,6 +376,7 @@ impl Tally<'_> {
                     let right = Entry {
                         stamp: job.recorded,
                         completeness: Completeness::Full,
+                        extras: told(job.extras.clone(), job.looked),
                         ..job.entry.clone()
                     };
                     let by_sha256 = job.expected.blake3().is_none();
@@ -512,16 +517,25 @@ fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
         verified_at: row.verified_at,
         is_reported,
         is_unsettled,
+        extras: row.extras.clone(),
+        looked: row.looked,
     }
+}
+
+/// Adds to recorded extras which attributes they tell.
+fn told(extras: Option<Box<Extras>>, looked: AttributeKinds) -> Option<Box<Extras>> {
+    if looked == AttributeKinds::NONE {
+        return extras;
+    }
+    let mut extras = extras.unwrap_or_default();
+    extras.told = looked;
+    Some(extras)
 }
 
 /// Returns the entry that a row describes, with the target's stamp.
 fn recorded(row: &Row) -> Entry {
-    let Row { key, kind, metadata, target: stamp, link, digest, mut extras, born, .. } =
-        row.clone();
-    if row.looked != AttributeKinds::NONE {
-        extras.get_or_insert_default().told = row.looked;
-    }
+    let Row { key, kind, metadata, target: stamp, link, digest, extras, born, .. } = row.clone();
+    let extras = told(extras, row.looked);
     Entry {
         key,
         kind,
