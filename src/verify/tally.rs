@@ -31,10 +31,6 @@ pub(super) struct Job {
     pub(super) is_reported: bool,
     /// Whether it may be the work of a killed run.
     pub(super) is_unsettled: bool,
-    /// What few entries have, as it was recorded.
-    extras: Option<Box<Extras>>,
-    /// Which attributes were looked for when it was.
-    looked: AttributeKinds,
 }
 
 impl Job {
@@ -376,7 +372,6 @@ impl Tally<'_> {
                     let right = Entry {
                         stamp: job.recorded,
                         completeness: Completeness::Full,
-                        extras: told(job.extras.clone(), job.looked),
                         ..job.entry.clone()
                     };
                     let by_sha256 = job.expected.blake3().is_none();
@@ -509,7 +504,9 @@ pub(super) fn metadata(
 /// asked for the digest that it has.
 fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
     let Found { is_reported, is_unsettled } = found;
-    let entry = Entry { metadata: row.metadata, recorded: row.digest, ..entry };
+    // A repair gives it the recorded attributes.
+    let extras = told(row.extras.clone(), row.looked);
+    let entry = Entry { metadata: row.metadata, recorded: row.digest, extras, ..entry };
     Job {
         entry,
         expected,
@@ -517,8 +514,6 @@ fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
         verified_at: row.verified_at,
         is_reported,
         is_unsettled,
-        extras: row.extras.clone(),
-        looked: row.looked,
     }
 }
 
