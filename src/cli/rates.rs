@@ -230,13 +230,13 @@ mod tests {
             ("Sat Sun 1B/s, else off", "\"Sun 1B/s\" is not a rate"),
             ("Samstag 1B/s, else off", "neither a day nor a time"),
             ("8-18 1B/s, else off", "neither a day nor a time"),
-            ("08:00-08:00 1B/s, else off", "time of day"),
-            ("08:00-25:00 1B/s, else off", "time of day"),
-            ("08:60-09:00 1B/s, else off", "time of day"),
-            ("08:0-09:00 1B/s, else off", "time of day"),
-            ("24:00-09:00 1B/s, else off", "time of day"),
-            ("08:00 1B/s, else off", "time of day"),
-            ("08:00-+9:00 1B/s, else off", "time of day"),
+            ("08:00-08:00 1B/s, else off", "span of a day"),
+            ("08:00-25:00 1B/s, else off", "span of a day"),
+            ("08:60-09:00 1B/s, else off", "span of a day"),
+            ("08:0-09:00 1B/s, else off", "span of a day"),
+            ("24:00-09:00 1B/s, else off", "span of a day"),
+            ("08:00 1B/s, else off", "span of a day"),
+            ("08:00-+9:00 1B/s, else off", "span of a day"),
         ] {
             let error = bandwidth(text).unwrap_err();
             assert!(error.contains(words), "{text}: {error}");
