@@ -231,6 +231,7 @@ fn what_was_repaired_gets_its_attributes_from_the_next_run() {
 fn an_acl_stays_on_xfs_when_something_else_changes() {
     let env = Environment::new();
     needs!(all_kinds(&env));
+    fs::create_dir(&env.target).unwrap();
     let mounted = tools::Mount::xfs(&env.root.join("image"), &env.target);
     needs!(mounted.as_ref().map_err(Clone::clone));
     with_attributes(&env);
@@ -407,6 +408,7 @@ fn an_attribute_for_which_a_file_has_no_room_ends_no_run() {
 fn names_of_a_file_whose_attributes_have_no_room_stay_linked() {
     let env = Environment::new();
     needs!(all_kinds(&env));
+    fs::create_dir(&env.target).unwrap();
     let mounted = tools::Mount::ext4(&env.root.join("image"), &env.target, 20);
     needs!(mounted.as_ref().map_err(Clone::clone));
     let big = env.root.join("big");

@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn attributes_are_beside_an_object_if_they_fit() {
         let metadata = Metadata { mode: 0o640, ..Metadata::default() };
-        for (size, fits) in [(0, true), (1_000, true), (1_500, false), (100_000, false)] {
+        for (size, fits) in [(0, true), (1_000, true), (1_500, false), (60_000, false)] {
             let extras = with_attributes(size);
             let set = extras.apart.loaded().expect("attributes");
             let sent = headers(b"a", EntryKind::File, &metadata, Some(&extras), None);

@@ -301,7 +301,7 @@ impl Session<'_> {
         Ok(Some(explanation))
     }
 
-    /// Decides to link a leaf that a run would make, if another name of its file stands in the target.
+    /// Decides to link a leaf that a run would make, if another name of its file is recorded.
     fn link_to_others(
         &self,
         explained: &mut Explained,
@@ -312,12 +312,20 @@ impl Session<'_> {
             explained.action(),
             Some(Action::Copy { .. } | Action::MakeLink | Action::MakeSpecial)
         );
-        if let Some(source) = explained.pair.source.entry()
-            && makes
-            && source.group().is_some()
-            && self.hard_links(sides.to) == HardLinks::Made
-            && super::stands_linked(sides.to, state, source)?
-        {
+        let (Some(source), Some(state)) = (explained.pair.source.entry(), state) else {
+            return Ok(());
+        };
+        let Some(group) = source.group().filter(|_| makes) else { return Ok(()) };
+        if self.hard_links(sides.to) != HardLinks::Made {
+            return Ok(());
+        }
+        let is_name = |row: &Row| {
+            let found = sides.from.look(&row.key).ok().flatten();
+            let is_of_file =
+                found.and_then(|found| found.group()).map(|it| it.id) == Some(group.id);
+            row.key != source.key && row.from == sides.number && is_of_file
+        };
+        if !state.rows_of(group.id, |row| is_name(&row).then_some(row))?.is_empty() {
             explained.decision = Ok(Decision::new(Action::Link, Reason::HardLink));
         }
         Ok(())
