@@ -16,6 +16,8 @@ pub(super) const BATCH_FILES: usize = 8_192;
 const BATCH_BYTES: u64 = 1 << 30;
 /// The most bytes of keys in a batch, and of attributes that the manifest keeps.
 const BATCH_HELD: usize = 16 << 20;
+/// How often a step holds its key: in its row, its staged file and that one's place.
+const KEY_COPIES: usize = 4;
 /// The greatest age of a batch: the work that an interruption loses.
 pub(super) const BATCH_AGE: Duration = Duration::from_secs(5);
 /// The age at which a batch is committed if the disk is idle.
@@ -101,14 +103,14 @@ impl Batch {
     pub(super) fn add_directory(&mut self, directory: FinishedDirectory) {
         self.members += directory.members.len();
         self.bytes += directory.members.iter().map(|member| member.row.source.size).sum::<u64>();
-        self.held += directory.key.as_bytes().len();
+        self.held += held_by_key(&directory.key);
         self.held += directory.members.iter().map(held_by).sum::<usize>();
         self.directories.push(directory);
         self.since.get_or_insert_with(Instant::now);
     }
 
     pub(super) fn forget(&mut self, key: Key) {
-        self.held += key.as_bytes().len();
+        self.held += held_by_key(&key);
         self.forgotten.push(key);
         self.since.get_or_insert_with(Instant::now);
     }
@@ -164,7 +166,11 @@ impl Batch {
 /// Returns the bytes of a step's key, and of its attributes that the manifest keeps.
 fn held_by(step: &CompletedStep) -> usize {
     let apart = step.row.extras.as_ref().and_then(|extras| extras.apart.loaded());
-    step.row.key.as_bytes().len() + apart.map_or(0, |apart| apart.bytes())
+    held_by_key(&step.row.key) + apart.map_or(0, |apart| apart.bytes())
+}
+
+fn held_by_key(key: &Key) -> usize {
+    KEY_COPIES * key.as_bytes().len()
 }
 
 /// Hands batches from the workers to the commit stage.
@@ -312,7 +318,7 @@ mod tests {
             batch.forget(key.clone());
             batch.is_full()
         });
-        assert_eq!(filled, Some(BATCH_HELD / 300_000));
+        assert_eq!(filled, Some(BATCH_HELD / (KEY_COPIES * 300_000)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod content_changed;
 mod copy_links;
 mod counts;
 mod damaged_state;
+mod deep;
 mod delete_later;
 mod deletion;
 mod destinations;
