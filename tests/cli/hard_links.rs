@@ -236,10 +236,12 @@ fn a_renamed_directory_keeps_what_is_known_of_linked_files() {
     env.mirrored(&["--delete"]);
     env.age();
     env.mirrored(&["--delete"]);
-    for (old, new) in [("d", "f"), ("e", "b")] {
+    let deletes = ["--delete", "--max-delete", "100%"];
+    for (old, new, more) in [("d", "f", Some("--no-renames")), ("e", "b", None)] {
         fs::rename(env.source.join(old), env.source.join(new)).expect("rename");
         env.age();
-        env.mirrored(&["--delete", "--max-delete", "100%"]).counts(&[("files_adopted", 0)]);
+        let flags: Vec<_> = deletes.into_iter().chain(more).collect();
+        env.mirrored(&flags).counts(&[("files_copied", 0), ("files_adopted", 0)]);
         env.verify(&["--strict"]).expect(0);
         settled(&env);
     }
