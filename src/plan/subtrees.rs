@@ -24,8 +24,9 @@ pub struct Subtree {
     recorded: Stamp,
     /// The source's directory.
     pub source: Entry,
-    /// What the source has in it, in order: a byte that says which, then that.
-    items: Spool,
+    /// What the source has in it, by keys, as a join yields it in another order: a byte that says which,
+    /// then that.
+    items: Sorter,
 }
 
 /// The directories that wait, as the plan collects them.
@@ -90,7 +91,7 @@ impl Subtrees {
             from: moved.row.key.clone(),
             recorded: moved.row.target,
             source: source.clone(),
-            items: Spool::new(&*self.spool_dir, SPOOL_MEMORY),
+            items: Sorter::new(&*self.spool_dir, SPOOL_MEMORY),
         });
         self.is_open = true;
     }
@@ -106,30 +107,31 @@ impl Subtrees {
 impl Subtree {
     /// Adds an entry of the source.
     pub(super) fn add(&mut self, entry: &Entry) -> Result<(), Error> {
-        self.push(ENTRY, &entry.encode())
+        self.push(&entry.key, ENTRY, &entry.encode())
     }
 
     /// Adds a scope of the source that could not be listed.
     pub(super) fn add_failed(&mut self, error: &EntryError) -> Result<(), Error> {
         let record = serde_json::to_vec(error).map_err(|error| spool_error(error.into()))?;
-        self.push(FAILED, &record)
+        self.push(&error.key, FAILED, &record)
     }
 
     /// Adds a key that is left out, with the reason.
     pub(super) fn add_left_out(&mut self, key: &Key, why: &str) -> Result<(), Error> {
-        let mut record = Vec::new();
-        push_key(&mut record, key.as_bytes());
-        record.extend_from_slice(why.as_bytes());
-        self.push(LEFT_OUT, &record)
+        self.push(key, LEFT_OUT, why.as_bytes())
     }
 
     /// Adds that the listing broke off.
     fn add_broke_off(&mut self) -> Result<(), Error> {
-        self.push(BROKE_OFF, b"")
+        self.push(&Key::root(), BROKE_OFF, b"")
     }
 
-    fn push(&mut self, kind: u8, record: &[u8]) -> Result<(), Error> {
-        self.items.push(&[&[kind], record].concat()).map_err(spool_error)
+    fn push(&mut self, key: &Key, kind: u8, item: &[u8]) -> Result<(), Error> {
+        let mut record = Vec::with_capacity(key.as_bytes().len() + item.len() + 8);
+        push_key(&mut record, key.as_bytes());
+        record.push(kind);
+        record.extend_from_slice(item);
+        self.items.push(&record).map_err(spool_error)
     }
 
     /// Returns the key of an entry in the old directory that it has in the new one.
@@ -142,7 +144,7 @@ impl Subtree {
     /// # Errors
     /// Fails if a spool's disk can't be written.
     pub fn into_items(self) -> Result<Items, Error> {
-        let items = self.items.into_reader().map_err(spool_error)?;
+        let items = self.items.finish().map_err(spool_error)?;
         Ok(Items { first: Some(self.source), items })
     }
 
@@ -159,7 +161,7 @@ impl Subtree {
 /// The source's entries in a directory that was moved, in order, itself first.
 pub struct Items {
     first: Option<Entry>,
-    items: SpoolReader,
+    items: Sorted,
 }
 
 impl Iterator for Items {
@@ -173,17 +175,21 @@ impl Iterator for Items {
             Ok(record) => record?,
             Err(error) => return Some(Err(spool_error(error))),
         };
-        let item = match record.split_first() {
-            Some((&ENTRY, entry)) => Entry::decode(entry).map(ListItem::Entry),
-            Some((&FAILED, error)) => serde_json::from_slice(error).ok().map(ListItem::Failed),
-            Some((&LEFT_OUT, record)) => split_key(record).and_then(|(key, why)| {
-                let why = std::str::from_utf8(why).ok()?;
-                Some(ListItem::LeftOut(Key::new(key), why.to_owned()))
-            }),
-            Some((&BROKE_OFF, _)) => Some(ListItem::Excluded(Key::root())),
-            _ => None,
-        };
-        Some(item.ok_or_else(damaged))
+        Some(item(record).ok_or_else(damaged))
+    }
+}
+
+fn item(record: &[u8]) -> Option<ListItem> {
+    let (key, item) = split_key(record)?;
+    match item.split_first()? {
+        (&ENTRY, entry) => Entry::decode(entry).map(ListItem::Entry),
+        (&FAILED, error) => serde_json::from_slice(error).ok().map(ListItem::Failed),
+        (&LEFT_OUT, why) => {
+            let why = std::str::from_utf8(why).ok()?;
+            Some(ListItem::LeftOut(Key::new(key), why.to_owned()))
+        }
+        (&BROKE_OFF, _) => Some(ListItem::Excluded(Key::root())),
+        _ => None,
     }
 }
 
