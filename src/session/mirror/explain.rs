@@ -4,13 +4,14 @@
 //! The join and policy are those of a run; only the listings are narrowed to the one name. No lock
 //! is taken, no content is read, and nothing is written.
 
+mod links;
 mod moved;
 
 use super::sides::{Rows, RowsToJoin};
 use super::{MirrorOptions, Running, Session, places};
 use crate::backend::{KeySpace, ListItem, ListOptions, Listing, Source, Target};
 use crate::compare::join::Joined;
-use crate::compare::{Conflict, HardLinks, Join, Pair, ReadAhead, RecordedRows, Seen};
+use crate::compare::{Conflict, Join, Pair, ReadAhead, RecordedRows, Seen};
 use crate::filter::{MatchedRule, NameList};
 use crate::listing::OrderChecked;
 use crate::manifest::published::{Head, History, ManifestReader, Publication, Published, trace};
@@ -299,36 +300,6 @@ impl Session<'_> {
         }
         self.add_notices_of_other_options(&mut explanation)?;
         Ok(Some(explanation))
-    }
-
-    /// Decides to link a leaf that a run would make, if another name of its file is recorded.
-    fn link_to_others(
-        &self,
-        explained: &mut Explained,
-        state: Option<&State>,
-        sides: Listed<'_>,
-    ) -> Result<(), Error> {
-        let makes = matches!(
-            explained.action(),
-            Some(Action::Copy { .. } | Action::MakeLink | Action::MakeSpecial)
-        );
-        let (Some(source), Some(state)) = (explained.pair.source.entry(), state) else {
-            return Ok(());
-        };
-        let Some(group) = source.group().filter(|_| makes) else { return Ok(()) };
-        if self.hard_links(sides.to) != HardLinks::Made {
-            return Ok(());
-        }
-        let is_name = |row: &Row| {
-            let found = sides.from.look(&row.key).ok().flatten();
-            let is_of_file =
-                found.and_then(|found| found.group()).map(|it| it.id) == Some(group.id);
-            row.key != source.key && row.from == sides.number && is_of_file
-        };
-        if !state.rows_of(group.id, |row| is_name(&row).then_some(row))?.is_empty() {
-            explained.decision = Ok(Decision::new(Action::Link, Reason::HardLink));
-        }
-        Ok(())
     }
 
     /// Adds notices of options in which the latest run differed.
