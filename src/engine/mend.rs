@@ -51,7 +51,7 @@ impl Worker<'_, '_> {
             mended.metadata = read.metadata;
         }
         let mut finished = self.finished(step, mended, Some(Action::Mend));
-        self.report_not_given(&mut finished, done.lost);
+        self.report_not_given(&mut finished, right, done.lost);
         finished.row.set_apart(done.apart);
         prove(&mut finished.row, done.hashed, None);
         finished.row.verified_at = Some(now());
@@ -92,7 +92,7 @@ impl Worker<'_, '_> {
         let digest = right.recorded;
         let mode = right.metadata.mode;
         let mut finished = self.finished(step, right, Some(Action::UpdateMetadata));
-        self.report_not_given(&mut finished, kept.lost);
+        self.report_not_given(&mut finished, &step.source, kept.lost);
         finished.row.set_apart(kept.apart);
         finished.row.metadata = Metadata { mode, ..wanted };
         finished.row.digest = digest;
@@ -104,8 +104,10 @@ impl Worker<'_, '_> {
         Ok(finished)
     }
 
-    /// Reports that an entry could not get its recorded attributes.
-    fn report_not_given(&self, finished: &mut CompletedStep, lost: Features) {
+    /// Records that an entry got its recorded attributes, or reports that it could not.
+    fn report_not_given(&self, finished: &mut CompletedStep, right: &Entry, lost: Features) {
+        let told = right.extras.as_ref().map(|extras| extras.told);
+        finished.row.looked = told.unwrap_or_default();
         finished.lost = lost;
         if lost.has(Feature::UnreadAttributes) {
             self.context.fail(attributes_not_given(&finished.row.key));

@@ -323,24 +323,22 @@ pub(super) const VERIFY: &str =
 pub(super) const MEND: &str = "UPDATE entries SET target = ?4, extras = ?6, \
      verified_at = coalesce(?5, verified_at) WHERE key = ?1 AND kind = ?2 AND digest IS ?3";
 
-/// Binds a repaired entry to the statement [`MEND`] and executes it. The next run is to look for its
-/// attributes: a repair may not have had them all.
+/// Binds a repaired entry to the statement [`MEND`] and executes it. If it could not be given the
+/// recorded attributes, nobody looked for them: the next run does.
 pub(super) fn mend(statement: &mut Statement<'_>, row: &Row) -> rusqlite::Result<usize> {
-    // A name mended in a directory is a file of its own, which the next mirror links again. What the
-    // manifest alone has stays.
-    let without = |extras: Box<Extras>| {
-        let attributes = extras.attributes.filter(|_| extras.apart.is_some());
+    // A name mended in a directory is a file of its own, which the next mirror links again.
+    let without_group = |extras: Box<Extras>| {
         let group = extras.group.filter(|_| row.target.inode().is_none());
-        Extras { attributes, group, ..*extras }
+        Extras { group, ..*extras }
     };
-    let extras = row.extras.clone().map(without);
+    let extras = row.extras.clone().map(without_group);
     statement.execute(params![
         row.key.as_bytes(),
         row.kind.code(),
         row.digest.as_ref().map(|digest| &digest.0[..]),
         row.target.encode(),
         row.verified_at.map(nanoseconds),
-        encode_extras(extras.as_ref(), AttributeKinds::NONE),
+        encode_extras(extras.as_ref(), row.looked),
     ])
 }
 

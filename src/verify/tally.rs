@@ -519,11 +519,13 @@ fn job(entry: Entry, row: &Row, expected: Expected, found: Found) -> Job {
 
 /// Adds to recorded extras which attributes they tell.
 fn told(extras: Option<Box<Extras>>, looked: AttributeKinds) -> Option<Box<Extras>> {
-    if looked == AttributeKinds::NONE {
+    let has_some = extras.as_ref().is_some_and(|extras| extras.attributes.is_some());
+    if looked == AttributeKinds::NONE && !has_some {
         return extras;
     }
     let mut extras = extras.unwrap_or_default();
-    extras.told = looked;
+    // A repair that could not give it its attributes leaves them for others to give.
+    extras.told = if looked == AttributeKinds::NONE { AttributeKinds::ALL } else { looked };
     Some(extras)
 }
 
