@@ -36,6 +36,8 @@ pub struct PolicyOptions {
     pub ignore_existing: bool,
     /// How far apart two modification times may be that count as one.
     pub modify_window: Duration,
+    /// The resolution of times in the target, in nanoseconds, as it was found out; 0 if it wasn't.
+    pub time_unit: u32,
     /// Skip what the target doesn't have.
     pub existing: bool,
     /// Skip symbolic links that lead out of the source.

@@ -7,6 +7,11 @@ use crate::model::stamp::StampMatch;
 use crate::model::{Entry, Metadata, Timestamp};
 
 impl Policy {
+    /// Returns whether a time of the target is what it keeps of the wanted one, or near enough.
+    fn is_kept_time(&self, found: Timestamp, wanted: Timestamp) -> bool {
+        self.is_one_time(found, wanted) || wanted.cut(self.options.time_unit) == found
+    }
+
     /// Returns whether two modification times count as one.
     fn is_one_time(&self, one: Timestamp, other: Timestamp) -> bool {
         one.distance(other) <= self.options.modify_window.as_nanos()
@@ -21,7 +26,7 @@ impl Policy {
     /// Returns the metadata of a target's entry, with the wanted modification time if its own
     /// counts as the same.
     pub fn within_window(&self, found: &Metadata, wanted: Timestamp) -> Metadata {
-        let mtime = if self.is_one_time(found.mtime, wanted) { wanted } else { found.mtime };
+        let mtime = if self.is_kept_time(found.mtime, wanted) { wanted } else { found.mtime };
         Metadata { mtime, ..*found }
     }
 
@@ -31,7 +36,7 @@ impl Policy {
         let is_whole = |entry: &Entry| entry.completeness == Completeness::Full;
         is_whole(source)
             && is_whole(existing)
-            && self.is_one_time(source.metadata.mtime, existing.metadata.mtime)
+            && self.is_kept_time(existing.metadata.mtime, source.metadata.mtime)
     }
 
     /// Returns whether a target's file was last read at another time than the source's, and the run

@@ -3,7 +3,7 @@
 use super::Session;
 use crate::backend::{KeySpace, Renames, Source, Target};
 use crate::compare::policy::Surplus;
-use crate::compare::{HardLinks, Policy};
+use crate::compare::{HardLinks, Policy, PolicyOptions};
 use crate::manifest::SourceNumber;
 use crate::model::{AttributeKinds, Preserve};
 use std::sync::Arc;
@@ -19,6 +19,7 @@ impl Session<'_> {
         // Between two stores objects are copied as they are.
         let is_tree = self.places.key_space() == KeySpace::Tree;
         let preserved = self.options.policy.preserve.attribute_kinds();
+        let time_unit = target.keeps().map_or(0, |keeps| keeps.time_unit);
         Policy {
             from,
             looks_for: if is_tree { preserved } else { AttributeKinds::NONE },
@@ -28,7 +29,7 @@ impl Session<'_> {
             has_links: target.keeps().is_none_or(|keeps| keeps.links),
             has_devices: target.capabilities().devices,
             hard_links: self.hard_links(target),
-            options: self.options.policy,
+            options: PolicyOptions { time_unit, ..self.options.policy },
             filter: Arc::clone(&self.filter),
             surplus: match &self.options.delete {
                 None => Surplus::Keep,
