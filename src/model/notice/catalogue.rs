@@ -392,8 +392,8 @@ notices! {
         first: Key,
     } => [
         format!(
-            "{count} entries of the source are immutable, append-only or left out by dump, \
-             \"{first}\" first; their copies aren't: to keep that use "
+            "entries of the source with flags (immutable, append-only, nodump): {count}, \
+             \"{first}\" first; their copies have none: to keep them use "
         ),
         Setting::Flags
     ],
@@ -403,8 +403,8 @@ notices! {
         /// The number of entries.
         count: u64,
     } => [format!(
-        "{count} entries could not be given their flags: the target's file system has none, or \
-         only root may set them"
+        "entries that could not be given their flags: {count}; the target's file system has none, \
+         or only root may set them"
     )],
 
     /// A listing is incomplete, so that nothing is deleted.
