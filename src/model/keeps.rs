@@ -78,9 +78,9 @@ impl Keeps {
             result = result.owned_by(uid, gid, kind);
         }
         let given = match kind {
-            EntryKind::File => self.file_mode,
+            EntryKind::File | EntryKind::Special(_) => self.file_mode,
             EntryKind::Directory => self.directory_mode,
-            EntryKind::Symlink | EntryKind::Special(_) => None,
+            EntryKind::Symlink => None,
         };
         if let Some(mode) = given {
             result.mode = existing.map_or(mode, |existing| existing.mode);

@@ -300,6 +300,38 @@ fn links_that_a_file_system_has_none_of_are_left_out_and_counted() {
 }
 
 #[test]
+fn special_files_that_a_file_system_has_none_of_leave_nothing_there() {
+    let scene = Scene::on(|beside, at| Mount::exfat(&beside.join("image"), at));
+    needs!(scene.as_ref().map_err(Clone::clone));
+    let env = &scene.expect("it was asked").env;
+    let tree = TestTree::new().file("new/a", "1").file("new/b", "2").fifo("new/pipe");
+    tree.device("device").write(&env.source);
+    env.age();
+    for _ in 0..2 {
+        env.mirror(&[]).expect(1).names("1 other special file is missing, too");
+        let entries = walkdir::WalkDir::new(&env.target).into_iter().map(Result::unwrap);
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let made: Vec<_> = names.filter(|name| name.contains("pipe") || name == "device").collect();
+        assert_eq!(made, [""; 0]);
+        assert!(crate::common::Snapshot::read(&env.target).temporaries().is_empty());
+    }
+    env.mirror(&["--no-specials"]).expect(0);
+}
+
+#[test]
+fn special_files_have_the_mode_that_a_file_system_gives_them() {
+    let scene = Scene::on(|beside, at| Mount::ntfs(&beside.join("image"), at));
+    needs!(scene.as_ref().map_err(Clone::clone));
+    let env = &scene.expect("it was asked").env;
+    let tree = TestTree::new().file("new/a", "1").fifo("new/pipe").device("device");
+    tree.mtime(1_500_000_000, 0).write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    std::thread::sleep(CACHED);
+    env.mirrored(&[]).counts(&[("files_copied", 0), ("metadata_updated", 0)]);
+}
+
+#[test]
 fn names_that_a_file_system_cannot_have_are_failures_that_say_so_before_anything_is_read() {
     const REFUSED: &str = "allows no name that holds ':': rename it in the source";
     let scene = Scene::on(|beside, at| Mount::exfat(&beside.join("image"), at));

@@ -9,7 +9,7 @@ use super::metadata::{kind_of, look_at_open, metadata_of};
 use super::xattr::{self, Before, Given};
 use crate::backend::Intended;
 use crate::model::{Attributes, Cause, DeviceNumber, Entry, EntryKind, SpecialKind};
-use rustix::fs::{FileType, Mode, OFlags, Statx, makedev, mknodat, openat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, makedev, mknodat, openat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -51,6 +51,11 @@ pub(super) fn make(directory: &Directory, name: &[u8], entry: &Entry) -> Result<
         // Programs behind FUSE may say so when they know only regular files. A disk that fails fails
         // what comes next, too.
         Err(Errno::IO) if directory.capabilities.kind == Kind::Other => {
+            // exfat-fuse makes a regular file, which the kernel then refuses to take for this one.
+            match unlinkat(directory, name, AtFlags::empty()) {
+                Err(Errno::NOENT) => {}
+                other => other?,
+            }
             Err(Cause::SpecialRefused { kind: entry.kind, others: 0 })
         }
         // Two names are the same to the file system.
