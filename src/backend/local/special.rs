@@ -44,6 +44,10 @@ pub(super) fn make(directory: &Directory, name: &[u8], entry: &Entry) -> Result<
                        deleted";
             Err(Cause::Other(why.to_owned()))
         }
+        Err(Errno::INVAL) if let Some(number) = entry.device() => {
+            let why = format!("the target's file system has no device number {number}");
+            Err(Cause::Other(why))
+        }
         // EPERM: no right to make devices, or a file system that has none, as others of these say.
         Err(Errno::PERM | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {
             Err(Cause::SpecialRefused { kind: entry.kind, others: 0 })
