@@ -141,11 +141,11 @@ fn a_change_of_attributes_copies_no_content_and_what_the_source_lost_goes() {
 /// Users' attributes belong to files and directories alone.
 #[test]
 fn symbolic_links_and_pipes_keep_those_of_root() {
+    const LEAVES: [&str; 3] = ["l", "d/new/l", "p"];
     let env = Environment::new();
     needs!(all_kinds(&env));
     let tree = TestTree::new().symlink("l", "nowhere").symlink("d/new/l", "x").fifo("p");
     tree.file("d/new/x", "1").write(&env.source);
-    const LEAVES: [&str; 3] = ["l", "d/new/l", "p"];
     for name in LEAVES {
         set(&env.source.join(name), "trusted.a", name.as_bytes());
     }
