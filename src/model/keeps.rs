@@ -102,6 +102,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn special_files_get_the_mode_that_all_files_get() {
+        let keeps = Keeps { file_mode: Some(0o777), directory_mode: Some(0o700), ..Keeps::ALL };
+        let wanted = Metadata { mode: 0o640, ..Metadata::default() };
+        let mode = |kind| keeps.achievable(wanted, kind, None).mode;
+        assert_eq!(mode(EntryKind::File), 0o777);
+        assert_eq!(mode(EntryKind::Special(crate::model::SpecialKind::Fifo)), 0o777);
+        assert_eq!(mode(EntryKind::Directory), 0o700);
+        assert_eq!(mode(EntryKind::Symlink), 0o640);
+    }
+
+    #[test]
     fn a_unit_is_found_by_what_it_cuts_off() {
         let set = Timestamp { seconds: 1_000_000_001, nanos: 987_654_321 };
         let at = |seconds, nanos| Timestamp { seconds, nanos };
