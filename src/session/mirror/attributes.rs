@@ -1,5 +1,5 @@
-//! Extended attributes and ACLs in a run: what of them a listing doesn't show, and whether the target
-//! can have more of them than before.
+//! Extended attributes and ACLs in a run: what of them a listing doesn't show, and whether the
+//! target can have more of them than before.
 
 use crate::backend::{Inspected, Source, Target};
 use crate::manifest::{RecordedOptions, State};
@@ -15,14 +15,15 @@ pub(super) fn settable(
     Ok(if lacks_some { target.settable_attributes() } else { None })
 }
 
-/// Returns whether the manifest in the source told more than the source has in the latest complete run.
+/// Returns whether the manifest in the source told more than the source has in the latest complete
+/// run.
 pub(super) fn told_more(state: &State) -> Result<bool, Error> {
     let Some(run) = state.last_complete_run()? else { return Ok(false) };
     Ok(RecordedOptions::decode(&run.options)?.source_tells)
 }
 
-/// Returns whether more attributes can be set now than in the source's latest complete run: that was
-/// another user's, say.
+/// Returns whether more attributes can be set now than in the source's latest complete run: that
+/// was another user's, say.
 pub(super) fn can_set_more(state: &State, settable: SettableAttributes) -> Result<bool, Error> {
     let Some(run) = state.last_complete_run()? else { return Ok(true) };
     let before = RecordedOptions::decode(&run.options)?.settable;

@@ -184,8 +184,8 @@ impl Session<'_> {
     /// Adds recorded metadata to a source's listing that has none, or what a file system doesn't
     /// keep. It comes from the state of earlier runs into that source, or else from the manifest
     /// published in it: on a machine without records, a restore gets metadata and digests from
-    /// there. Once a run has completed, its own rows have them, too, and a store's manifest is read only
-    /// if it told more than the store has.
+    /// there. Once a run has completed, its own rows have them, too, and a store's manifest is read
+    /// only if it told more than the store has.
     pub(super) fn enrich(
         &self,
         source: &dyn Source,
