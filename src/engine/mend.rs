@@ -138,7 +138,7 @@ impl Worker<'_, '_> {
 
 /// Returns the error for recorded attributes that neither side has any more.
 pub(super) fn attributes_not_given(key: &Key) -> EntryError {
-    let what = "its extended attributes and ACL, as the source has others by now";
+    let what = "its extended attributes and ACL, which neither side has any more";
     EntryError::on_target(Operation::SetMetadata, key, Cause::NotKept(what.to_owned()))
 }
 

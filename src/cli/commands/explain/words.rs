@@ -309,6 +309,7 @@ fn why(explained: &Explained) -> String {
         },
         Reason::LinkText => "the target's link has another text".to_owned(),
         Reason::DeviceNumber => "the device's number differs".to_owned(),
+        Reason::HardLink => "the target has another name of its file".to_owned(),
         Reason::SourceDoubtful if explained.pair.row.as_ref().is_some_and(|row| row.source_racy) => {
             "the source's recorded stamp was taken within a clock tick of a change".to_owned()
         }
