@@ -110,11 +110,12 @@ impl Preview<'_> {
         planning: Planning<'_>,
         may_delete: &mut dyn FnMut(&DeletionTally) -> bool,
     ) -> Result<(), Error> {
+        let mut keys = Vec::new();
         for round in 1..=ROUNDS {
             if remainder.subtrees.is_empty() || self.stop.requested() {
-                return Ok(());
+                break;
             }
-            let renaming = Renaming { remainder, spool_dir: self.spool_dir };
+            let mut renaming = Renaming { remainder, keys: &mut keys, spool_dir: self.spool_dir };
             let renamed = renaming.rename(self.state.is_some(), may_delete, |subtree, found| {
                 self.report(subtrees::outcome(subtree));
                 Some(Entry { key: subtree.source.key.clone(), ..found.clone() })
@@ -128,7 +129,8 @@ impl Preview<'_> {
                 remainder.append(plan.finish()?, self.spool_dir)?;
             }
         }
-        Ok(())
+        // Rows still have the old keys.
+        remainder.moves.follow(&keys, self.spool_dir)
     }
 
     /// Returns the rows of a directory under their new keys, if it would be renamed.
@@ -140,7 +142,7 @@ impl Preview<'_> {
         let Some(state) = self.state.filter(|_| is_renamed) else {
             return Ok(Box::new(std::iter::empty()));
         };
-        let (from, to) = (subtree.from.clone(), subtree.source.key.clone());
+        let (from, to) = (subtree.recorded_at.clone(), subtree.source.key.clone());
         let is_within = {
             let from = from.clone();
             move |row: &Result<Row, Error>| {

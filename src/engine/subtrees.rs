@@ -8,7 +8,7 @@ use super::set_aside::SetAside;
 use crate::backend::{KeySpace, ListItem};
 use crate::compare::{Join, ReadAhead, RecordedRows};
 use crate::manifest::{Row, State};
-use crate::model::{Action, Entry, EntryKind, Error, Outcome, Reason};
+use crate::model::{Action, Entry, EntryKind, Error, Key, Outcome, Reason};
 use crate::plan::subtrees::{Found, Renamed, Subtree, found_in, split};
 use crate::plan::{DeletionTally, Plan, Planning, Remainder};
 use crate::spool::Sorter;
@@ -44,11 +44,13 @@ pub(super) fn carry_out<'k>(
     if remainder.subtrees.is_empty() {
         return Ok(Moving { remainder, set_aside, committer });
     }
+    let mut keys = Vec::new();
     for round in 1..=ROUNDS {
         if remainder.subtrees.is_empty() || context.is_over() {
             break;
         }
-        let renaming = Renaming { remainder: &mut remainder, spool_dir: context.spool_dir };
+        let mut renaming =
+            Renaming { remainder: &mut remainder, keys: &mut keys, spool_dir: context.spool_dir };
         let rename = |subtree: &Subtree, found: &Entry| rename(context, subtree, found);
         let renamed = renaming.rename(state.is_some(), may_delete, rename)?;
         if renamed.iter().any(|(_, found)| found.is_some()) {
@@ -98,6 +100,8 @@ pub(super) type InTarget = Option<(Entry, Sorter)>;
 /// Decides which directories are renamed.
 pub(super) struct Renaming<'r> {
     pub(super) remainder: &'r mut Remainder,
+    /// The old and new keys of those that were renamed so far.
+    pub(super) keys: &'r mut Vec<(Key, Key)>,
     pub(super) spool_dir: &'r std::path::Path,
 }
 
@@ -106,13 +110,14 @@ impl Renaming<'_> {
     /// all of them, and of those that were renamed what the target has in them. That is in no
     /// deletion any more.
     pub(super) fn rename(
-        self,
+        &mut self,
         has_state: bool,
         may_delete: &mut dyn FnMut(&DeletionTally) -> bool,
         mut rename: impl FnMut(&Subtree, &Entry) -> Option<Entry>,
     ) -> Result<Vec<(Subtree, InTarget)>, Error> {
-        let Self { remainder, spool_dir } = self;
-        let (subtrees, is_barred) = remainder.subtrees.take();
+        let Self { remainder, keys, spool_dir } = self;
+        let (mut subtrees, is_barred) = remainder.subtrees.take();
+        subtrees.iter_mut().for_each(|subtree| subtree.follow(keys));
         let (found, deletions) = found_in(&mut remainder.deletions, &subtrees, spool_dir)?;
         let mut tally = remainder.tally;
         for found in found.iter().filter(|found| found.target.is_some()) {
@@ -142,8 +147,8 @@ impl Renaming<'_> {
             .collect();
         let (entries, rest) = split(deletions, &renamed, spool_dir)?;
         remainder.deletions = rest;
-        let keys = renamed.iter().map(|it| (it.from.clone(), it.source.key.clone()));
-        remainder.moves.follow(&keys.collect::<Vec<_>>(), spool_dir)?;
+        keys.extend(renamed.iter().map(|it| (it.from.clone(), it.source.key.clone())));
+        remainder.moves.follow(keys, spool_dir)?;
         let mut entries = entries.into_iter();
         let all = subtrees.into_iter().zip(directories).map(|(subtree, directory)| {
             let found = directory.and_then(|directory| Some((directory, entries.next()?)));

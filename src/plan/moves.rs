@@ -96,10 +96,7 @@ impl Moves {
         let mut candidates = candidates.finish().map_err(spool_error)?;
         while let Some(record) = candidates.next().map_err(spool_error)? {
             let mut candidate = Candidate::decode(record).ok_or_else(damaged)?;
-            let within = |(from, _): &&(Key, Key)| candidate.from.is_within(from.as_bytes());
-            if let Some((from, to)) = renamed.iter().find(within) {
-                candidate.from = candidate.from.moved(from, to);
-            }
+            follow(&mut candidate.from, renamed);
             self.candidates.push(&candidate.encode()).map_err(spool_error)?;
         }
         Ok(())
@@ -199,6 +196,15 @@ pub fn without(
         number += 1;
     }
     rest.into_reader().map_err(spool_error)
+}
+
+/// Gives a key the name that it has when these directories are renamed in turn.
+pub(super) fn follow(key: &mut Key, renamed: &[(Key, Key)]) {
+    for (from, to) in renamed {
+        if key.is_within(from.as_bytes()) {
+            *key = key.moved(from, to);
+        }
+    }
 }
 
 /// The files to be deleted, by key.

@@ -2,7 +2,7 @@
 //! when all steps are done, if the target's directory is deleted otherwise. Only then is what is in
 //! them compared.
 
-use super::moves::MovedFrom;
+use super::moves::{MovedFrom, follow};
 use super::{DeletionTally, spool_error};
 use crate::backend::ListItem;
 use crate::model::reserved::DIRECTORY;
@@ -18,8 +18,10 @@ const SPOOL_MEMORY: usize = 256 << 10;
 /// A new directory of the source that was recorded under another key, and what is in it.
 #[derive(Debug)]
 pub struct Subtree {
-    /// The key under which it was recorded.
+    /// The key that the target's has.
     pub from: Key,
+    /// The key under which it was recorded, which is another one in a dry run.
+    pub recorded_at: Key,
     /// The target's stamp of it, as it was recorded.
     recorded: Stamp,
     /// The source's directory.
@@ -89,6 +91,7 @@ impl Subtrees {
     pub(super) fn begin(&mut self, moved: &MovedFrom, source: &Entry) {
         self.all.push(Subtree {
             from: moved.row.key.clone(),
+            recorded_at: moved.row.key.clone(),
             recorded: moved.row.target,
             source: source.clone(),
             items: Sorter::new(&*self.spool_dir, SPOOL_MEMORY),
@@ -137,6 +140,11 @@ impl Subtree {
     /// Returns the key of an entry in the old directory that it has in the new one.
     pub fn moved(&self, key: &Key) -> Key {
         key.moved(&self.from, &self.source.key)
+    }
+
+    /// Follows directories that are renamed and that the old one was in: a dry run's rows don't.
+    pub fn follow(&mut self, renamed: &[(Key, Key)]) {
+        follow(&mut self.from, renamed);
     }
 
     /// Splits off what the source has.
