@@ -106,7 +106,7 @@ impl BackupPlace {
     /// [`ErrorKind::Unusable`] if its parent can't be opened.
     pub(super) fn open(&self) -> Result<Option<Backup>, Error> {
         let At::Path(path) = &self.at else { return Ok(None) };
-        let opened = Backup::open(path, &self.run.0);
+        let opened = Backup::open(path, &self.run.0, self.below.is_some());
         opened.map(Some).map_err(|error| unopened(Some(Side::Target), path, error))
     }
 

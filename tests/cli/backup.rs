@@ -265,3 +265,19 @@ fn a_name_that_the_source_has_is_no_backup_directory() {
     env.mirrored(&["--backup-dir", "bk2"]);
     assert_eq!(fs::read(env.target.join("bk/mine")).unwrap(), b"mine");
 }
+
+#[test]
+fn making_a_backup_directory_in_the_target_changes_no_time() {
+    let env = Environment::new();
+    TestTree::new().file("d/f", "1").write(&env.source);
+    env.age();
+    env.mirrored(&[]);
+    env.age();
+    env.mirrored(&[]);
+    TestTree::new().file("d/f", "22").write(&env.source);
+    env.age();
+    env.mirrored(&["--backup-dir", "bk"]);
+    let time = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
+    assert_eq!(time(&env.source), time(&env.target));
+    env.mirror(&["--backup-dir", "bk", "--exit-changes"]).expect(0);
+}

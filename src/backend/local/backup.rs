@@ -6,7 +6,7 @@
 //! links, or the entry lies on another one, it is copied. Entries keep their keys, below a
 //! directory that has the run's id as its name.
 
-use super::attributes::{readable_directory, set_link, set_open};
+use super::attributes::{readable_directory, set_link, set_open, times};
 use super::beneath::{Directory, Root, open_child};
 use super::capabilities::is_unsupported;
 use super::holes::{Unit, may_have_holes, read_part};
@@ -24,8 +24,8 @@ use crate::model::reserved::{TemporaryName, is_in_directory};
 use crate::model::{Attributes, Cause, EntryKind, Key, Metadata, Notice};
 use parking_lot::Mutex;
 use rustix::fs::{
-    AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, linkat, mkdirat, openat, openat2, symlinkat,
-    unlinkat,
+    AtFlags, CWD, Mode, OFlags, ResolveFlags, Statx, futimens, linkat, mkdirat, openat, openat2,
+    symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use std::fs::File;
@@ -49,6 +49,8 @@ pub struct Backup {
     name: Box<[u8]>,
     /// The name of this run's directory in the backup directory.
     run: Box<[u8]>,
+    /// Whether the backup directory lies in the target.
+    in_target: bool,
     /// This run's directory, once it is made.
     root: Mutex<Option<Arc<Root>>>,
     /// The path of that directory, for messages.
@@ -57,11 +59,12 @@ pub struct Backup {
 }
 
 impl Backup {
-    /// Opens the parent of the backup directory at a real path. `run` is the run's id.
+    /// Opens the parent of the backup directory at a real path. `run` is the run's id. If that is
+    /// `in_target`, the directory around it keeps its time.
     ///
     /// # Errors
     /// Fails if that directory can't be opened, or the path is the root of all.
-    pub fn open(path: &Path, run: &str) -> io::Result<Self> {
+    pub fn open(path: &Path, run: &str, in_target: bool) -> io::Result<Self> {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -69,6 +72,7 @@ impl Backup {
             parent: open_real(parent)?,
             name: name.as_bytes().into(),
             run: run.as_bytes().into(),
+            in_target,
             root: Mutex::default(),
             shown: Escaped(path.join(run).as_os_str().as_bytes()).to_string(),
             kept: AtomicU64::new(0),
@@ -99,7 +103,11 @@ impl Backup {
                 }
             }
         };
+        let around = metadata_of(&look_at_open(&self.parent)?);
         let directory = make(&self.parent, &self.name)?;
+        if self.in_target {
+            futimens(&self.parent, &times(None, around.mtime))?;
+        }
         let run = make(&directory, &self.run)?;
         Ok(Arc::clone(root.insert(Arc::new(Root::of(run)?))))
     }
