@@ -222,7 +222,6 @@ impl<'c, 'a> Worker<'c, 'a> {
                 Ok(None)
             }
             Copied::Special => {
-                context.learn_link(&step.source, &entry, hashed.digest);
                 if !context.policy.options.preserve.specials {
                     context.progress.skip(Some(entry.kind));
                     let kind = Some(entry.kind);
@@ -231,6 +230,7 @@ impl<'c, 'a> Worker<'c, 'a> {
                     });
                     return Ok(None);
                 }
+                context.learn_link(&step.source, &entry, hashed.digest);
                 self.special(step, entry).map(Some)
             }
             Copied::Staged(staged) => {
