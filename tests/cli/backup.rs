@@ -259,8 +259,9 @@ fn a_link_in_the_target_leads_no_backup_out_of_it() {
 
 #[test]
 fn a_name_that_the_source_has_is_no_backup_directory() {
-    let env = changed();
+    let env = Environment::new();
     TestTree::new().file("bk/mine", "mine").write(&env.source);
+    env.age();
     env.mirror(&["--backup-dir", "bk"]).expect(6).names("the source has a ");
     env.mirrored(&["--backup-dir", "bk2"]);
     assert_eq!(fs::read(env.target.join("bk/mine")).unwrap(), b"mine");
