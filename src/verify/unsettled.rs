@@ -21,6 +21,8 @@ struct Changed {
     key: Key,
     /// Whether it changed since the start of a run that deletes.
     may_lack: bool,
+    /// Whether such a run may have renamed it, so that what is in it didn't change.
+    may_be_renamed: bool,
 }
 
 impl Unsettled {
@@ -33,11 +35,15 @@ impl Unsettled {
     pub(super) fn may_have_changed(&mut self, entry: &Entry, row: Option<&Row>) -> bool {
         let Some(CutOff { since, deletes_since }) = self.cut_off else { return false };
         let is_changed = may_be_since(entry, since);
-        if is_changed && entry.kind == EntryKind::Directory {
+        self.leave(&entry.key);
+        let parent = self.directories.last().filter(|it| it.key.as_bytes() == entry.key.parent());
+        let is_moved = row.is_none() && parent.is_some_and(|parent| parent.may_be_renamed);
+        if (is_changed || is_moved) && entry.kind == EntryKind::Directory {
             let may_lack = deletes_since.is_some_and(|since| may_be_since(entry, since));
-            self.enter(&entry.key, may_lack);
+            let may_be_renamed = row.is_none() && (may_lack || is_moved);
+            self.directories.push(Changed { key: entry.key.clone(), may_lack, may_be_renamed });
         }
-        is_changed && row.is_none_or(|row| row.target != entry.stamp)
+        is_moved || is_changed && row.is_none_or(|row| row.target != entry.stamp)
     }
 
     /// Returns whether such a run may have removed the entry missing at a key: its directory
@@ -55,16 +61,12 @@ impl Unsettled {
             Some(Changed { may_lack: false, .. }) => is_replaced(),
             Some(Changed { may_lack: true, .. }) => {
                 if key.is_directory() {
-                    self.enter(key, true);
+                    let (key, may_be_renamed) = (key.clone(), false);
+                    self.directories.push(Changed { key, may_lack: true, may_be_renamed });
                 }
                 true
             }
         }
-    }
-
-    fn enter(&mut self, directory: &Key, may_lack: bool) {
-        self.leave(directory);
-        self.directories.push(Changed { key: directory.clone(), may_lack });
     }
 
     /// Leaves the directories that don't contain `key`.
@@ -157,6 +159,17 @@ mod tests {
         assert!(!lacks(&mut unsettled, "d/h/i"));
         assert!(lacks(&mut unsettled, "d/j"));
         assert!(!lacks(&mut unsettled, "k"));
+    }
+
+    #[test]
+    fn what_is_in_a_directory_that_may_be_renamed_is_unsettled() {
+        let mut unsettled = deleting();
+        let mut is_unsettled =
+            |key: &str, ctime| unsettled.may_have_changed(&entry(key, at(ctime)), None);
+        assert!(is_unsettled("d/", 101));
+        assert!(is_unsettled("d/a", 99));
+        assert!(is_unsettled("d/e/", 99) && is_unsettled("d/e/f", 99) && is_unsettled("d/g", 99));
+        assert!(!is_unsettled("h/", 99) && !is_unsettled("h/i", 99) && !is_unsettled("j", 99));
     }
 
     #[test]
