@@ -36,6 +36,12 @@ const RARE: &[&str] = &[
     "Options: `keeps.owner`",
     "Options: `keeps.time_unit`",
     "Options: `keeps.times`",
+    "Options: `settable`",
+    "Options: `settable.acls`",
+    "Options: `settable.root`",
+    "Options: `settable.user`",
+    "Options: `source_tells`",
+    "`publication`: `manifest show`, `manifest log`, `manifest check`, `manifest sign`: `segments.tells_more`",
 ];
 
 /// A row of a table: fields, or all rows of another section behind a prefix.
