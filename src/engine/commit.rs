@@ -140,6 +140,11 @@ impl<'a> Committer<'a> {
         }
     }
 
+    /// Returns whether something that should have been made durable may not be.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken
+    }
+
     fn commit(&mut self, batch: Batch) {
         if self.barriers {
             return self.advance(batch);

@@ -54,8 +54,12 @@ pub(super) fn carry_out<'k>(
         let rename = |subtree: &Subtree, found: &Entry| rename(context, subtree, found);
         let renamed = renaming.rename(state.is_some(), may_delete, rename)?;
         if renamed.iter().any(|(_, found)| found.is_some()) {
-            // Rows get their new keys when the names are durable.
+            // Rows get their new keys when the names are durable. They are no part of a batch.
             committer.flush();
+            committer.make_durable();
+            if committer.is_broken() {
+                break;
+            }
         }
         for (subtree, found) in &renamed {
             if let (Some(_), Some(state)) = (found, state) {

@@ -169,3 +169,30 @@ fn a_full_target_stops_the_run_and_keeps_what_was_done() {
     scene.run().complete();
     scene.is_mirrored();
 }
+
+#[test]
+fn rows_of_a_renamed_directory_wait_until_its_name_is_durable() {
+    for nth in 1..12 {
+        let mut scene = Scene::of(&["keep", "old/a", "old/b"]);
+        scene.run().complete();
+        scene.target.sync();
+        scene.source.rename("old/", "new/");
+        scene.delete = Some(super::scene::all());
+        scene.target.clear_script();
+        scene.target.on_change(When::Nth(nth), |target| {
+            target.cut_power();
+            Ok(())
+        });
+        scene.run();
+        scene.target.clear_script();
+        scene.target.restore_power(Survivors::None);
+        for row in scene.rows() {
+            let key = &row.key;
+            let is_old = key.is_within(b"old/") || *key == Key::new(*b"old/");
+            assert!(is_old || scene.target.durable(key).is_some(), "change {nth}: {key}");
+        }
+        scene.run();
+        scene.run().complete();
+        scene.is_mirrored();
+    }
+}
