@@ -187,16 +187,6 @@ impl Environment {
                 continue;
             };
             let stopped = Stopped::wait_for(thread);
-            // A thread that has yet to take its signal looks as if it were stopped, and would stop
-            // after it was told to continue.
-            let taken = format!("{thread} --- stopped by SIGSTOP ---");
-            wait_until("a run that takes a signal", || {
-                let trace = std::fs::read(self.root.join("trace")).unwrap_or_default();
-                let trace = String::from_utf8_lossy(&trace);
-                let mut stop = trace.lines().filter(is_stop).skip(stops as usize);
-                let after = stop.next().map_or(0, |line| offset_in(&trace, line));
-                trace[after..].lines().any(|line| line == taken)
-            });
             stops += 1;
             meanwhile(stops);
             drop(stopped);
@@ -233,11 +223,6 @@ impl Environment {
         command.arg(binary).args(arguments);
         Ok(Run::of(self.hermetic(command)))
     }
-}
-
-/// Returns where a line of a text begins.
-fn offset_in(text: &str, line: &str) -> usize {
-    line.as_ptr().addr() - text.as_ptr().addr()
 }
 
 /// A stopped process, which continues on drop.
