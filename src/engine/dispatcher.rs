@@ -183,7 +183,7 @@ impl Dispatcher<'_, '_> {
         if let Some(new) = &mut self.new {
             let within = step.source.key.is_within(new.step.source.key.as_bytes());
             if within && new.has_room(&step) {
-                new.bytes += step.source.size();
+                new.bytes = new.bytes.saturating_add(step.source.size());
                 new.members.push(step);
                 return Ok(());
             }
@@ -239,7 +239,8 @@ impl Dispatcher<'_, '_> {
     /// Hands out a file to rename.
     pub(super) fn rename(&mut self, step: Step, deletion: u64) {
         // Its content is read.
-        self.bytes += step.source.size() + KEY_BYTE * step.source.key.as_bytes().len() as u64;
+        let of_key = KEY_BYTE * step.source.key.as_bytes().len() as u64;
+        self.bytes = self.bytes.saturating_add(step.source.size()).saturating_add(of_key);
         self.steps += 1;
         self.add(Work::Rename { step, deletion });
     }
@@ -255,9 +256,10 @@ impl Dispatcher<'_, '_> {
             return self.make_directory(&step);
         }
         if matches!(step.decision.action, Action::Copy { .. } | Action::Mend) {
-            self.bytes += step.source.size();
+            self.bytes = self.bytes.saturating_add(step.source.size());
         }
-        self.bytes += KEY_BYTE * step.source.key.as_bytes().len() as u64;
+        let of_key = KEY_BYTE * step.source.key.as_bytes().len() as u64;
+        self.bytes = self.bytes.saturating_add(of_key);
         self.steps += 1;
         self.add(Work::Step(step));
         Ok(())
