@@ -80,6 +80,7 @@ fn decide(action: Action, reason: Reason) -> Decision {
 }
 
 /// The rules of one run.
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing")]
 pub struct Policy {
     /// Options of the comparison.
     pub options: PolicyOptions,

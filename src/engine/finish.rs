@@ -213,14 +213,12 @@ fn inspect(context: &Context<'_>, how: &mut Finish, entry: &mut Entry) -> Result
         return Ok(Kept::default());
     }
     if context.purpose != Purpose::Mirror {
-        return Ok(match how {
-            // It is as it was, but for its time.
-            Finish::Restore => Kept::default(),
-            _ => {
-                let right = entry.clone();
-                context.mended(entry, || context.source.inspect(&right))
-            }
-        });
+        // It is as it was, but for its time.
+        if *how == Finish::Restore {
+            return Ok(Kept::default());
+        }
+        let right = entry.clone();
+        return Ok(context.mended(entry, || context.source.inspect(&right)));
     }
     match context.source.inspect(entry) {
         Ok(inspected) => {

@@ -306,16 +306,15 @@ impl Linking<'_, '_, '_, '_> {
                 continue;
             }
             if self.is_better_known(row, key)? {
-                self.check(leading, &follower.source)?;
+                self.check(leading, &follower.source);
                 continue;
             }
             if follower.place == Precondition::Leaf && matches!(file.has_name(key), Ok(true)) {
-                let row = row.clone();
                 self.count_unchanged(&follower.source);
                 let Follower { source, target, .. } = follower;
                 let own = self.state.row(&source.key)?;
                 let tells = |row: &Row| (row.digest, row.metadata, row.looked);
-                let is_recorded = own.as_ref().is_some_and(|own| tells(own) == tells(&row))
+                let is_recorded = own.as_ref().is_some_and(|own| tells(own) == tells(row))
                     && !context.policy.links_changed(&source, target.as_ref(), own.as_ref());
                 if is_recorded {
                     return self.touched(&source.key);
@@ -327,7 +326,6 @@ impl Linking<'_, '_, '_, '_> {
                     context.progress.hard_links_made.add(1);
                     let kind = Some(follower.source.kind);
                     context.report(|| Outcome::new(key, kind, Action::Link, Reason::HardLink));
-                    let row = row.clone();
                     return self.linked(row, follower.source);
                 }
                 Ok(Linked::Full) => {
@@ -395,8 +393,8 @@ impl Linking<'_, '_, '_, '_> {
     }
 
     /// Compares the content of the open file with the source's, and copies it if it differs.
-    fn check(&mut self, leading: &mut Leading, name: &Entry) -> Result<(), Error> {
-        let Some(OpenName { row, .. }) = leading.open.take() else { return Ok(()) };
+    fn check(&mut self, leading: &mut Leading, name: &Entry) {
+        let Some(OpenName { row, .. }) = leading.open.take() else { return };
         leading.standing.clear();
         if let Ok(Some(target)) = self.context.target.look(&row.key) {
             let Progress { files_adopted, adopted_without_digest, .. } = self.context.progress;
@@ -412,7 +410,6 @@ impl Linking<'_, '_, '_, '_> {
             let step = Step { decision, source, target, row, precondition };
             leading.is_outdated = self.carry_out(&step);
         }
-        Ok(())
     }
 
     /// Makes a name a file of its own, as if it had no other.
@@ -490,7 +487,7 @@ impl Linking<'_, '_, '_, '_> {
     }
 
     /// Takes a name for one of the file of another name that has this row.
-    fn linked(&mut self, donor: Row, mut entry: Entry) -> Result<(), Error> {
+    fn linked(&mut self, donor: &Row, mut entry: Entry) -> Result<(), Error> {
         if !entry.flags().is_empty() {
             self.context.seal(&entry);
         }

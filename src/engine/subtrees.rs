@@ -121,7 +121,9 @@ impl Renaming<'_> {
     ) -> Result<Vec<(Subtree, InTarget)>, Error> {
         let Self { remainder, keys, spool_dir } = self;
         let (mut subtrees, is_barred) = remainder.subtrees.take();
-        subtrees.iter_mut().for_each(|subtree| subtree.follow(keys));
+        for subtree in &mut subtrees {
+            subtree.follow(keys);
+        }
         let (found, deletions) = found_in(&mut remainder.deletions, &subtrees, spool_dir)?;
         let mut tally = remainder.tally;
         for found in found.iter().filter(|found| found.target.is_some()) {

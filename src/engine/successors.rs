@@ -40,7 +40,7 @@ pub(super) struct Successors {
 /// What an entry gets in the place of its directory.
 enum Prepared {
     /// Its staged content.
-    Content(CompletedStep),
+    Content(Box<CompletedStep>),
     /// All of it: what is no file has no content.
     Nothing,
     /// The file of another of its names.
@@ -83,7 +83,7 @@ impl Successors {
                 continue;
             }
             match worker.step(&step(entry.clone())) {
-                Ok(Some(finished)) => self.staged.push((entry, Prepared::Content(finished))),
+                Ok(Some(finished)) => self.staged.push((entry, Prepared::Content(finished.into()))),
                 Ok(None) => {}
                 Err(error) => context.fail(error),
             }
@@ -109,7 +109,7 @@ impl Successors {
             }
             match (how, entry.group()) {
                 (Prepared::Content(finished), _) => {
-                    put(context, entry, Some(finished), deletions, committer);
+                    put(context, entry, Some(*finished), deletions, committer);
                 }
                 (Prepared::OtherName, Some(group)) => {
                     if let Err(error) = check_place(context, &entry.key, deletions) {

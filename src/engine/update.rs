@@ -226,8 +226,13 @@ impl Worker<'_, '_> {
         mut entry: Entry,
         existing: Option<&Entry>,
     ) -> Result<InspectedEntry, EntryError> {
-        if entry.kind == EntryKind::Directory || self.context.purpose != Purpose::Mirror {
+        if entry.kind == EntryKind::Directory {
             return Ok(InspectedEntry { entry, kept: Kept::default() });
+        }
+        if self.context.purpose != Purpose::Mirror {
+            let right = entry.clone();
+            let kept = self.context.mended(&mut entry, || self.context.source.inspect(&right));
+            return Ok(InspectedEntry { entry, kept });
         }
         match self.context.source.inspect(&entry) {
             Ok(inspected) => {

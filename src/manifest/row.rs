@@ -586,6 +586,8 @@ impl FileRow {
     }
 }
 
+/// Returns a column of bytes or NULL; `None` for one of another type.
+#[expect(clippy::option_option, reason = "one is for NULL, the other for what it can't be")]
 fn blob<'r>(row: &'r rusqlite::Row<'_>, at: usize) -> Option<Option<&'r [u8]>> {
     match row.get_ref(at).ok()? {
         ValueRef::Blob(bytes) => Some(Some(bytes)),

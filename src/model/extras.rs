@@ -225,7 +225,7 @@ impl Extras {
     /// Decodes what [`Extras::encode`] wrote; `None` for anything else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let Some((&bits, mut rest)) = bytes.split_first() else { return Some(Self::default()) };
-        let more = if bits & MORE == 0 { 0 } else { take::<1>(&mut rest)?[0] };
+        let more_bits = if bits & MORE == 0 { 0 } else { take::<1>(&mut rest)?[0] };
         let group = if bits & GROUP == 0 {
             None
         } else {
@@ -240,18 +240,18 @@ impl Extras {
         };
         let attributes =
             if bits & ATTRIBUTES == 0 { None } else { Some(AttributesDigest(take(&mut rest)?)) };
-        let flags = if more & FLAGS == 0 { 0 } else { take::<1>(&mut rest)?[0] };
+        let flags = if more_bits & FLAGS == 0 { 0 } else { take::<1>(&mut rest)?[0] };
         let flags = FileFlags::from_code(flags)?;
-        let accessed = if more & ACCESSED == 0 { None } else { Some(take_time(&mut rest)?) };
-        let meant = if more & MEANT == 0 {
+        let accessed = if more_bits & ACCESSED == 0 { None } else { Some(take_time(&mut rest)?) };
+        let meant = if more_bits & MEANT == 0 {
             None
         } else {
             let mut number = || Some(u32::from_le_bytes(take(&mut rest)?));
-            let (mode, uid, gid) = (number()?, number()?, number()?);
+            let [mode, uid, gid] = [number()?, number()?, number()?];
             Some(Metadata { mode, uid, gid, mtime: take_time(&mut rest)? })
         };
         let is_known = bits & !(GROUP | DEVICE | ATTRIBUTES | HOLES | APART | MORE) == 0
-            && more & !(FLAGS | ACCESSED | MEANT) == 0;
+            && more_bits & !(FLAGS | ACCESSED | MEANT) == 0;
         (is_known && rest.is_empty()).then_some(Self {
             group,
             device,

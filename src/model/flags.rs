@@ -31,7 +31,6 @@ impl FileFlags {
     }
 
     /// Returns whether no flag is set.
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "for serde")]
     pub fn is_empty(&self) -> bool {
         self.0 == 0
     }

@@ -33,6 +33,7 @@ impl Timestamp {
     }
 
     /// Rounds down to a multiple of `unit` nanoseconds, which is from 1 to 2,000,000,000.
+    #[must_use]
     pub fn cut(self, unit: u32) -> Self {
         let nanos = self.as_nanos();
         let cut = nanos - nanos.rem_euclid(i128::from(unit.max(1)));

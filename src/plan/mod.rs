@@ -105,6 +105,7 @@ fn append(mine: &mut SpoolReader, mut theirs: SpoolReader, spool_dir: &Path) -> 
 
 /// Everything that a plan depends on.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing")]
 pub struct Planning<'a> {
     /// The rules.
     pub policy: &'a Policy,

@@ -231,6 +231,7 @@ struct Running<'a> {
 
 /// A run whose start is recorded.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each says another thing")]
 struct Begun {
     number: RunNumber,
     /// Whether it creates the target's root.

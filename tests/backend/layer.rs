@@ -114,6 +114,10 @@ forward_source!(dyn Target);
 
 #[deny(clippy::missing_trait_methods)]
 impl Target for Layer<dyn Target> {
+    fn rename(&self, listed: &Entry, to: &Key) -> Result<Option<Entry>, Cause> {
+        self.0.rename(listed, to)
+    }
+
     fn stage(&self, entry: &Entry, precondition: Precondition) -> Result<Box<dyn Stage>, Cause> {
         Ok(Box::new(LayerStage(self.0.stage(entry, precondition)?)))
     }

@@ -417,7 +417,7 @@ fn names_of_a_file_whose_attributes_have_no_room_stay_linked() {
     needs!(on_xfs.as_ref().map_err(Clone::clone));
     let source = big.join("s");
     TestTree::new().file("a", "1").link("b", "a").write(&source);
-    set(&source.join("a"), "user.large", &[b'x'; 60_000]);
+    set(&source.join("a"), "user.large", &vec![b'x'; 60_000]);
     env.age();
     let arguments = ["mirror", "--json", text(&source), text(&env.target)];
     for copied in [1, 0] {

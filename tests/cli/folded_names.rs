@@ -50,10 +50,11 @@ fn folds(mount: impl FnOnce(&Path, &Path) -> Result<Mount, String>) {
             assert!(stands(one) != stands(other), "{one}, {other}: {found:?}\n{}", run.told());
             // The one that has no place is a failure, with the reason.
             let missing = if stands(one) { other } else { one };
-            let is_missing = |key: &str| match keeps_case(&env.target) {
-                true => missing.starts_with(key),
-                // The target tells another name than it was given.
-                false => missing.to_lowercase().starts_with(&key.to_lowercase()),
+            let is_missing = |key: &str| {
+                // It may tell another name than it was given.
+                missing.starts_with(key)
+                    || !keeps_case(&env.target)
+                        && missing.to_lowercase().starts_with(&key.to_lowercase())
             };
             let is_named = run.records().iter().any(|record| {
                 record["event"] == "failed" && record["key"].as_str().is_some_and(is_missing)

@@ -114,7 +114,7 @@ fn among(env: &Environment, [users, groups]: [&str; 2], arguments: &[String]) ->
     for (name, content) in [("passwd", users), ("group", groups)] {
         let file = env.root.join(name);
         fs::write(&file, content).expect("write a file");
-        mounts.push_str(&format!("mount --bind {} /etc/{name} && ", text(&file)));
+        mounts = format!("{mounts}mount --bind {} /etc/{name} && ", text(&file));
     }
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", &format!("{mounts} exec \"$0\" \"$@\"")]);

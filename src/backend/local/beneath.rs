@@ -333,8 +333,9 @@ impl Handles {
     /// are few handles of long keys, whereas looking for each prefix takes time with the square of
     /// the depth.
     fn nearest_long(&self, key: &[u8]) -> usize {
-        let is_above = |cached: &&Box<[u8]>| cached.len() > LONG_KEY && key.starts_with(cached);
-        let found = self.by_key.keys().filter(is_above).map(|cached| cached.len()).max();
+        let is_above = |cached: &&[u8]| cached.len() > LONG_KEY && key.starts_with(cached);
+        let keys = self.by_key.keys().map(|cached| &**cached);
+        let found = keys.filter(is_above).map(<[u8]>::len).max();
         found.unwrap_or_else(|| {
             let end = key[..LONG_KEY].iter().rposition(|&byte| byte == b'/');
             end.map_or(0, |at| at + 1)

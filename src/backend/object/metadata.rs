@@ -279,15 +279,15 @@ mod tests {
         let metadata = Metadata { mode: 0o640, ..Metadata::default() };
         for (size, fits) in [(0, true), (1_000, true), (1_500, false), (60_000, false)] {
             let extras = with_attributes(size);
-            let set = extras.apart.loaded().expect("attributes");
+            let attributes = extras.apart.loaded().expect("attributes");
             let sent = headers(b"a", EntryKind::File, &metadata, Some(&extras), None);
             let bytes = sent.user.iter().map(|(name, value)| PREFIX + name.len() + value.len());
             assert!(bytes.sum::<usize>() <= LARGEST, "{size}");
-            assert_eq!(lost(&sent, Some(set)).is_empty(), fits, "{size}");
+            assert_eq!(lost(&sent, Some(attributes)).is_empty(), fits, "{size}");
             let facts = facts(sent.clone(), EntryKind::File, Metadata::default());
             let found = facts.extras.as_deref().expect("extras");
             assert_eq!(found.attributes, extras.attributes);
-            assert_eq!(found.apart.loaded(), Some(set).filter(|_| fits));
+            assert_eq!(found.apart.loaded(), Some(attributes).filter(|_| fits));
             // With its ACL it has the mode of that.
             assert_eq!(facts.metadata.mode, if fits { 0o670 } else { 0o640 });
             let mut none = sent;

@@ -4,7 +4,7 @@
 use super::Policy;
 use crate::manifest::Row;
 use crate::model::stamp::{StampFields, StampMatch};
-use crate::model::{AttributeKinds, Entry, Metadata};
+use crate::model::{AttributeKind, AttributeKinds, Entry, Metadata};
 
 impl Policy {
     /// Returns the metadata that the target is to get, where it can store `wanted`. If an earlier
@@ -15,7 +15,10 @@ impl Policy {
         const GROUP: u32 = 0o070;
         let narrowed = row.filter(|row| {
             let trust = self.options.trust;
+            let has_attributes = row.extras.as_ref().is_some_and(|it| it.attributes.is_some());
+            // An entry that was looked at and has no ACL lost no rights by one.
             !trust.ignore_ctime
+                && (has_attributes || !row.looked.has(AttributeKind::Acl))
                 && row.knows_source(self.from)
                 && row.source.inode().is_some()
                 && source.stamp.compare(&row.source, trust) == StampMatch::Same

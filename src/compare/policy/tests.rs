@@ -670,6 +670,7 @@ fn a_row_without_an_entry_on_either_side_is_forgotten_unless_it_is_excluded() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn links_are_compared_by_text_and_metadata() {
     table(
         EntryKind::Symlink,

@@ -127,6 +127,7 @@ impl Scene {
         self.run_with(&Stop::default())
     }
 
+    #[expect(clippy::too_many_lines, reason = "all that a run consists of")]
     pub(crate) fn run_with(&self, stop: &Stop) -> Ran {
         let state_dir = self.state_dir.path();
         let state = State::open(state_dir, "source", "target").expect("open the state").state;

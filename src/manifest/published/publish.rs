@@ -203,7 +203,7 @@ fn write_publication(
     let WrittenFile { made: Counted { segment, rows }, bytes, blake3 } = written;
     let WrittenSegment { lines, needs_version_2, looked, tells_more } = segment;
     head.rows = rows;
-    head.set_names(RecordedNames { users: owners.users.named, groups: owners.groups.named });
+    head.set_names(RecordedNames { users: owners.users.names, groups: owners.groups.names });
     head.set_version(needs_version_2, base.map(|base| &base.head));
     head.segments = base.map_or_else(Vec::new, |base| base.head.segments.clone());
     head.segments.push(Segment { sequence, lines, bytes, blake3, looked, tells_more });
@@ -388,7 +388,7 @@ impl Owners {
 
 /// Ids with their names.
 struct Named {
-    named: BTreeMap<u32, String>,
+    names: BTreeMap<u32, String>,
     /// The id that was added last: most entries have the owner of the one before.
     last: Option<u32>,
     /// Ids without a name.
@@ -401,19 +401,19 @@ impl Named {
     /// The longest name in bytes (`LOGIN_NAME_MAX`).
     const LONGEST: usize = 256;
 
-    fn of(named: BTreeMap<u32, String>) -> Self {
-        Self { named, last: None, nameless: BTreeSet::new() }
+    fn of(names: BTreeMap<u32, String>) -> Self {
+        Self { names, last: None, nameless: BTreeSet::new() }
     }
 
     fn add(&mut self, id: u32, look_up: impl Fn(u32) -> Option<String>) {
         let is_known = self.last.replace(id) == Some(id)
-            || self.named.contains_key(&id)
+            || self.names.contains_key(&id)
             || self.nameless.contains(&id);
-        if is_known || self.named.len().max(self.nameless.len()) >= Self::MOST {
+        if is_known || self.names.len().max(self.nameless.len()) >= Self::MOST {
             return;
         }
         match look_up(id).filter(|name| name.len() <= Self::LONGEST && is_printable(name)) {
-            Some(name) => drop(self.named.insert(id, name)),
+            Some(name) => drop(self.names.insert(id, name)),
             None => drop(self.nameless.insert(id)),
         }
     }
@@ -428,7 +428,7 @@ mod tests {
         let count = std::cell::Cell::new(0);
         let look_up = |id: u32| {
             count.set(count.get() + 1);
-            (id % 2 == 0).then(|| format!("user{id}"))
+            id.is_multiple_of(2).then(|| format!("user{id}"))
         };
         let mut named = Named::of(BTreeMap::from([(4, "kept".to_owned())]));
         for id in [4, 4, 6, 7, 6, 7, 4] {
@@ -436,10 +436,10 @@ mod tests {
         }
         assert_eq!(count.get(), 2);
         let expected = [(4, "kept".to_owned()), (6, "user6".to_owned())];
-        assert_eq!(named.named, BTreeMap::from(expected));
+        assert_eq!(named.names, BTreeMap::from(expected));
         (0..20_000).for_each(|id| named.add(id, look_up));
-        assert_eq!(named.named.len(), Named::MOST);
+        assert_eq!(named.names.len(), Named::MOST);
         named.add(40_001, |_| Some("a\nb".to_owned()));
-        assert!(!named.named.contains_key(&40_001));
+        assert!(!named.names.contains_key(&40_001));
     }
 }

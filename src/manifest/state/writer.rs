@@ -66,12 +66,11 @@ impl Writer {
     /// Takes a key out of the group of links that its row is of, unless that is this one.
     fn leave_group(&mut self, key: &Key, group: Option<GroupId>) -> Result<(), Error> {
         let read = || -> rusqlite::Result<_> {
-            let has_links = match self.has_links {
-                Some(has_links) => has_links,
-                None => {
-                    let query = "SELECT EXISTS (SELECT 1 FROM links)";
-                    self.connection.query_row(query, [], |found| found.get(0))?
-                }
+            let has_links = if let Some(has_links) = self.has_links {
+                has_links
+            } else {
+                let query = "SELECT EXISTS (SELECT 1 FROM links)";
+                self.connection.query_row(query, [], |found| found.get(0))?
             };
             if !has_links {
                 return Ok((has_links, None));

@@ -147,6 +147,9 @@ impl From<&Head> for PastRun {
 /// Entries that the filter excludes from a listing.
 type LeftOut = Vec<(Side, Entry)>;
 
+/// What both sides and the record have of one name.
+type NameJoin = Join<OrderChecked, OrderChecked, ReadAhead<Rows>>;
+
 /// The two sides, for listing single names.
 #[derive(Clone, Copy)]
 struct Listed<'a> {
@@ -415,7 +418,7 @@ impl Session<'_> {
         name: &Key,
         sides: Listed<'_>,
         rows: Vec<Row>,
-    ) -> Result<(Join<OrderChecked, OrderChecked, ReadAhead<Rows>>, LeftOut), Error> {
+    ) -> Result<(NameJoin, LeftOut), Error> {
         let mut left_out = Vec::new();
         let mut list = |place: &dyn Source, side: Side, options: &ListOptions| {
             let mut listed = Vec::new();

@@ -340,12 +340,11 @@ impl Session<'_> {
             clears_flags: flags,
         };
         let Sides { source, target } = self.opener.sides(source, target, writes)?;
-        let mapper = match self.mapper.get() {
-            Some(mapper) => mapper,
-            None => {
-                let mapper = Mapper::new(&self.options.mapping, self.names_in(&*source)?);
-                self.mapper.get_or_init(|| mapper)
-            }
+        let mapper = if let Some(mapper) = self.mapper.get() {
+            mapper
+        } else {
+            let mapper = Mapper::new(&self.options.mapping, self.names_in(&*source)?);
+            self.mapper.get_or_init(|| mapper)
         };
         Ok(Sides { source: MappedSource::around(source, mapper.as_ref()), target })
     }

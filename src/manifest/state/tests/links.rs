@@ -22,7 +22,9 @@ fn a_group_has_no_key_whose_row_is_of_another_or_gone() {
     let state = open(dir.path());
     let put = |rows: &[Row]| {
         let mut writer = state.writer().unwrap();
-        rows.iter().for_each(|row| writer.put(row).unwrap());
+        for row in rows {
+            writer.put(row).unwrap();
+        }
         writer.commit().unwrap();
     };
     put(&["a", "b", "c", "d"].map(|key| of_group(key, 1)));
