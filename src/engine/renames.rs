@@ -14,7 +14,7 @@ use super::finish::spool_damaged;
 use super::subtrees::Moving;
 use crate::backend::{Precondition, Renames, Source};
 use crate::manifest::{Row, SourceNumber, State};
-use crate::model::stamp::StampMatch;
+use crate::model::stamp::{StampFields, StampMatch};
 use crate::model::{Action, Decision, Entry, EntryError, EntryKind, Error, Key, Outcome, Reason};
 use crate::plan::moves::{MatchedMoves, Move, MovedFrom, Moves, without};
 use crate::plan::{DeletionTally, Remainder, Step, spool_error};
@@ -182,11 +182,12 @@ impl Worker<'_, '_> {
             return self.copy_moved(step.source);
         };
         // The rename in the source changed the file's ctime. Where it didn't, as below a directory
-        // that was renamed, the content is known.
+        // that was renamed, the content is known. The ctime counts in any case.
+        let trust = StampFields { ignore_ctime: false, ..options.trust };
         let is_known = !options.checksum
             && !row.source_racy
             && !row.extra.lack(options.digests)
-            && step.source.stamp.compare(&row.source, options.trust) == StampMatch::Same;
+            && step.source.stamp.compare(&row.source, trust) == StampMatch::Same;
         let (entry, hashed) = if is_known {
             (step.source.clone(), None)
         } else {

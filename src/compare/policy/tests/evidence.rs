@@ -490,6 +490,8 @@ fn update_skips_files_that_are_newer_in_the_target() {
 fn narrowed(case: &mut Case) {
     case.source().metadata.mode = 0o674;
     case.row().metadata.mode = 0o644;
+    // Of the ACL itself nothing is recorded.
+    case.row().looked = AttributeKinds::NONE;
     case.target().metadata.mode = 0o644;
 }
 
@@ -498,6 +500,14 @@ fn a_narrowed_mode_is_kept_while_the_source_is_unchanged() {
     table(
         EntryKind::File,
         &[
+            (
+                "it has no ACL",
+                |case| {
+                    narrowed(case);
+                    case.row().looked = AttributeKinds::ALL;
+                },
+                "UpdateMetadata: Metadata",
+            ),
             ("as recorded", narrowed, "Keep: Unchanged"),
             (
                 "the source was touched",
