@@ -1,6 +1,7 @@
 //! When a file is unchanged: stamps against a row, first contact, and the switches.
 
 use super::*;
+use crate::model::AttributesDigest;
 
 /// A change of one side's entry, by name.
 type Touch = (&'static str, fn(&mut Entry));
@@ -490,8 +491,8 @@ fn update_skips_files_that_are_newer_in_the_target() {
 fn narrowed(case: &mut Case) {
     case.source().metadata.mode = 0o674;
     case.row().metadata.mode = 0o644;
-    // Of the ACL itself nothing is recorded.
-    case.row().looked = AttributeKinds::NONE;
+    let attributes = Some(AttributesDigest([7; 16]));
+    case.row().extras = Extras { attributes, ..Extras::default() }.boxed();
     case.target().metadata.mode = 0o644;
 }
 
@@ -504,7 +505,7 @@ fn a_narrowed_mode_is_kept_while_the_source_is_unchanged() {
                 "it has no ACL",
                 |case| {
                     narrowed(case);
-                    case.row().looked = AttributeKinds::ALL;
+                    case.row().extras = None;
                 },
                 "UpdateMetadata: Metadata",
             ),
