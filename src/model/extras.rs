@@ -1,4 +1,4 @@
-//! What few entries have beside content and [`Metadata`](super::Metadata).
+//! What few entries have beside content and [`Metadata`].
 //!
 //! An entry without any of it has no [`Extras`], so that a plain file costs a null pointer.
 

@@ -52,7 +52,7 @@ impl Key {
         &self.0
     }
 
-    /// Returns whether it has more than [`LONG_KEY`] bytes.
+    /// Returns whether it has more than `LONG_KEY` bytes.
     pub fn is_long(&self) -> bool {
         self.0.len() > LONG_KEY
     }

@@ -9,21 +9,36 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 impl State {
-    /// Returns whether rows tell of entries what the target doesn't have.
+    /// Returns whether rows tell of entries what the target doesn't have. Costs a look at each row.
     ///
     /// # Errors
     /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be read.
     pub fn knows_more_than_target(&self) -> Result<bool, Error> {
-        // Files of earlier versions lack the table.
-        let table = "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'attributes')";
         // The metadata that was meant: a bit of the second byte, which another of the first says to
         // be there (`Extras::encode`).
-        let any = "SELECT EXISTS (SELECT 1 FROM attributes) OR EXISTS (
+        let any = "SELECT EXISTS (
             SELECT 1 FROM entries WHERE substr(extras, 2, 1) >= x'80'
             AND instr('2367ABEF', substr(hex(substr(extras, 1, 1)), 1, 1)) > 0)";
-        let ask = |query: &str| self.connection.query_row(query, [], |row| row.get::<_, bool>(0));
-        let known = ask(table).and_then(|has_table| if has_table { ask(any) } else { Ok(false) });
-        known.map_err(|error| self.failed("read", error))
+        Ok(self.has_attributes_table()? && (self.keeps_attributes()? || self.ask(any)?))
+    }
+
+    /// Returns whether attributes are kept here that entries of the target lack.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Manifest`](crate::model::ErrorKind::Manifest) if the state can't be read.
+    pub fn keeps_attributes(&self) -> Result<bool, Error> {
+        let any = "SELECT EXISTS (SELECT 1 FROM attributes)";
+        Ok(self.has_attributes_table()? && self.ask(any)?)
+    }
+
+    /// Files of earlier versions lack the table.
+    fn has_attributes_table(&self) -> Result<bool, Error> {
+        self.ask("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'attributes')")
+    }
+
+    fn ask(&self, query: &str) -> Result<bool, Error> {
+        let answer = self.connection.query_row(query, [], |row| row.get(0));
+        answer.map_err(|error| self.failed("read", error))
     }
 
     /// Returns the source's latest run that did everything.

@@ -11,7 +11,7 @@ pub(super) fn settable(
     state: &State,
     target: &dyn Target,
 ) -> Result<Option<SettableAttributes>, Error> {
-    let lacks_some = state.knows_more_than_target()?;
+    let lacks_some = state.keeps_attributes()?;
     Ok(if lacks_some { target.settable_attributes() } else { None })
 }
 
