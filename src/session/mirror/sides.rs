@@ -250,6 +250,10 @@ impl Session<'_> {
             row.map(|mut row| {
                 if let Some(mapper) = &mapper {
                     mapper.map_recorded(&mut row.metadata, row.kind);
+                    let meant = row.extras.as_mut().and_then(|extras| extras.meant.as_mut());
+                    if let Some(meant) = meant {
+                        mapper.map_recorded(meant, row.kind);
+                    }
                 }
                 row
             })
