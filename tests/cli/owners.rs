@@ -182,6 +182,11 @@ fn an_owner_that_can_not_be_set_is_recorded_and_set_by_a_run_that_may() {
         let run = env.vidimus(&["mirror", "--json", text(&env.target), text(&restored)]).expect(0);
         run.finished().counts(&[("files_failed", 0)]);
         tree.assert_at(&restored);
+        // What is recorded is mapped as what is listed is.
+        let mapped = env.root.join(format!("mapped {name}"));
+        let words = ["mirror", text(&env.target), text(&mapped), "--chown", "21:22"];
+        env.vidimus(&words).expect(0);
+        assert_eq!(owner(&mapped.join("a")), (21, 22), "{name}");
         if name == "by record" {
             fs::rename(&env.state, env.root.join("aside")).expect("rename the state");
             fs::create_dir(&env.state).expect("make a state");
